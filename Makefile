@@ -1,0 +1,33 @@
+# Everything starts from a bare machine: python3 (>= 3.10), git, make, a C++ compiler.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: mini test test-all lint bench setup clean
+
+setup: $(READY)
+
+$(READY): setup.py constraints.txt tools/setup_venv.sh
+	bash tools/setup_venv.sh $(PYTHON) $(VENV)
+
+mini: $(READY)      ## build the embedded corpus, distil, print the table
+	cd egs/mini/asr1 && ./run.sh $(MINI)
+
+test: $(READY)      ## quick tests
+	$(BIN)/python -m pytest
+
+test-all: $(READY)  ## quick and slow tests
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tools/check_sizes.py
+	$(BIN)/python -m distill_asr validate egs/*/asr1/conf/pretrain*.yaml egs/*/asr1/conf/train*.yaml
+
+bench: $(READY)     ## measurements, each a ratio in one run
+	$(BIN)/python bench/step_overhead.py
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,50 @@
+"""Installation of distill_asr; tested versions are in constraints.txt."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "distill_asr/__init__.py").read_text()).group(1)
+
+MINI = ["espeakng-loader>=0.2.4", "babel>=2.16", "accelerate>=1.0"]
+CLUSTER = ["dask[distributed]", "dask-jobqueue"]
+REPORT = ["matplotlib"]
+EXPORT = ["onnx", "onnxruntime"]
+TEST = [*MINI, *REPORT, "pytest", "hypothesis", "kaldi-native-fbank"]
+
+setup(
+    name="distill_asr",
+    version=VERSION,
+    description="Distil large frozen teachers into small ESPnet speech recognisers",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["distill_asr", "distill_asr.*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        "espnet>=202511",
+        "torch>=2.5,<2.13",
+        "torchaudio>=2.5",
+        "transformers>=5.0",
+        "numpy>=2.0",
+        "sentencepiece",
+        "kaldiio",
+        "soundfile",
+        "soxr",
+        "pyyaml",
+        "jiwer",
+        "tensorboard",
+        "tqdm",
+    ],
+    extras_require={
+        "mini": MINI,
+        "cluster": CLUSTER,
+        "report": REPORT,
+        "export": EXPORT,
+        "test": TEST,
+        "dev": [*TEST, "ruff", "pre-commit"],
+    },
+    entry_points={"console_scripts": ["distill-asr = distill_asr.cli:main"]},
+)
