@@ -1,0 +1,96 @@
+"""The command line: a table of contents. Every verb lives in its own module."""
+
+import argparse
+import difflib
+import importlib
+import os
+import select
+import sys
+from collections.abc import Sequence
+
+from distill_asr import __version__
+from distill_asr.errors import UserError
+
+# Modules are imported for the verb given and for no other: --help must not wait for torch.
+# Each has `add_arguments(parser)` and `run(args) -> int`.
+VERBS = {
+    "prepare": ("distill_asr.data.prepare", "check a data directory and bring its audio to 16 kHz"),
+    "dump": ("distill_asr.dump", "write down what a teacher says about a data directory"),
+    "train": ("distill_asr.train", "train a student from a config"),
+    "decode": ("distill_asr.decode.cli", "recognise a data directory with a trained student"),
+    "score": ("distill_asr.scoring.cli", "error rates of all systems, seeds and sets in one table"),
+    "validate": ("distill_asr.config_check", "report every mistake in a config at once"),
+    "export": ("distill_asr.export.cli", "turn a trained student into files that run elsewhere"),
+}
+PROG = "distill-asr"
+INTERRUPTED = 128 + 2  # what a shell reports for a process ended by SIGINT ...
+BROKEN_PIPE = 128 + 13  # ... and by SIGPIPE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``distill-asr VERB ...`` and return the exit code.
+
+    0 done; 1 mistakes of the user, listed on stderr; 2 wrong usage; 130 interrupted.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        try:
+            code = _run(argv)
+        except SystemExit as ended:  # argparse: help was shown, or the usage is wrong
+            code = ended.code
+        sys.stdout.flush()  # here, where a reader that left can still be caught
+        return code
+    except BrokenPipeError:
+        if not _stdout_is_broken():
+            raise  # some other pipe, and no matter to be silent about
+        # keep the interpreter from trying again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+def _run(argv: list[str]) -> int:
+    verb = _verb(argv[:1])
+    try:
+        module = importlib.import_module(VERBS[verb][0])
+        parser = argparse.ArgumentParser(prog=f"{PROG} {verb}")
+        module.add_arguments(parser)
+        return module.run(parser.parse_args(argv[1:]))
+    except UserError as error:
+        return _report(verb, error)
+    except KeyboardInterrupt:
+        print(f"{PROG} {verb}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _verb(first: list[str]) -> str:
+    """Verb that the first argument names; --help, --version and wrong ones end here."""
+    listing = "\n".join(f"  {verb:<10}{what}" for verb, (_, what) in VERBS.items())
+    parser = argparse.ArgumentParser(
+        prog=PROG,
+        usage=f"{PROG} [--help] [--version] VERB ...",
+        description=f"Teach small ESPnet recognisers what large frozen models know.\n\n"
+        f"verbs:\n{listing}",
+        epilog=f"{PROG} VERB --help says more about a verb.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
+    parser.add_argument("verb", metavar="VERB", help=argparse.SUPPRESS)
+    verb = parser.parse_args(first).verb
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f", expected one of {', '.join(VERBS)}"
+        parser.error(f"unknown verb {verb!r}{hint}")
+    return verb
+
+
+def _report(verb: str, error: UserError) -> int:
+    count = len(error.problems)
+    plural = "problem" if count == 1 else "problems"
+    print(f"{PROG} {verb}: error: {count} {plural}", *error.problems, sep="\n", file=sys.stderr)
+    return 1
+
+
+def _stdout_is_broken() -> bool:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

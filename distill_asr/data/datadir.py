@@ -1,0 +1,339 @@
+"""Kaldi-style data directories: read, validate with one report of everything, subset, write."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from distill_asr.data.audio import AudioFacts, BadAudioError, read_audio
+from distill_asr.data.parallel import parallel_map
+from distill_asr.errors import UserError
+from distill_asr.files import write_text_atomic
+
+LINES_PER_KIND = 20  # of a report; the rest is counted
+
+_SPACES = re.compile(r"[ \t]+")
+
+
+class Problems:
+    """Mistakes found so far, grouped by kind."""
+
+    def __init__(self) -> None:
+        self._by_kind: dict[str, list[str]] = {}
+
+    def add(self, kind: str, message: str) -> None:
+        self._by_kind.setdefault(kind, []).append(message)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_kind.values()))
+
+    def messages(self) -> list[str]:
+        """At most ``LINES_PER_KIND`` lines a kind, then a count."""
+        lines = []
+        for kind, messages in self._by_kind.items():
+            lines += [f"{kind}: {message}" for message in messages[:LINES_PER_KIND]]
+            if len(messages) > LINES_PER_KIND:
+                lines.append(f"{kind}: ... and {len(messages) - LINES_PER_KIND} more")
+        return lines
+
+    def raise_if_any(self) -> None:
+        if len(self):
+            raise UserError(self.messages())
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """The tables of a data directory, keyed by utterance id and sorted by it.
+
+    ``wav`` holds paths as written in wav.scp (relative to the working directory, or absolute),
+    ``text`` is None for unlabelled audio, ``num_samples`` is None without utt2num_samples.
+    """
+
+    path: Path
+    wav: dict[str, str]
+    text: dict[str, str] | None
+    utt2spk: dict[str, str]
+    num_samples: dict[str, int] | None = None
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> "DataDir":
+        """Read the tables; raises UserError with everything wrong in them. Opens no audio."""
+        problems = Problems()
+        data = read_tables(Path(path), problems)
+        problems.raise_if_any()
+        return data
+
+    def __len__(self) -> int:
+        return len(self.wav)
+
+    def select(self, utterances: Iterable[str]) -> "DataDir":
+        """Only these utterances; an unknown one is a KeyError."""
+        keys = sorted(set(utterances))
+        return replace(
+            self,
+            wav={key: self.wav[key] for key in keys},
+            text=None if self.text is None else {key: self.text[key] for key in keys},
+            utt2spk={key: self.utt2spk[key] for key in keys},
+            num_samples=self.num_samples and {key: self.num_samples[key] for key in keys},
+        )
+
+    def subset(
+        self,
+        utterances: int | None = None,
+        seconds: float | None = None,
+        seed: int = 0,
+        sampling_rate: int = 16000,
+    ) -> "DataDir":
+        """A random part, by count or by duration; a larger one contains a smaller one.
+
+        Parameters
+        ----------
+        utterances : how many; give this or ``seconds``.
+        seconds : take utterances until this much is reached (needs utt2num_samples).
+        seed : of the random order.
+        sampling_rate : Hz, of ``num_samples``.
+
+        Raises
+        ------
+        UserError : more is asked for than there is.
+        """
+        if (utterances is None) == (seconds is None):
+            raise ValueError("give either utterances or seconds")
+        keys = sorted(self.wav)
+        order = [keys[i] for i in np.random.default_rng(seed).permutation(len(keys))]
+        if utterances is None:
+            utterances = self._reached(order, seconds, sampling_rate)
+        if utterances > len(keys):
+            raise UserError(f"{self.path}: {utterances} utterances asked for, it has {len(keys)}")
+        return self.select(order[:utterances])
+
+    def write(self, path: str | os.PathLike) -> None:
+        """Write the tables, each atomically, wav.scp last."""
+        folder = Path(path)
+        keys = sorted(self.wav)
+        speakers: dict[str, list[str]] = {}
+        for key in keys:
+            speakers.setdefault(self.utt2spk[key], []).append(key)
+        tables = {"utt2spk": self.utt2spk, "text": self.text, "utt2num_samples": self.num_samples}
+        for name, table in tables.items():
+            if table is None:
+                (folder / name).unlink(missing_ok=True)
+            else:
+                _write_table(folder / name, [(key, table[key]) for key in keys])
+        by_speaker = [(name, " ".join(speakers[name])) for name in sorted(speakers)]
+        _write_table(folder / "spk2utt", by_speaker)
+        _write_table(folder / "wav.scp", [(key, self.wav[key]) for key in keys])
+
+    def _reached(self, order: list[str], seconds: float, sampling_rate: int) -> int:
+        if self.num_samples is None:
+            raise UserError(
+                f"{self.path} has no utt2num_samples, so its durations are unknown; "
+                "run `distill-asr prepare` first"
+            )
+        total = np.cumsum([self.num_samples[key] for key in order]) / sampling_rate
+        if not len(total) or total[-1] < seconds:
+            found = total[-1] if len(total) else 0.0
+            raise UserError(f"{self.path}: {seconds} s asked for, it has {found:.1f} s")
+        return int(np.searchsorted(total, seconds)) + 1
+
+
+def validate(
+    path: str | os.PathLike, sampling_rate: int | None = None, nj: int = 1
+) -> tuple[DataDir, dict[str, AudioFacts]]:
+    """Check a whole data directory, every sample of its audio included.
+
+    Parameters
+    ----------
+    path : the data directory.
+    sampling_rate : Hz; when given, other rates are reported.
+    nj : worker processes for the audio.
+
+    Returns
+    -------
+    The tables, and what each audio file is.
+
+    Raises
+    ------
+    UserError : everything that is wrong, in one report.
+    """
+    problems = Problems()
+    data = read_tables(Path(path), problems)
+    checked = parallel_map(check_audio, list(data.wav.values()), nj, f"checking {path}")
+    facts = dict(zip(data.wav, checked, strict=True))
+    report_audio(data, facts, problems, sampling_rate)
+    problems.raise_if_any()
+    return data, facts
+
+
+def check_audio(path: str) -> AudioFacts | BadAudioError:
+    """What the file is, or what is wrong with it."""
+    try:
+        return read_audio(path)[1]
+    except BadAudioError as bad:
+        return bad
+
+
+def report_audio(
+    data: DataDir,
+    facts: dict[str, AudioFacts | BadAudioError],
+    problems: Problems,
+    sampling_rate: int | None = None,
+) -> None:
+    """Add to ``problems`` what is wrong with the audio of ``data``."""
+    for key, found in facts.items():
+        where = f"{data.path / 'wav.scp'}: {key}: {data.wav[key]}"
+        if isinstance(found, BadAudioError):
+            problems.add(found.kind, f"{where}: {found.detail}")
+            continue
+        declared = (data.num_samples or {}).get(key)
+        if declared is not None and declared != found.frames:
+            problems.add(
+                "wrong length",
+                f"{where}: utt2num_samples declares {declared} samples, the file has "
+                f"{found.frames}; remove utt2num_samples if it is outdated",
+            )
+        if sampling_rate is not None and found.rate != sampling_rate:
+            problems.add(
+                "wrong sampling rate",
+                f"{where}: {found.rate} Hz, expected {sampling_rate} Hz; `distill-asr prepare` "
+                "resamples it",
+            )
+
+
+def read_tables(folder: Path, problems: Problems) -> DataDir:
+    """Read what can be read; everything wrong is added to ``problems``."""
+    if not folder.is_dir():
+        problems.add("missing directory", f"{folder}: no such data directory")
+        return DataDir(folder, {}, None, {})
+    if (folder / "segments").exists():
+        problems.add(
+            "segments",
+            f"{folder / 'segments'}: cutting by `segments` is not supported; write one audio file "
+            "an utterance first (ESPnet's format_wav_scp.sh --segments does it), then remove it",
+        )
+    wav = _read_table(folder / "wav.scp", problems) or {}
+    listed = set(wav)
+    _check_wav(folder / "wav.scp", wav, problems)
+    text = _read_table(folder / "text", problems, required=False)
+    utt2spk = _read_table(folder / "utt2spk", problems) or {}
+    lengths = _read_table(folder / "utt2num_samples", problems, required=False)
+    for name, table in (("text", text), ("utt2spk", utt2spk), ("utt2num_samples", lengths)):
+        if table and listed:  # an absent or empty file has its own message
+            _check_keys(folder, name, set(table), listed, problems)
+    _check_values(folder, text, utt2spk, problems)
+    _check_spk2utt(folder, utt2spk, problems)
+    num_samples = None if lengths is None else _numbers(folder, lengths, problems)
+    return DataDir(folder, wav, text, utt2spk, num_samples)
+
+
+def _read_table(path: Path, problems: Problems, required: bool = True) -> dict[str, str] | None:
+    """``id rest`` lines, sorted by id; None when the file is absent."""
+    if not path.is_file():
+        if required:
+            hint = "; write one line `UTTERANCE SPEAKER` each" if path.name == "utt2spk" else ""
+            problems.add("missing file", f"{path}: no such file{hint}")
+        return None
+    table: dict[str, str] = {}
+    # Bytes first: a line that is not UTF-8 is named, and only \n ends a line.
+    for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
+        try:
+            line = raw.decode("utf-8").strip(" \t\r")
+            if line.startswith("\ufeff"):
+                problems.add("byte order mark", f"{path}:{number}: save it as UTF-8 without one")
+                line = line[1:]
+        except UnicodeDecodeError as error:
+            problems.add(
+                "not UTF-8",
+                f"{path}:{number}: byte 0x{raw[error.start]:02x} at position {error.start + 1}; "
+                "convert it (`iconv -f OLD -t UTF-8`)",
+            )
+            # Keep the id, or else the line would be reported as missing as well.
+            line = raw.decode("utf-8", errors="replace").strip(" \t\r")
+        if not line:
+            continue
+        key, *rest = _SPACES.split(line, maxsplit=1)
+        if key in table:
+            problems.add("duplicate id", f"{path}:{number}: {key} occurs before; keep one")
+            continue
+        table[key] = rest[0] if rest else ""
+    if not table:
+        hint = "; remove it if the set is unlabelled" if path.name == "text" else ""
+        problems.add("empty file", f"{path}: no entries{hint}")
+    return dict(sorted(table.items()))
+
+
+def _check_wav(path: Path, wav: dict[str, str], problems: Problems) -> None:
+    for key, value in list(wav.items()):
+        if value.endswith("|") or value.startswith("|"):
+            problems.add(
+                "pipe",
+                f"{path}: {key}: {value!r} is a command; commands are not run, so write its "
+                "output to a file and name that",
+            )
+            del wav[key]
+        elif not value:
+            problems.add("missing path", f"{path}: {key}: no path after the id")
+            del wav[key]
+        elif "/" in key or key in (".", ".."):
+            problems.add("bad id", f"{path}: {key}: an id names files, so it must not have '/'")
+
+
+def _check_keys(
+    folder: Path, name: str, keys: set[str], listed: set[str], problems: Problems
+) -> None:
+    for key in sorted(keys - listed):
+        message = f"{folder / name}: {key} is not in wav.scp; add its audio or remove the line"
+        problems.add("unmatched id", message)
+    for key in sorted(listed - keys):
+        message = f"{folder / 'wav.scp'}: {key} is not in {name}; add a line there or remove this"
+        problems.add("unmatched id", message)
+
+
+def _check_values(
+    folder: Path, text: dict[str, str] | None, utt2spk: dict[str, str], problems: Problems
+) -> None:
+    for key, words in (text or {}).items():
+        if not words:
+            problems.add(
+                "empty transcript",
+                f"{folder / 'text'}: {key}: no words; remove the utterance from all files, or the "
+                "file `text` if the whole set is unlabelled",
+            )
+    for key, speaker in utt2spk.items():
+        if len(speaker.split()) != 1:
+            message = f"{folder / 'utt2spk'}: {key}: expected one speaker, found {speaker!r}"
+            problems.add("bad speaker", message)
+
+
+def _check_spk2utt(folder: Path, utt2spk: dict[str, str], problems: Problems) -> None:
+    path = folder / "spk2utt"
+    if not path.is_file():
+        return  # it follows from utt2spk
+    table = _read_table(path, problems) or {}
+    inverse = {key: speaker for speaker, keys in table.items() for key in keys.split()}
+    for key in sorted(utt2spk.keys() | inverse.keys()):
+        here, there = utt2spk.get(key), inverse.get(key)
+        if here != there:
+            problems.add(
+                "spk2utt",
+                f"{path}: {key}: speaker {there or 'missing'}, in utt2spk {here or 'missing'}; "
+                "remove spk2utt, it is made anew",
+            )
+
+
+def _numbers(folder: Path, table: dict[str, str], problems: Problems) -> dict[str, int]:
+    numbers = {}
+    for key, value in table.items():
+        if value.isascii() and value.isdigit():
+            numbers[key] = int(value)
+        else:
+            where = folder / "utt2num_samples"
+            problems.add("bad number", f"{where}: {key}: expected a count, found {value!r}")
+    return numbers
+
+
+def _write_table(path: Path, rows: Iterable[tuple[str, object]]) -> None:
+    write_text_atomic(path, "".join(f"{key} {value}\n" for key, value in rows))

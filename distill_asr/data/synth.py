@@ -1,0 +1,224 @@
+"""Synthetic speech: espeak-ng from the ``espeakng-loader`` wheel, noise, and mixing.
+
+Every utterance is a function of its arguments alone, bit for bit, on one machine and one set of
+library versions.
+"""
+
+import atexit
+import ctypes
+import functools
+import shutil
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from distill_asr.errors import UserError
+
+ESPEAK_RATE = 22050  # Hz, what the library delivers for its formant voices
+
+_SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: samples go to the callback before espeak_Synth returns
+_DONT_EXIT = 0x8000  # report a missing data path instead of ending the process
+_UTF8 = 1
+_RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER
+_RANDOM_SEED = 1
+_LONGEST_PATH = 120  # bytes; the library fails at some 160, file names included
+
+_SynthCallback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
+# Breath noise in the Klatt synthesiser (1.52) reads memory that nobody has set.
+_NOT_REPEATABLE = {"Reed", "caleb"}
+
+_chunks: list[bytes] = []
+_lock = threading.Lock()
+
+
+def _collect(samples: "ctypes._Pointer", count: int, events: int | None) -> int:
+    if samples and count > 0:
+        _chunks.append(ctypes.string_at(samples, 2 * count))
+    return 0
+
+
+# The library keeps the bare address, so this object has to outlive every loaded copy of it.
+_CALLBACK = _SynthCallback(_collect)
+
+
+def synthesise(
+    text: str,
+    voice: str = "en-us",
+    *,
+    rate: int = 160,
+    pitch: int = 50,
+    pitch_range: int = 50,
+    volume: int = 100,
+) -> tuple[np.ndarray, int]:
+    """Speak one utterance.
+
+    Parameters
+    ----------
+    text : what to say, UTF-8.
+    voice : language and optional variant, such as ``en-us`` or ``en-gb-scotland+f3``.
+    rate : words a minute, 80 to 450.
+    pitch, pitch_range : 0 to 100.
+    volume : 0 to 200; 100 is the library's own level.
+
+    Returns
+    -------
+    samples : float32 ``[N]`` in [-1, 1).
+    sampling_rate : Hz, always ``ESPEAK_RATE``.
+
+    Raises
+    ------
+    UserError : the wheel is not installed or its voice data cannot be read.
+    ValueError : an unknown voice, or a text without anything to speak.
+    """
+    library_path, data_path = _wheel_paths()
+    settings = {_RATE: rate, _PITCH: pitch, _RANGE: pitch_range, _VOLUME: volume}
+    with _lock:
+        _chunks.clear()
+        # The synthesiser carries phases, flutter and noise over from one utterance to the next,
+        # even through espeak_Terminate. Only a freshly loaded library starts from a known state;
+        # loading takes about 3 ms.
+        library = ctypes.CDLL(library_path)
+        try:
+            _start(library, data_path, voice, settings)
+            _speak(library, text)
+        finally:
+            library.espeak_Terminate()
+            _unload(library)
+        samples = np.frombuffer(b"".join(_chunks), dtype=np.int16)
+    if not samples.any():
+        raise ValueError(f"espeak-ng voice {voice!r} has nothing to speak in {text!r}")
+    return samples.astype(np.float32) / 32768.0, ESPEAK_RATE
+
+
+@functools.cache
+def variants() -> tuple[str, ...]:
+    """Names that may follow ``+`` in a voice (``f3``, ``m7``, ``Annie`` ...), sorted.
+
+    Two that do not sound the same twice are left out.
+    """
+    _, data_path = _wheel_paths()
+    names = {path.name for path in (Path(data_path) / "voices" / "!v").iterdir()}
+    return tuple(sorted(names - _NOT_REPEATABLE))
+
+
+def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """Change the sampling rate of float32 ``[N]`` (Hz), high quality, no clipping of overshoots."""
+    if rate == new_rate:
+        return samples
+    import soxr
+
+    return soxr.resample(samples, rate, new_rate, quality="HQ").astype(np.float32)
+
+
+def white_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise with a flat spectrum, float32 ``[N]``, unit power."""
+    return _unit_power(rng.standard_normal(samples))
+
+
+def pink_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise that falls 3 dB an octave, float32 ``[N]``, unit power."""
+    spectrum = np.fft.rfft(rng.standard_normal(samples))
+    bins = np.arange(len(spectrum))
+    bins[0] = max(1, len(spectrum) // 100)  # neither infinite nor dominant at 0 Hz
+    return _unit_power(np.fft.irfft(spectrum / np.sqrt(bins), n=samples))
+
+
+def babble(
+    speech: Sequence[np.ndarray], samples: int, rng: np.random.Generator, talkers: int = 6
+) -> np.ndarray:
+    """Several talkers at once, each an endless loop of one recording from a random start.
+
+    Parameters
+    ----------
+    speech : recordings to draw from, float ``[N_i]``, all at one rate.
+    samples : length of the result.
+    talkers : how many speak at a time.
+    """
+    total = np.zeros(samples)
+    for index in rng.choice(len(speech), size=min(talkers, len(speech)), replace=False):
+        one = _unit_power(speech[index])
+        start = int(rng.integers(len(one)))
+        total += np.take(one, np.arange(start, start + samples), mode="wrap")
+    return _unit_power(total)
+
+
+def add_noise(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+    """Add ``noise`` so that whole-utterance speech power over noise power is ``snr_db``."""
+    if len(speech) != len(noise):
+        raise ValueError(f"speech has {len(speech)} samples, noise {len(noise)}")
+    level = np.sqrt(np.mean(np.square(speech, dtype=np.float64)))
+    gain = level * 10.0 ** (-snr_db / 20.0)
+    return (speech + gain * _unit_power(noise)).astype(np.float32)
+
+
+def scale_peak(samples: np.ndarray, peak: float) -> np.ndarray:
+    """Scale so that the largest magnitude is ``peak`` (0 to 1); silence stays silence."""
+    largest = float(np.max(np.abs(samples), initial=0.0))
+    return samples if largest == 0.0 else (samples * (peak / largest)).astype(np.float32)
+
+
+def _unit_power(samples: np.ndarray) -> np.ndarray:
+    power = float(np.mean(np.square(samples, dtype=np.float64)))
+    return (samples / np.sqrt(power) if power > 0 else samples).astype(np.float32)
+
+
+@functools.cache
+def _wheel_paths() -> tuple[str, str]:
+    try:
+        import espeakng_loader
+    except ImportError as error:
+        raise UserError(
+            "speech synthesis needs the package espeakng-loader, which is not installed: "
+            "pip install espeakng-loader"
+        ) from error
+    return espeakng_loader.get_library_path(), _short_path(espeakng_loader.get_data_path())
+
+
+def _short_path(path: str) -> str:
+    """The same directory by a path that fits into the library's buffer."""
+    if len(path.encode()) <= _LONGEST_PATH:
+        return path
+    folder = tempfile.mkdtemp(prefix="espeak")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    link = Path(folder) / "data"
+    link.symlink_to(path, target_is_directory=True)
+    return str(link)
+
+
+def _start(library: ctypes.CDLL, data_path: str, voice: str, settings: dict[int, int]) -> None:
+    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, data_path.encode(), _DONT_EXIT)
+    if rate != ESPEAK_RATE:
+        raise UserError(
+            f"espeak-ng cannot read its voice data in {data_path} (status {rate}); "
+            "reinstall espeakng-loader"
+        )
+    library.espeak_SetSynthCallback(_CALLBACK)
+    library.espeak_ng_SetRandSeed(ctypes.c_long(_RANDOM_SEED))
+    variant = voice.partition("+")[2]
+    # An unknown variant is ignored by the library, which would give the plain voice instead.
+    if (variant and variant not in variants()) or library.espeak_SetVoiceByName(voice.encode()):
+        raise ValueError(f"unknown espeak-ng voice {voice!r}; variants: {', '.join(variants())}")
+    for parameter, value in settings.items():
+        if library.espeak_SetParameter(parameter, int(value), 0):
+            raise ValueError(f"espeak-ng refuses value {value} for parameter {parameter}")
+
+
+def _speak(library: ctypes.CDLL, text: str) -> None:
+    data = text.encode("utf-8") + b"\0"
+    size = ctypes.c_size_t(len(data))
+    status = library.espeak_Synth(data, size, 0, 1, 0, _UTF8, None, None)
+    if status:
+        raise RuntimeError(f"espeak_Synth failed with status {status} for {text!r}")
+    library.espeak_Synchronize()
+
+
+def _unload(library: ctypes.CDLL) -> None:
+    import _ctypes
+
+    close = getattr(_ctypes, "dlclose", None) or _ctypes.FreeLibrary
+    close(library._handle)

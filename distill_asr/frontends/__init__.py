@@ -1,0 +1,1 @@
+"""Features an exported student can compute again outside ESPnet."""

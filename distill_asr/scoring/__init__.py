@@ -1,0 +1,1 @@
+"""Error rates, their intervals, and the tables that show them."""

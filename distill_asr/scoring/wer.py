@@ -1,0 +1,144 @@
+"""Edit counts of an utterance, in words and characters."""
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from os import PathLike
+
+import jiwer
+
+from distill_asr.errors import UserError
+
+NAMED = 5  # utterances named in a message that counts more
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Hits, substitutions, insertions, deletions of one or of many utterances; they add up."""
+
+    hits: int = 0
+    substitutions: int = 0
+    insertions: int = 0
+    deletions: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, insertions and deletions."""
+        return self.substitutions + self.insertions + self.deletions
+
+    @property
+    def reference(self) -> int:
+        """Units of the reference."""
+        return self.hits + self.substitutions + self.deletions
+
+    @property
+    def rate(self) -> float:
+        """Errors per unit of the reference (0.1 is 10 %)."""
+        return self.errors / self.reference
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What it takes to turn a reference into its hypothesis; spaces count as characters."""
+
+    words: Counts = Counts()
+    characters: Counts = Counts()
+
+    def __add__(self, other: "Edits") -> "Edits":
+        return Edits(self.words + other.words, self.characters + other.characters)
+
+
+def total(edits: Iterable[Edits]) -> Edits:
+    """Sum over utterances, seeds, anything."""
+    return sum(edits, Edits())
+
+
+def read_text(path: str | PathLike, lowercase: bool = False) -> dict[str, str]:
+    """Read a Kaldi ``text`` file: id -> text, runs of whitespace collapsed to one space.
+
+    Raises
+    ------
+    UserError : the file is missing or not UTF-8, or an utterance occurs twice.
+    """
+    texts: dict[str, str] = {}
+    problems = []
+    try:
+        with open(path, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                utterance, *words = line.split() or [""]
+                if utterance in texts:
+                    problems.append(
+                        f"{path}:{number}: utterance {utterance} occurs twice; keep one"
+                    )
+                if utterance:
+                    text = " ".join(words)
+                    texts[utterance] = text.lower() if lowercase else text
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    if problems:
+        raise UserError(problems)
+    return texts
+
+
+def reference_problems(reference: dict[str, str], path: str | PathLike) -> list[str]:
+    """Say what makes a reference unfit to score against."""
+    if not reference:
+        return [f"{path}: has no utterance"]
+    empty = [utterance for utterance, text in reference.items() if not text]
+    if empty:
+        return [f"{path}: the reference is empty for {_name(empty)}; drop them from the test set"]
+    return []
+
+
+def hypothesis_problems(
+    reference: dict[str, str], hypothesis: dict[str, str], path: str | PathLike
+) -> list[str]:
+    """Say where hypotheses and references do not answer each other. An empty text is fine."""
+    missing = [utterance for utterance in reference if utterance not in hypothesis]
+    unknown = [utterance for utterance in hypothesis if utterance not in reference]
+    problems = []
+    if missing:
+        problems.append(f"{path}: no hypothesis for {_name(missing)}; decode the set again")
+    if unknown:
+        problems.append(f"{path}: no reference for {_name(unknown)}; is it another test set's?")
+    return problems
+
+
+def count_edits(reference: dict[str, str], hypothesis: dict[str, str]) -> dict[str, Edits]:
+    """Count the edits of every utterance, in the order of the reference.
+
+    Raises
+    ------
+    UserError : the ids differ, or a reference is empty.
+    """
+    problems = reference_problems(reference, "reference")
+    problems += hypothesis_problems(reference, hypothesis, "hypothesis")
+    if problems:
+        raise UserError(problems)
+    said = list(reference.values())
+    heard = [hypothesis[utterance] for utterance in reference]
+    words = jiwer.process_words(said, heard).alignments
+    characters = jiwer.process_characters(said, heard).alignments
+    edits = (Edits(_counts(w), _counts(c)) for w, c in zip(words, characters, strict=True))
+    return dict(zip(reference, edits, strict=True))
+
+
+def _counts(alignment: list[jiwer.AlignmentChunk]) -> Counts:
+    lengths = {"equal": 0, "substitute": 0, "insert": 0, "delete": 0}
+    for chunk in alignment:
+        # an insertion covers nothing of the reference, a deletion nothing of the hypothesis
+        lengths[chunk.type] += max(
+            chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
+        )
+    return Counts(*lengths.values())
+
+
+def _name(utterances: list[str]) -> str:
+    shown = ", ".join(utterances[:NAMED])
+    more = len(utterances) - NAMED
+    plural = "utterance" if len(utterances) == 1 else "utterances"
+    return f"{len(utterances)} {plural}: {shown}" + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,119 @@
+"""`distill-asr score` on a little experiment tree."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from distill_asr.cli import main
+
+REFERENCE = {"u1": "the cat sat", "u2": "on the mat"}
+HEARD = {
+    ("baseline", 1): {"u1": "the bat sat", "u2": "on mat"},
+    ("baseline", 2): {"u1": "the cat sat", "u2": "on the hat"},
+    ("ours", 1): {"u1": "the cat sat", "u2": "on the mat"},
+    ("ours", 2): {"u1": "the cat sat", "u2": ""},
+}
+
+
+def write(path: Path, texts: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{u} {t}\n" for u, t in texts.items()), encoding="utf-8")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for test_set in ("clean", "noisy"):
+        write(Path("dump", test_set, "text"), REFERENCE)
+        for (system, seed), texts in HEARD.items():
+            write(Path("exp", f"{system}_seed{seed}", "decode", test_set, "text"), texts)
+    return tmp_path
+
+
+def score(*more: str) -> int:
+    return main(["score", "--systems", "baseline,ours", "--seeds", "1,2", "--sets", "clean,noisy",
+                 *more])  # fmt: skip
+
+
+def test_the_whole_tree(recipe: Path, capsys: pytest.CaptureFixture) -> None:
+    assert score() == 0
+    table = capsys.readouterr().out
+    page = Path("exp/RESULTS.md").read_text(encoding="utf-8")
+    assert page.startswith(table) and "seeds 1, 2" in page and "95%" in page
+    # baseline: 2 and 1 errors in 6 words; ours: none and 3 deletions
+    row = table.splitlines()[2]
+    assert row.startswith("| baseline | 2 | 25.00 ± 11.79 | 16.67 / 0.00 / 8.33 |")
+    assert row.endswith("| – |")
+    assert table.splitlines()[3].startswith("| ours | 2 | 25.00 ± 35.36 | 0.00 / 0.00 / 25.00 |")
+
+    figures = json.loads(Path("exp/RESULTS.json").read_text())
+    assert figures["baseline"] == "baseline" and figures["bootstrap"]["resamples"] == 10_000
+    ours = next(r for r in figures["results"] if (r["system"], r["set"]) == ("ours", "noisy"))
+    assert ours["reduction"]["value"] == 0 and ours["seeds"]["1"]["wer"] == 0
+    # a resample of u1 alone: the baseline has 1 error, ours 0; of u2 alone: 2 and 3
+    assert (ours["reduction"]["low"], ours["reduction"]["high"]) == (-0.5, 1.0)
+    assert ours["pooled"]["words"] == {
+        "hits": 9, "substitutions": 0, "insertions": 0, "deletions": 3}  # fmt: skip
+
+    run = json.loads(Path("exp/baseline_seed1/decode/clean/score.json").read_text())
+    assert run["wer"] == pytest.approx(2 / 6)
+    assert run["utterances"]["u2"]["words"] == [2, 0, 0, 1]
+
+
+def test_twice_gives_the_same_bytes(recipe: Path) -> None:
+    score()
+    first = {path: path.read_bytes() for path in recipe.rglob("*") if path.is_file()}
+    score()
+    assert {path: path.read_bytes() for path in recipe.rglob("*") if path.is_file()} == first
+
+
+def test_another_baseline_and_place(recipe: Path, capsys: pytest.CaptureFixture) -> None:
+    assert score("--baseline", "ours", "--out", "tables/a.md") == 0
+    assert "fewer errors than ours" in capsys.readouterr().out
+    assert Path("tables/a.md").exists() and Path("tables/a.json").exists()
+
+
+def test_lowercase(recipe: Path) -> None:
+    shouted = {u: t.upper() for u, t in HEARD["ours", 1].items()}
+    write(Path("exp/ours_seed1/decode/clean/text"), shouted)
+    figures = Path("exp/ours_seed1/decode/clean/score.json")
+    score()
+    assert json.loads(figures.read_text())["wer"] == 1.0
+    score("--lowercase")
+    assert json.loads(figures.read_text())["wer"] == 0.0
+
+
+def test_every_problem_in_one_report(recipe: Path, capsys: pytest.CaptureFixture) -> None:
+    decoded = [
+        Path(f"exp/ours_seed{k}/decode/{s}/text") for k in (1, 2) for s in ("clean", "noisy")
+    ]
+    decoded[0].unlink()
+    decoded[1].unlink()
+    write(decoded[2], {"u1": "the cat sat"})
+    write(decoded[3], {**REFERENCE, "u9": "who"})
+    write(Path("dump/noisy/text"), {**REFERENCE, "u3": ""})
+    assert score() == 1
+    error = capsys.readouterr().err
+    assert f"{decoded[0]}: no such file" in error and f"{decoded[1]}: no such file" in error
+    assert f"{decoded[2]}: no hypothesis for 1 utterance: u2;" in error
+    assert f"{decoded[3]}: no reference for 1 utterance: u9;" in error
+    assert "dump/noisy/text: the reference is empty for 1 utterance: u3;" in error
+    assert not Path("exp/RESULTS.md").exists()
+    assert not list(recipe.rglob("score.json"))
+
+
+def test_a_missing_reference_is_said_once(recipe: Path, capsys: pytest.CaptureFixture) -> None:
+    Path("dump/clean/text").unlink()
+    assert score() == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "distill-asr score: error: 1 problem", "dump/clean/text: no such file"]  # fmt: skip
+
+
+def test_arguments_that_do_not_fit(recipe: Path, capsys: pytest.CaptureFixture) -> None:
+    assert score("--baseline", "other", "--out", "exp/r.json") == 1
+    error = capsys.readouterr().err
+    assert "2 problems" in error and "other is not among --systems" in error and "r.json" in error
+    for option, value in [("--seeds", "1,x"), ("--systems", "a,a"), ("--sets", "clean,")]:
+        assert score(option, value) == 2
+        assert option in capsys.readouterr().err

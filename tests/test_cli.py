@@ -1,0 +1,165 @@
+"""The command line dispatches, reports and stays light."""
+
+import json
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+
+import pytest
+
+import distill_asr
+from distill_asr import cli
+from distill_asr.errors import UserError
+
+HEAVY = ("torch", "torchaudio", "espnet", "espnet2", "transformers", "numpy")
+
+
+def python(code: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+
+
+@pytest.fixture
+def verb(monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Install a verb `try` that runs a function."""
+
+    def install(run: Callable) -> None:
+        module = types.ModuleType("a_verb_for_tests")
+        module.add_arguments = lambda parser: parser.add_argument("--number", type=int, default=0)
+        module.run = run
+        monkeypatch.setitem(sys.modules, "a_verb_for_tests", module)
+        monkeypatch.setitem(cli.VERBS, "try", ("a_verb_for_tests", "for tests"))
+
+    return install
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import distill_asr",
+        "import distill_asr.cli",
+        "from distill_asr.cli import main; main(['--help'])",
+        "from distill_asr.cli import main; main(['trian'])",
+    ],
+)
+def test_nothing_heavy_is_imported(code: str) -> None:
+    report = f"\nimport sys, json\nprint(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    assert json.loads(python(code + report).stdout.splitlines()[-1]) == []
+
+
+def test_python_dash_m_and_version() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "distill_asr", "--version"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, f"distill-asr {distill_asr.__version__}\n")
+
+
+def test_help_names_every_verb(capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for name, (_, what) in cli.VERBS.items():
+        assert f"{name} " in out and what in out
+
+
+@pytest.mark.parametrize("name", sorted(cli.VERBS))
+def test_every_verb_has_help(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "distill_asr", name, "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: distill-asr {name}")
+
+
+def test_arguments_reach_the_verb_and_its_code_comes_back(verb: Callable) -> None:
+    verb(lambda args: args.number)
+    assert cli.main(["try", "--number", "3"]) == 3
+    assert cli.main(["try"]) == 0
+
+
+def test_wrong_usage(verb: Callable, capsys: pytest.CaptureFixture) -> None:
+    verb(lambda args: 0)
+    for argv, said in [
+        (["trian"], "did you mean train?"),
+        (["xyz"], "expected one of prepare, "),
+        ([], "required: VERB"),
+        (["--what"], "VERB"),
+        (["try", "--number", "x"], "distill-asr try: error"),
+    ]:
+        assert cli.main(argv) == 2
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("problems", "expected"),
+    [
+        (["a.yaml: wrong"], "distill-asr try: error: 1 problem\na.yaml: wrong\n"),
+        (["first", "second"], "distill-asr try: error: 2 problems\nfirst\nsecond\n"),
+    ],
+)
+def test_user_errors_are_listed(
+    verb: Callable, capsys: pytest.CaptureFixture, problems: list, expected: str
+) -> None:
+    def run(args: object) -> int:
+        raise UserError(problems)
+
+    verb(run)
+    assert cli.main(["try"]) == 1
+    assert capsys.readouterr() == ("", expected)
+
+
+def test_interrupt(verb: Callable, capsys: pytest.CaptureFixture) -> None:
+    def run(args: object) -> int:
+        raise KeyboardInterrupt
+
+    verb(run)
+    assert cli.main(["try"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_programming_errors_keep_their_traceback(verb: Callable) -> None:
+    def run(args: object) -> int:
+        raise KeyError("x")
+
+    verb(run)
+    with pytest.raises(KeyError):
+        cli.main(["try"])
+
+
+def test_a_pipe_that_is_not_stdout_is_not_hushed_up(verb: Callable) -> None:
+    def run(args: object) -> int:
+        raise BrokenPipeError("a worker's socket")
+
+    verb(run)
+    with pytest.raises(BrokenPipeError):
+        cli.main(["try"])
+
+
+@pytest.mark.parametrize("argv", [["try"], ["--help"], ["try", "--help"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_is_quiet(argv: list[str], unbuffered: str) -> None:
+    code = (
+        "import sys, types\n"
+        "from distill_asr import cli\n"
+        "verb = types.ModuleType('verb')\n"
+        "verb.add_arguments = lambda parser: None\n"
+        "verb.run = lambda args: print('x' * 100000) or 0\n"
+        "sys.modules['verb'] = verb\n"
+        "cli.VERBS['try'] = ('verb', '')\n"
+        f"sys.exit(cli.main({argv!r}))\n"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(writing)
+    # argparse swallows a failing write itself, so unbuffered help ends with 0
+    swallowed = "--help" in argv and unbuffered
+    assert (done.returncode, done.stderr) == (0 if swallowed else 141, "")
