@@ -1,0 +1,157 @@
+"""manifest.json: which teacher said these targets, about which audio, in which files."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill_asr.errors import UserError
+from distill_asr.files import write_text_atomic
+from distill_asr.targets.statistics import Statistics
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SCP = "targets.scp"
+WAY_OUT = "dump again with --overwrite"
+STD_FLOOR = 1e-5  # a dimension that never moves must not be divided by zero
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the numbers of a target; two dumps with equal settings say the same thing."""
+
+    kind: str  # speech
+    weights_sha256: str
+    layers: tuple[int, ...]
+    combine: str | None  # mean | stack | None for a single layer
+    dtype: str  # in which the teacher computed
+    codec: dict[str, Any]
+
+    def differences(self, other: "Settings") -> list[str]:
+        """Name the fields that differ, as `field: mine, there other's`."""
+        return [
+            f"{f.name} {getattr(other, f.name)!r} instead of {getattr(self, f.name)!r}"
+            for f in fields(self)
+            if getattr(self, f.name) != getattr(other, f.name)
+        ]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Fingerprint of the data dir; paths do not enter, so that data may be moved."""
+
+    utterances: int
+    lengths_sha256: str  # over `utt num_samples`: quick to compare
+    audio_sha256: str  # over `utt sha256(audio file)`: reads all the audio
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One ark file."""
+
+    file: str
+    utterances: int
+    frames: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of manifest.json. Legend: E width."""
+
+    name: str  # of the teacher, as experiments call it
+    model: str  # hub id or directory, for people; the checksum is what counts
+    kind: str
+    weights_sha256: str
+    layers: tuple[int, ...]
+    combine: str | None
+    dtype: str
+    codec: dict[str, Any]
+    step_ms: float | None
+    width: int
+    frames: int
+    mean: list[float]  # [E]
+    std: list[float]  # [E], population
+    source: Source
+    shards: list[Shard]
+
+    @classmethod
+    def load(cls, directory: str | Path) -> "Manifest":
+        """Read the manifest of a finished target directory; UserError if there is none."""
+        path = Path(directory) / MANIFEST
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(
+                f"{path}: missing, so these targets were never dumped or the dump is unfinished; "
+                "run (or run again) `distill-asr dump`"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); {WAY_OUT}") from error
+        return cls._from_json(path, content)
+
+    @classmethod
+    def _from_json(cls, path: Path, content: Any) -> "Manifest":
+        found = content.pop("format", None) if isinstance(content, dict) else None
+        if found != FORMAT:
+            raise UserError(
+                f"{path}: format {found!r}, this version reads format {FORMAT}; {WAY_OUT}"
+            )
+        try:
+            content["layers"] = tuple(content["layers"])
+            content["source"] = Source(**content["source"])
+            content["shards"] = [Shard(**shard) for shard in content["shards"]]
+            return cls(**content)
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{path}: not a manifest of targets ({error}); {WAY_OUT}") from error
+
+    def save(self, directory: str | Path) -> None:
+        """Write manifest.json, atomically."""
+        content = {"format": FORMAT, **asdict(self)}
+        write_text_atomic(Path(directory) / MANIFEST, json.dumps(content, indent=1) + "\n")
+
+    @property
+    def settings(self) -> Settings:
+        """What decides the numbers."""
+        return Settings(**{f.name: getattr(self, f.name) for f in fields(Settings)})
+
+    @property
+    def statistics(self) -> Statistics:
+        """Mean and deviations with the number of frames behind them."""
+        std = np.array(self.std, dtype=np.float64)
+        return Statistics(
+            self.frames, np.array(self.mean, dtype=np.float64), np.square(std) * self.frames
+        )
+
+
+def pooled_statistics(manifests: Sequence[Manifest]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the frames of several targets of one teacher.
+
+    Returns
+    -------
+    mean, std : float64 [E]; std is at least ``STD_FLOOR``.
+
+    Raises
+    ------
+    UserError : the targets are not of one teacher.
+    """
+    require_same_teacher({f"{m.name} ({i})": m for i, m in enumerate(manifests, 1)})
+    pooled = Statistics.pool(manifest.statistics for manifest in manifests)
+    return pooled.mean, np.maximum(pooled.std, STD_FLOOR)
+
+
+def require_same_teacher(manifests: dict[str, Manifest]) -> None:
+    """Refuse targets that cannot be used as one; the keys name them in the message."""
+    (first_name, first), *others = manifests.items()
+    problems = [
+        f"{name}: not the same teacher as {first_name}: {', '.join(differences)}; "
+        "dump both with one teacher config"
+        for name, manifest in others
+        if (differences := first.settings.differences(manifest.settings))
+    ]
+    if problems:
+        raise UserError(problems)
