@@ -1,0 +1,208 @@
+"""Checks a whole training config before any data is touched; the verb ``validate``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+from pathlib import Path
+
+from distill_asr.config import load_config, nearest
+from distill_asr.errors import UserError
+
+# arguments that ESPnet's builder gives; a config that gives them too would clash
+BUILDER_GIVES = {
+    "encoder": {"input_size"},
+    "postencoder": {"input_size"},
+    "decoder": {"vocab_size", "encoder_output_size", "embed_pad"},
+    "model": {
+        "vocab_size", "token_list", "frontend", "specaug", "normalize", "preencoder", "encoder",
+        "postencoder", "decoder", "ctc", "joint_network", "joint_net_conf",
+    },
+    "preprocessor": {
+        "train", "token_type", "token_list", "bpemodel", "non_linguistic_symbols", "text_cleaner",
+        "g2p_type", "rir_scp", "rir_apply_prob", "noise_scp", "noise_apply_prob",
+        "noise_db_range", "short_noise_thres", "speech_volume_normalize", "aux_task_names",
+        "use_lang_prompt", "use_nlp_prompt",
+    },
+}  # fmt: skip
+WITHOUT_TEXT = {"encoder_only"}
+RETIMING_EFFECTS = {"speed_perturb", "time_stretch", "reverse"}  # of ESPnet's preprocessor
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``distill-asr validate``."""
+    parser.add_argument("configs", nargs="+", help="training YAMLs")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check each file; all mistakes of all files in one report."""
+    problems = []
+    for path in args.configs:
+        try:
+            check_config(load_config(path, args.set), path)
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(problems)
+    print(f"{len(args.configs)} config(s) valid")
+    return 0
+
+
+def check_config(config: dict, path: str | Path) -> None:
+    """Check keys, types, class names, their arguments, and what must fit together.
+
+    Raises
+    ------
+    UserError : every mistake, with the key, what was given and what is allowed.
+    """
+    from distill_asr.signatures import check_top_level
+    from distill_asr.task import DistillTask
+
+    problems = check_top_level(config, DistillTask.get_parser())
+    problems += _check_classes(config)
+    problems += _check_student(config)
+    if not problems:  # only then can the student be built, and its taps be known
+        problems += _check_built(config)
+    problems += _check_distill(config)
+    if problems:
+        raise UserError([f"{path}: {problem}" for problem in problems])
+
+
+def _check_classes(config: dict) -> list[str]:
+    """Every registered choice, with the arguments of its ``_conf``."""
+    from espnet2.asr.ctc import CTC
+    from espnet2.tasks.abs_task import optim_classes, scheduler_classes
+
+    from distill_asr.espnet_plugin import STUDENTS
+    from distill_asr.signatures import check_arguments, check_choice, check_joint_network
+    from distill_asr.task import DistillTask
+
+    problems = []
+    registries = {c.name: (c.classes, c.default) for c in DistillTask.class_choices_list}
+    registries |= {"optim": (optim_classes, "adadelta"), "scheduler": (scheduler_classes, None)}
+    registries["model"] = (STUDENTS, None)
+    if config.get("normalize") == "global_mvn" and not config.get("normalize_conf"):
+        config = {**config, "normalize_conf": {"stats_file": "measured by the verb train"}}
+    for name, (classes, default) in registries.items():
+        given = BUILDER_GIVES.get(name, {"params", "optimizer"})
+        problems += check_choice(config, name, classes, default, given)
+    problems += check_arguments(
+        "ctc_conf", config.get("ctc_conf"), CTC, {"odim", "encoder_output_size"}
+    )
+    return problems + check_joint_network(config.get("joint_net_conf"))
+
+
+def _check_distill(config: dict) -> list[str]:
+    """The blocks of ``distill:``."""
+    from distill_asr.students.base import PICKS
+
+    blocks = config.get("distill") or {}
+    if not isinstance(blocks, dict):
+        return [f"distill: expected named blocks, found {blocks!r}"]
+    problems = []
+    if blocks.get("pick", "all") not in PICKS:
+        problems.append(f"distill.pick: {blocks['pick']!r}{nearest(blocks['pick'], PICKS)}")
+    for name, block in blocks.items():
+        if name != "pick" and block is not None:
+            problems += _check_block(f"distill.{name}", block)
+    return problems
+
+
+def _check_block(key: str, block: object) -> list[str]:
+    from distill_asr.build import REGISTRIES, find_class
+    from distill_asr.distiller import REDUCTIONS, DistillerOptions
+    from distill_asr.signatures import check_arguments
+
+    if not isinstance(block, dict):
+        return [f"{key}: expected teacher, tap, loss ..., found {block!r}"]
+    problems = check_arguments(key, block, DistillerOptions, set())
+    if block.get("reduce", "utterance") not in REDUCTIONS:
+        problems.append(f"{key}.reduce: {block['reduce']!r}{nearest(block['reduce'], REDUCTIONS)}")
+    defaults = {f.name: f.default for f in dataclasses.fields(DistillerOptions)}
+    for kind, registry in REGISTRIES.items():
+        name = block.get(kind, defaults[kind])
+        if not isinstance(name, str):
+            continue  # reported as missing or of a wrong type above
+        try:
+            found = find_class(kind, name)
+        except KeyError:
+            problems.append(f"{key}.{kind}: unknown {name!r}{nearest(name, registry)}")
+            continue
+        except Exception as error:  # whatever the import of a user's own file brings up
+            reason = f"{type(error).__name__}: {error}"
+            problems.append(f"{key}.{kind}: {name!r} cannot be imported ({reason})")
+            continue
+        if not inspect.isclass(found):
+            problems.append(f"{key}.{kind}: {name!r} is no class")
+            continue
+        hidden = {"input_size", "output_size"} if kind == "head" else set()
+        conf = block.get(f"{kind}_conf")
+        problems += check_arguments(f"{key}.{kind}_conf", conf, found, hidden, construct=not hidden)
+    return problems
+
+
+def _check_student(config: dict) -> list[str]:
+    """What must fit together."""
+    from distill_asr.espnet_plugin import PREDICTORS, STUDENTS
+
+    problems = []
+    model, decoder = config.get("model"), config.get("decoder")
+    if model is None:
+        problems.append(f"model: missing{nearest(model, STUDENTS)}")
+    predictor = isinstance(decoder, str) and decoder in PREDICTORS
+    if model == "transducer" and not predictor:
+        problems.append(
+            f"decoder: a transducer needs a predictor, found {decoder!r}"
+            f"{nearest(decoder, PREDICTORS)}"
+        )
+    if model == "ctc" and predictor:
+        problems.append(f"decoder: {decoder!r} is a predictor; use model: transducer")
+    without_text = isinstance(model, str) and model in WITHOUT_TEXT
+    if not without_text and not config.get("token_list"):
+        problems.append("token_list: missing; `distill-asr prepare --token-list` writes one")
+    blocks = _blocks(config)
+    if without_text and not blocks:
+        problems.append("distill: model encoder_only learns from distillers alone; name one")
+    retiming = _retiming(config.get("preprocessor_conf")) if blocks else []
+    return problems + [
+        f"preprocessor_conf.data_aug_effects: {effect}: targets are tied to the audio's timing"
+        for effect in retiming
+    ]
+
+
+def _retiming(block: object) -> list[str]:
+    """Effects that change the timing, in whatever depth of ESPnet's nested lists."""
+    if isinstance(block, dict):
+        block = block.get("data_aug_effects")
+    if isinstance(block, list):
+        return [effect for part in block for effect in _retiming(part)]
+    return [block] if isinstance(block, str) and block in RETIMING_EFFECTS else []
+
+
+def _check_built(config: dict) -> list[str]:
+    """Build the student, so that its classes can object, and ask it for its taps."""
+    from distill_asr.task import build_untrained
+
+    tapped = {name: block["tap"] for name, block in _blocks(config).items() if "tap" in block}
+    plain = {**config, "distill": {}, "normalize": None}  # statistics may not be measured yet
+    try:
+        taps = build_untrained(plain).tap_names()
+    except Exception as error:  # the class's own complaint about its arguments
+        return [f"the student cannot be built: {type(error).__name__}: {error}"]
+    return [
+        f"distill.{name}.tap: this student has no {tap!r}{nearest(tap, taps)}"
+        for name, tap in tapped.items()
+        if tap not in taps
+    ]
+
+
+def _blocks(config: dict) -> dict[str, dict]:
+    """Distiller blocks that are mappings; others are reported by ``_check_distill``."""
+    blocks = config.get("distill")
+    return (
+        {k: v for k, v in blocks.items() if k != "pick" and isinstance(v, dict)}
+        if isinstance(blocks, dict)
+        else {}
+    )

@@ -1,0 +1,131 @@
+"""``distill-asr decode``: a trained student on a prepared dir."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+from distill_asr.errors import UserError
+from distill_asr.files import write_text_atomic
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``distill-asr decode``."""
+    parser.add_argument("--exp", required=True, help="experiment directory")
+    parser.add_argument("--data", required=True, help="prepared dir")
+    parser.add_argument("--output", help="default: <exp>/decode/<name of the data dir>")
+    parser.add_argument("--checkpoint", default="valid.loss.ave.pth")
+    parser.add_argument(
+        "--method", choices=["beam", "greedy"], default="beam", help="greedy is beam 1, or CTC path"
+    )
+    parser.add_argument("--beam-size", type=int, default=5)
+    parser.add_argument("--nbest", type=int, default=1)
+    parser.add_argument("--ctc-weight", type=float, default=0.3, help="hybrid students only")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--overwrite", action="store_true", help="decode again")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write ``text`` (best), ``nbest.jsonl`` and ``decode.json`` into the output directory."""
+    from distill_asr.data.datadir import DataDir
+
+    output = Path(args.output or Path(args.exp) / "decode" / Path(args.data).name)
+    data = DataDir.read(args.data)
+    identity = _identity(args, data)
+    marker = output / "decode.json"
+    if not args.overwrite and marker.exists() and json.loads(marker.read_text()) == identity:
+        print(f"{output}: decoded already")
+        return 0
+    found = decode(args, data)
+    write_text_atomic(output / "nbest.jsonl", "".join(f"{line}\n" for line in found["nbest"]))
+    write_text_atomic(output / "text", "".join(f"{line}\n" for line in found["text"]))
+    write_text_atomic(marker, json.dumps(identity, indent=1) + "\n")
+    return 0
+
+
+def decode(args: argparse.Namespace, data) -> dict[str, list[str]]:
+    """Lines of Kaldi ``text`` and of n-best JSON, sorted by utterance id."""
+    import torch
+    from tqdm import tqdm
+
+    from distill_asr.decode.model import load_student
+
+    student, train_args = load_student(args.exp, args.checkpoint, args.device)
+    search = build_search(args, student, train_args.model)
+    to_words = TokenText(train_args)
+    lines: dict[str, list[str]] = {"text": [], "nbest": []}
+    for utt in tqdm(sorted(data.wav), desc=f"decode {args.data}", unit="utt"):
+        speech = torch.from_numpy(read_speech(utt, data.wav[utt])).to(args.device)
+        hypotheses = search(speech)
+        words = [to_words(hypothesis.tokens) for hypothesis in hypotheses]
+        scores = [hypothesis.score for hypothesis in hypotheses]
+        lines["text"].append(f"{utt} {words[0] if words else ''}".rstrip())
+        best = [{"text": w, "score": s} for w, s in zip(words, scores, strict=True)]
+        lines["nbest"].append(json.dumps({"utt": utt, "nbest": best}, ensure_ascii=False))
+    return lines
+
+
+def build_search(args: argparse.Namespace, student, model: str):
+    """The search that suits the student and the method asked for."""
+    from distill_asr.decode.search import AttentionSearch, CTCGreedySearch, TransducerSearch
+    from distill_asr.export.espnet_model import export_model
+
+    if model == "transducer":
+        return TransducerSearch(
+            student, 1 if args.method == "greedy" else args.beam_size, args.nbest
+        )
+    if model == "ctc" and (student.decoder is None or args.method == "greedy"):
+        return CTCGreedySearch(student)
+    if model == "ctc":
+        config, weights = export_model(args.exp, Path(args.exp) / "espnet", args.checkpoint)
+        return AttentionSearch(
+            str(config), str(weights), args.beam_size, args.nbest, args.ctc_weight, args.device
+        )
+    raise UserError(f"{args.exp}: a student of model {model!r} recognises nothing; finish stage 2")
+
+
+class TokenText:
+    """Token ids to words, as the student's training config says."""
+
+    def __init__(self, train_args: argparse.Namespace) -> None:
+        from espnet2.text.build_tokenizer import build_tokenizer
+
+        self.tokens = train_args.token_list
+        kind = train_args.token_type
+        self.tokenizer = build_tokenizer(kind, bpemodel=train_args.bpemodel)
+        self.end = len(self.tokens) - 1  # <sos/eos>
+
+    def __call__(self, ids: list[int]) -> str:
+        """Words of a token sequence; the end token is no word."""
+        return self.tokenizer.tokens2text([self.tokens[i] for i in ids if i != self.end]).strip()
+
+
+def read_speech(utt: str, path: str):
+    """Samples [n] in float32.
+
+    Raises
+    ------
+    UserError : unreadable audio, named by its utterance.
+    """
+    import soundfile
+
+    try:
+        speech, _ = soundfile.read(path, dtype="float32")
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise UserError(f"{utt}: {path}: {error}") from error
+    return speech
+
+
+def _identity(args: argparse.Namespace, data) -> dict:
+    """What a finished decoding was made from."""
+    checkpoint = Path(args.exp) / args.checkpoint
+    if not checkpoint.exists():
+        raise UserError(f"{checkpoint}: no such file; is the training in {args.exp} finished?")
+    options = ("data", "method", "beam_size", "nbest", "ctc_weight")
+    return {
+        "checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        "utterances": len(data.wav),
+        **{option: getattr(args, option) for option in options},
+    }

@@ -1,0 +1,1 @@
+"""Students for deployment: no trace of distillation."""

@@ -1,0 +1,50 @@
+"""Heads bring a student representation to the teacher's width; dropped at export."""
+
+from torch import Tensor, nn
+
+
+class LinearHead(nn.Linear):
+    """One linear layer, [N, D] -> [N, E]."""
+
+    def __init__(self, input_size: int, output_size: int, bias: bool = True) -> None:
+        super().__init__(input_size, output_size, bias=bias)
+
+
+class MLPHead(nn.Module):
+    """Linear, ReLU, linear: room to be unlike the teacher before the head.
+
+    Parameters
+    ----------
+    hidden_size : width between the two layers; the output width where not given.
+    """
+
+    def __init__(self, input_size: int, output_size: int, hidden_size: int | None = None) -> None:
+        super().__init__()
+        hidden_size = hidden_size or output_size
+        self.layers = nn.Sequential(
+            nn.Linear(input_size, hidden_size), nn.ReLU(), nn.Linear(hidden_size, output_size)
+        )
+
+    def forward(self, states: Tensor) -> Tensor:
+        """[N, D] -> [N, E]."""
+        return self.layers(states)
+
+
+class IdentityHead(nn.Identity):
+    """No head: the widths are equal already.
+
+    Raises
+    ------
+    ValueError : they are not.
+    """
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__()
+        if input_size != output_size:
+            raise ValueError(
+                f"head: identity needs equal widths, but the tap has {input_size} "
+                f"and the teacher {output_size}; use head: linear"
+            )
+
+
+HEADS = {"linear": LinearHead, "mlp": MLPHead, "identity": IdentityHead}

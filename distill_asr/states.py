@@ -1,0 +1,41 @@
+"""What taps, teachers, matchers and losses hand to each other.
+
+Legend: B batch, T student frames, S teacher positions, D student width, E teacher width,
+N matched pairs of the whole batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class States:
+    """A batch of sequences, a student's or a teacher's."""
+
+    values: Tensor  # [B, T, D]
+    lengths: Tensor  # [B], int64; 0 where the utterance has none
+    step_ms: float | None  # duration of one step; None on token level
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Matched positions of the whole batch, padding gone."""
+
+    student: Tensor  # [N, D]
+    teacher: Tensor  # [N, E]
+    utterance: Tensor  # [N], index into the batch
+
+
+@dataclass(frozen=True)
+class Context:
+    """What else the batch offers to a matcher."""
+
+    utt_ids: list[str] = field(default_factory=list)  # names for error messages; may be empty
+    taps: dict[str, States] = field(default_factory=dict)  # every tap recorded in this call
+
+    def name(self, index: int) -> str:
+        """Utterance id of batch entry ``index``, or its number where ids are not known."""
+        return self.utt_ids[index] if index < len(self.utt_ids) else f"number {index} of the batch"

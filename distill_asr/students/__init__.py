@@ -1,0 +1,1 @@
+"""ESPnet models that also return their taps."""

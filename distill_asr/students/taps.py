@@ -1,0 +1,121 @@
+"""Taps: named student representations, recorded while the student runs as it always does.
+
+Legend: B batch, T frames, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from distill_asr.states import States
+
+# where ESPnet's encoders keep their stack of layers, in the order of looking
+LAYER_PATHS = (
+    "encoders",
+    "encoders.layers",
+    "encoders.blocks",
+    "encoders.encoder.layers",
+    "encoders.model.encoder.layers",
+    "blocks",
+    "encoder.blocks",
+    "enc",
+)
+
+
+@dataclass(frozen=True)
+class TapShape:
+    """What a tap gives: width D and the duration of one step (None on token level)."""
+
+    width: int
+    step_ms: float | None
+
+
+def encoder_layers(encoder: nn.Module) -> list[nn.Module]:
+    """The layers of an ESPnet encoder, first to last; empty where it shows none."""
+    for path in LAYER_PATHS:
+        try:
+            stack = encoder.get_submodule(path)
+        except AttributeError:
+            continue
+        if isinstance(stack, (nn.ModuleList, nn.Sequential)) and len(stack):
+            return list(stack)
+    return []
+
+
+def encoder_tap_names(encoder: nn.Module) -> list[str]:
+    """``encoder`` and ``encoder:1`` ... ``encoder:N``; layer k is the output of the k-th layer."""
+    return ["encoder"] + [f"encoder:{i + 1}" for i in range(len(encoder_layers(encoder)))]
+
+
+class TapRecorder:
+    """Records what was asked for, and only that, during one call of the student.
+
+    Not a module: it is no part of the student's state dict.
+    """
+
+    def __init__(self) -> None:
+        self._raw: dict[str, Tensor] | None = None
+        self._lengths: Tensor | None = None
+        self.shapes: dict[str, TapShape] = {}
+        self.states: dict[str, States] = {}
+
+    def watch_encoder(self, encoder: nn.Module, names: list[str]) -> None:
+        """Hook the encoder for the given tap names (see ``encoder_tap_names``)."""
+        encoder.register_forward_hook(self._record_encoder)
+        layers = encoder_layers(encoder)
+        for name in names:
+            if name != "encoder":
+                layer = layers[int(name.split(":")[1]) - 1]
+                layer.register_forward_hook(self._layer_hook(name))
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record within the block; what was recorded before is forgotten."""
+        self._raw, self.states = {}, {}
+        try:
+            yield
+        finally:
+            self._raw, self._lengths, self.states = None, None, {}
+
+    def put(self, name: str, states: States) -> None:
+        """Record a tap that the student gives itself."""
+        if self._raw is not None:
+            self.states[name] = states
+
+    def _layer_hook(self, name: str):
+        def hook(module: nn.Module, args: tuple, output: object) -> None:
+            if self._raw is not None:
+                self._raw[name] = _first_tensor(output)
+
+        return hook
+
+    def _record_encoder(self, module: nn.Module, args: tuple, output: tuple) -> None:
+        if self._raw is None:
+            return
+        values, lengths = _first_tensor(output[0]), output[1]
+        self._raw["encoder"] = values
+        for name, layer in self._raw.items():
+            step_ms = self.shapes[name].step_ms if name in self.shapes else None
+            self.states[name] = States(layer, _scaled(lengths, values, layer), step_ms)
+        self._raw = {}
+
+
+def _first_tensor(output: object) -> Tensor:
+    """ESPnet's layers give x, (x, mask) or ((x, position), mask)."""
+    while isinstance(output, (tuple, list)):
+        output = output[0]
+    return output
+
+
+def _scaled(lengths: Tensor, encoder: Tensor, layer: Tensor) -> Tensor:
+    """Valid lengths at a layer whose frame rate may differ from the encoder's output."""
+    lengths = lengths.to(torch.int64)
+    if layer.size(1) == encoder.size(1):
+        return lengths
+    scaled = torch.ceil(lengths * (layer.size(1) / encoder.size(1))).to(torch.int64)
+    return scaled.clamp(max=layer.size(1))

@@ -1,0 +1,115 @@
+"""Neural transducer student on ESPnet's parts and torchaudio's loss.
+
+Legend: B batch, T frames, U tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from espnet2.asr.espnet_model import ESPnetASRModel
+from espnet2.asr_transducer.joint_network import JointNetwork
+from espnet2.torch_utils.device_funcs import force_gatherable
+from torch import Tensor, nn
+from torchaudio.functional import rnnt_loss
+
+from distill_asr.students.base import Student
+
+
+class TransducerStudent(Student, ESPnetASRModel):
+    """Encoder, predictor, joint network and an optional auxiliary CTC.
+
+    The encoder may be any of ESPnet's. ESPnet's model is the base for its front-end, ``encode``
+    and CTC; its transducer branch is not used, since it needs a loss built from other sources.
+
+    Parameters
+    ----------
+    decoder : predictor of ``espnet2.asr_transducer`` (``stateless``, ``lstm``).
+    ctc : auxiliary CTC on the encoder output.
+    joint_net_conf : arguments of ``JointNetwork``.
+    ctc_weight : factor of the auxiliary CTC; 0 for none.
+    report_cer : compute the auxiliary CTC's character error rate in validation.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        token_list: list[str],
+        frontend: nn.Module | None,
+        specaug: nn.Module | None,
+        normalize: nn.Module | None,
+        preencoder: nn.Module | None,
+        encoder: nn.Module,
+        postencoder: nn.Module | None,
+        decoder: nn.Module,
+        ctc: nn.Module,
+        joint_network: nn.Module | None,
+        joint_net_conf: dict | None = None,
+        ctc_weight: float = 0.3,
+        report_cer: bool = True,
+        sym_space: str = "<space>",
+        sym_blank: str = "<blank>",
+        extract_feats_in_collect_stats: bool = True,
+    ) -> None:
+        # ctc_weight 1.0: ESPnet builds neither attention criterion nor its own transducer loss
+        super().__init__(
+            vocab_size, token_list, frontend, specaug, normalize, preencoder, encoder,
+            postencoder, None, ctc, None, ctc_weight=1.0, report_cer=report_cer,
+            report_wer=False, sym_space=sym_space, sym_blank=sym_blank,
+            extract_feats_in_collect_stats=extract_feats_in_collect_stats,
+        )  # fmt: skip
+        self.decoder = decoder
+        width = (postencoder or encoder).output_size()
+        self.joint_network = JointNetwork(
+            vocab_size, width, decoder.output_size, **(joint_net_conf or {})
+        )
+        self.ctc_weight = ctc_weight
+        if ctc_weight == 0.0:
+            self.ctc = None
+
+    def asr_loss(
+        self,
+        speech: Tensor,
+        speech_lengths: Tensor,
+        text: Tensor,
+        text_lengths: Tensor,
+        **batch: Tensor,
+    ) -> tuple:
+        """Transducer loss per utterance, averaged, plus the weighted CTC."""
+        encoded, encoded_lengths = self.encode(speech, speech_lengths)
+        loss = self.transducer_loss(encoded, encoded_lengths, text, text_lengths)
+        stats = {"loss_transducer": loss.detach()}
+        if self.ctc is not None:
+            loss_ctc, cer_ctc = self._calc_ctc_loss(encoded, encoded_lengths, text, text_lengths)
+            loss = loss + self.ctc_weight * loss_ctc
+            stats.update(loss_ctc=loss_ctc.detach(), cer_ctc=cer_ctc)
+        stats["loss"] = loss.detach()
+        return force_gatherable((loss, stats, speech.size(0)), loss.device)
+
+    def transducer_loss(
+        self, encoded: Tensor, encoded_lengths: Tensor, text: Tensor, text_lengths: Tensor
+    ) -> Tensor:
+        """Negative log-likelihood per utterance, averaged over the batch.
+
+        Parameters
+        ----------
+        encoded : [B, T, D].
+        encoded_lengths, text_lengths : [B].
+        text : [B, U], padded with ``ignore_id``.
+        """
+        # the loss wants the longest utterance to reach the last frame and the last token
+        encoded = encoded[:, : encoded_lengths.max()]
+        text = text[:, : text_lengths.max()]
+        labels = text.masked_fill(text == self.ignore_id, self.blank_id)
+        history = nn.functional.pad(labels, (1, 0), value=self.blank_id)
+        self.decoder.set_device(history.device)  # it remembers where it was built
+        predicted = self.decoder(history)  # [B, U + 1, width]
+        logits = self.joint_network(encoded.unsqueeze(2), predicted.unsqueeze(1))
+        with torch.autocast(device_type=logits.device.type, enabled=False):
+            return rnnt_loss(
+                logits.float(),
+                labels.to(torch.int32),
+                encoded_lengths.to(torch.int32),
+                text_lengths.to(torch.int32),
+                blank=self.blank_id,
+                reduction="mean",
+            )

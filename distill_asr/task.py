@@ -1,0 +1,101 @@
+"""DistillTask: ESPnet's ASR task plus ``distill:``. Trainer, iterators and options are ESPnet's."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from espnet2.utils.nested_dict_action import NestedDictAction
+
+from distill_asr.build import build_distillers
+from distill_asr.distiller import DistillerOptions, TeacherFacts
+from distill_asr.espnet_plugin import ASRTask
+from distill_asr.students.base import Student, probe_taps
+from distill_asr.trainer import DistillTrainer
+
+
+class DistillTask(ASRTask):
+    """Builds a student and, where the config has ``distill:``, its distillers."""
+
+    trainer = DistillTrainer
+
+    @classmethod
+    def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """ESPnet's options and two blocks of ours."""
+        super().add_task_arguments(parser)
+        # stage 1 has no text; our own check asks for the list where a student needs one
+        parser.get_default("required").remove("token_list")
+        group = parser.add_argument_group(description="Distillation")
+        group.add_argument("--distill", action=NestedDictAction, default={})
+        group.add_argument(
+            "--distill_teachers",
+            action=NestedDictAction,
+            default={},
+            help="Written by `distill-asr train` from the target manifests",
+        )
+
+    @classmethod
+    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
+        """Only audio: stage 1 has no text. Students with text are checked before training."""
+        return ("speech",)
+
+    @classmethod
+    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
+        """Text, and what ESPnet allows."""
+        return ("text", *super().optional_data_names(train, inference))
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace) -> Student:
+        """The student, with distillers unless this is a statistics pass."""
+        model_args = argparse.Namespace(**vars(args))
+        if args.token_list is None:
+            model_args.token_list = ["<blank>"]
+        if args.model == "transducer":
+            model_args.model_conf = {**args.model_conf, "joint_net_conf": args.joint_net_conf}
+        student = super().build_model(model_args)
+        if args.token_list is not None:
+            args.token_list = model_args.token_list  # read from its file: the config is portable
+        if args.distill and args.distill_teachers and not args.collect_stats:
+            attach_distillers(student, args)
+        return student
+
+
+def attach_distillers(student: Student, args: argparse.Namespace) -> None:
+    """Give the student the distillers of ``args.distill``."""
+    blocks = {k: DistillerOptions(**v) for k, v in args.distill.items() if k != "pick"}
+    taps = sorted({options.tap for options in blocks.values()})
+    student.watch(taps)
+    shapes = probe_taps(student, taps, sampling_rate(args))
+    student.taps.shapes = shapes
+    facts = {name: teacher_facts(**conf) for name, conf in args.distill_teachers.items()}
+    student.attach(build_distillers(blocks, shapes, facts), args.distill.get("pick", "all"))
+
+
+def sampling_rate(args: argparse.Namespace) -> int:
+    """Sampling rate in Hz of the audio that the front-end is set up for."""
+    fs = (args.frontend_conf or {}).get("fs", 16000)
+    if isinstance(fs, str):  # ESPnet takes "16k"
+        return int(float(fs.lower().rstrip("k")) * (1000 if fs.lower().endswith("k") else 1))
+    return int(fs)
+
+
+def teacher_facts(width: int, step_ms: float | None, statistics: str | None = None) -> TeacherFacts:
+    """From the resolved config; ``statistics`` is an .npz with ``mean`` and ``std`` [E]."""
+    if statistics is None:
+        return TeacherFacts(width, step_ms)
+    with np.load(Path(statistics), allow_pickle=False) as arrays:
+        mean, std = (torch.from_numpy(arrays[key].astype(np.float32)) for key in ("mean", "std"))
+    return TeacherFacts(width, step_ms, mean, std)
+
+
+def build_untrained(config: dict) -> Student:
+    """A student from a training config without its data, distillers or weights."""
+    parser = DistillTask.get_parser()
+    known = {action.dest for action in parser._actions}
+    parser.set_defaults(**{key: value for key, value in config.items() if key in known})
+    args = parser.parse_args([])
+    if isinstance(args.token_list, str) and not Path(args.token_list).exists():
+        args.token_list = ["<blank>", "<unk>", "<space>", "a", "<sos/eos>"]
+    return DistillTask.build_model(args)

@@ -1,0 +1,241 @@
+"""``distill-asr train``: checks everything, then hands over to ESPnet's trainer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from distill_asr.checkpoint import damaged_checkpoints, read_checkpoint
+from distill_asr.config import load_config
+from distill_asr.errors import UserError
+from distill_asr.files import write_text_atomic
+
+# may change when a run is continued; anything else makes another experiment
+MAY_CHANGE = {"max_epoch", "num_workers", "ngpu", "log_interval", "log_level", "use_tensorboard"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``distill-asr train``."""
+    parser.add_argument("--config", required=True, help="training YAML")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE")
+    parser.add_argument("--train", action="append", required=True, help="prepared dir, repeatable")
+    parser.add_argument("--valid", action="append", required=True, help="prepared dir, repeatable")
+    parser.add_argument("--output", required=True, help="experiment directory")
+    parser.add_argument("--init", help="take the encoder over from this experiment directory")
+    parser.add_argument("espnet", nargs="*", help="after --: options of ESPnet, such as --ngpu 1")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, or continue, or do nothing where the same training is done."""
+    from distill_asr.experiment import experiment_record, fingerprint
+
+    _check_paths(args)
+    config = load_config(args.config, args.set)
+    if args.init:
+        config["init_param"] = [*(config.get("init_param") or []), initial_encoder(args.init)]
+    output = Path(args.output)
+    record = experiment_record(config, args)
+    identity = fingerprint(record)
+    if _done(output, identity):
+        print(f"{output}: training is done already")
+        return 0
+    _same_experiment(output, record)
+    # ESPnet unpickles freely what it resumes from or initialises with
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    command = prepare(config, args, output)
+    _clean(output)
+    write_text_atomic(output / "train.yaml", yaml.safe_dump(record, sort_keys=False))
+    with _logging_to(output):
+        _train(command, config, output)
+    write_text_atomic(output / "done.json", json.dumps({"fingerprint": identity}) + "\n")
+    return 0
+
+
+def prepare(config: dict, args: argparse.Namespace, output: Path) -> list[str]:
+    """Check config, data and targets, write what ESPnet reads; its command line."""
+    from distill_asr.config_check import check_config
+    from distill_asr.experiment import (
+        needs_text,
+        read_sets,
+        teachers_of,
+        write_inputs,
+        write_teacher_facts,
+    )
+
+    check_config(config, args.config)
+    tokens = config.get("token_list")
+    if needs_text(config) and isinstance(tokens, str) and not Path(tokens).is_file():
+        raise UserError(f"{args.config}: token_list: no such file: {tokens}")
+    teachers = teachers_of(config)
+    train = read_sets(args.train, needs_text(config), teachers)
+    # stage 1 is judged by its distillation loss, stage 2 by the recognition loss alone
+    judged_by = teachers if not needs_text(config) else []
+    valid = read_sets(args.valid, needs_text(config), judged_by)
+    facts = write_teacher_facts(output, train, teachers)
+    resolved = resolve(config, facts, output)
+    write_text_atomic(output / "data" / "espnet.yaml", yaml.safe_dump(resolved, sort_keys=False))
+    command = ["--config", str(output / "data" / "espnet.yaml"), "--output_dir", str(output)]
+    command += ["--resume", "true", "--allow_variable_data_keys", "true"]
+    command += write_inputs(output, "train", train, config)
+    command += write_inputs(output, "valid", valid, config if judged_by else _without(config))
+    return command + list(args.espnet)
+
+
+def resolve(config: dict, facts: dict[str, dict], output: Path) -> dict:
+    """The config in ESPnet's keys only, with what the manifests say about the teachers."""
+    from distill_asr.experiment import needs_text
+
+    resolved = {key: value for key, value in config.items() if key != "distill"}
+    if config.get("distill"):
+        blocks = {name: block for name, block in config["distill"].items() if block}
+        resolved |= {"distill": blocks, "distill_teachers": facts}
+    if not needs_text(config):
+        resolved |= {"token_type": None, "token_list": None}
+    if _wants_statistics(config):
+        conf = config.get("normalize_conf") or {}
+        resolved["normalize_conf"] = {**conf, "stats_file": str(statistics_file(output))}
+    # plots cost seconds an epoch; the curves are in TensorBoard
+    resolved = {"num_att_plot": 0, "use_matplotlib": False} | resolved
+    return resolved
+
+
+def initial_encoder(directory: str) -> str:
+    """ESPnet's ``init_param`` for the encoder of a finished experiment.
+
+    Raises
+    ------
+    UserError : that experiment has no averaged model, or a damaged one.
+    """
+    model = Path(directory) / "valid.loss.ave.pth"
+    if not model.exists():
+        raise UserError(f"--init {directory}: no {model.name} there; finish that training first")
+    read_checkpoint(model, "finish that training again")
+    return f"{model}:encoder:encoder"
+
+
+def statistics_file(output: Path) -> Path:
+    """Where the statistics for ``global_mvn`` lie."""
+    return output / "stats" / "train" / "feats_stats.npz"
+
+
+def _check_paths(args: argparse.Namespace) -> None:
+    """ESPnet joins these paths with other things by a character that they must not have."""
+    problems = []
+    if "," in args.output:
+        problems.append(f"--output {args.output}: ESPnet splits paths at commas; use another name")
+    if args.init and ":" in args.init:
+        problems.append(f"--init {args.init}: ESPnet splits it at colons; rename that directory")
+    if problems:
+        raise UserError(problems)
+
+
+def _clean(output: Path) -> None:
+    """Remove what a killed run left half-written."""
+    for leftover in output.rglob(".*.tmp"):
+        leftover.unlink()
+    (output / "done.json").unlink(missing_ok=True)  # until this run is done as well
+
+
+def _without(config: dict) -> dict:
+    return {key: value for key, value in config.items() if key != "distill"}
+
+
+def _done(output: Path, identity: str) -> bool:
+    marker = output / "done.json"
+    return marker.exists() and json.loads(marker.read_text())["fingerprint"] == identity
+
+
+def _same_experiment(output: Path, now: dict) -> None:
+    """Refuse to continue a directory that holds another experiment, or a damaged one."""
+    record = output / "train.yaml"
+    if not record.exists() or not (output / "checkpoint.pth").exists():
+        return
+    before = yaml.safe_load(record.read_text(encoding="utf-8"))
+    keys = {*before["config"], *now["config"]} - MAY_CHANGE
+    differ = sorted(k for k in keys if before["config"].get(k) != now["config"].get(k))
+    named = {"train": "--train", "valid": "--valid", "data": "the content of its data or targets"}
+    differ += [what for part, what in named.items() if before.get(part, now[part]) != now[part]]
+    if _lasting(before.get("espnet", [])) != _lasting(now["espnet"]):
+        differ.append("the options after --")
+    if differ:
+        raise UserError(
+            f"{output}: holds a training that differs in {', '.join(differ)}; "
+            "use another --output, or remove that directory"
+        )
+    if problems := damaged_checkpoints(output):
+        raise UserError(problems)
+
+
+def _lasting(options: list[str]) -> list[str]:
+    """ESPnet options without those that may change when a run is continued."""
+    kept, dropping = [], False
+    for option in options:
+        if option.startswith("--"):
+            name, _, _ = option[2:].partition("=")
+            dropping = name in MAY_CHANGE
+        if not dropping:
+            kept.append(option)
+    return kept
+
+
+@contextmanager
+def _logging_to(output: Path) -> Iterator[None]:
+    """Everything to train.log, one line an epoch to the terminal."""
+    formatter = logging.Formatter("%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s")
+    log = logging.FileHandler(output / "train.log", encoding="utf-8")
+    log.setFormatter(formatter)
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.addFilter(_epoch_line)
+    root = logging.getLogger()
+    before = root.level, root.handlers
+    root.setLevel(logging.INFO)
+    root.handlers = [log, terminal]
+    try:
+        yield
+    finally:
+        root.setLevel(before[0])
+        root.handlers = before[1]
+        log.close()
+
+
+def _epoch_line(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return record.levelno >= logging.ERROR or bool(re.search(r"\depoch (results|started)", message))
+
+
+def _train(command: list[str], config: dict, output: Path) -> None:
+    from distill_asr.task import DistillTask
+
+    if _wants_statistics(config):
+        _collect_stats(command, statistics_file(output).parents[1])
+    DistillTask.main(cmd=command)
+
+
+def _wants_statistics(config: dict) -> bool:
+    own = config.get("normalize_conf") or {}
+    return config.get("normalize") == "global_mvn" and "stats_file" not in own
+
+
+def _collect_stats(command: list[str], directory: Path) -> None:
+    """ESPnet's statistics pass over audio alone; kept once made."""
+    from distill_asr.students.base import TARGET_PREFIX
+    from distill_asr.task import DistillTask
+
+    if directory.exists():
+        return
+    targets = {i for i, value in enumerate(command) if f",{TARGET_PREFIX}" in value}
+    kept = [c for i, c in enumerate(command) if i not in targets and i + 1 not in targets]
+    # renamed when complete, so that a kill leaves no half statistics
+    unfinished = directory.with_name(f"{directory.name}.unfinished")
+    options = ["--collect_stats", "true", "--normalize", "none", "--output_dir", str(unfinished)]
+    DistillTask.main(cmd=[*kept, *options])
+    unfinished.rename(directory)
