@@ -6,7 +6,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (HERE / "distill_asr/__init__.py").read_text()).group(1)
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "distill_asr/__init__.py").read_text()).group(
+    1
+)
 
 MINI = ["espeakng-loader>=0.2.4", "babel>=2.16", "accelerate>=1.0"]
 CLUSTER = ["dask[distributed]", "dask-jobqueue"]

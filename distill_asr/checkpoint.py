@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from distill_asr.errors import UserError
 
 
-def read_checkpoint(path: str | Path, way_out: str = "") -> dict:
+def read_checkpoint(path: str | Path, way_out: str) -> dict:
     """What ``torch.save`` wrote, on the CPU; pages are read when they are used.
 
     Parameters
@@ -22,13 +25,24 @@ def read_checkpoint(path: str | Path, way_out: str = "") -> dict:
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with training_records_allowed():
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).strip().partition("\n")[0]
-        end = way_out or "put a good copy back"
-        raise UserError(
-            f"{path}: damaged or cut short, cannot be read ({reason}); {end}"
-        ) from error
+        message = f"{path}: damaged or cut short, cannot be read ({reason}); {way_out}"
+        raise UserError(message) from error
+
+
+@contextmanager
+def training_records_allowed() -> Iterator[None]:
+    """Let ``torch.load`` read ESPnet's training curves: numpy's numbers, and durations."""
+    import numpy as np
+    import torch
+
+    dtypes = [type(np.dtype(name)) for name in ("float64", "float32", "int64")]
+    rebuild_scalar = np.float64(0).__reduce__()[0]
+    with torch.serialization.safe_globals([rebuild_scalar, np.dtype, *dtypes, timedelta]):
+        yield
 
 
 def damaged_checkpoints(directory: Path) -> list[str]:

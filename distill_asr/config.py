@@ -1,4 +1,4 @@
-"""Training YAMLs: an ESPnet config with ``extends:`` and ``distill:``. Needs neither torch nor ESPnet."""
+"""Training YAMLs: ESPnet configs with ``extends:`` and ``distill:``; needs no torch, no ESPnet."""
 
 from __future__ import annotations
 

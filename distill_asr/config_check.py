@@ -85,6 +85,7 @@ def _check_classes(config: dict) -> list[str]:
     registries["model"] = (STUDENTS, None)
     if config.get("normalize") == "global_mvn" and not config.get("normalize_conf"):
         config = {**config, "normalize_conf": {"stats_file": "measured by the verb train"}}
+    config = _with_statistics(config)
     for name, (classes, default) in registries.items():
         given = BUILDER_GIVES.get(name, {"params", "optimizer"})
         problems += check_choice(config, name, classes, default, given)
@@ -92,6 +93,14 @@ def _check_classes(config: dict) -> list[str]:
         "ctc_conf", config.get("ctc_conf"), CTC, {"odim", "encoder_output_size"}
     )
     return problems + check_joint_network(config.get("joint_net_conf"))
+
+
+def _with_statistics(config: dict) -> dict:
+    """The statistics that ``distill-asr train`` makes, so that the check does not miss them."""
+    conf = config.get("normalize_conf") or {}
+    if config.get("normalize") != "global_mvn" or not isinstance(conf, dict):
+        return config
+    return {**config, "normalize_conf": {"stats_file": "feats_stats.npz", **conf}}
 
 
 def _check_distill(config: dict) -> list[str]:

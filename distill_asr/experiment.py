@@ -32,6 +32,26 @@ def teachers_of(config: dict) -> list[str]:
     return sorted({name for name in names if isinstance(name, str)})
 
 
+def read_train_and_valid(
+    train: list[str], valid: list[str], config: dict
+) -> tuple[list[DataDir], list[DataDir]]:
+    """Both parts of the data; what is wrong with either is in one report.
+
+    A student with text is judged by its recognition loss, so its validation needs no targets.
+    """
+    text, teachers = needs_text(config), teachers_of(config)
+    parts: list[list[DataDir]] = []
+    problems: list[str] = []
+    for directories, wanted in ((train, teachers), (valid, [] if text else teachers)):
+        try:
+            parts.append(read_sets(directories, text, wanted))
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(dict.fromkeys(problems))  # a set may be in both
+    return parts[0], parts[1]
+
+
 def read_sets(directories: list[str], needs_text: bool, teachers: list[str]) -> list[DataDir]:
     """Read and check prepared data dirs.
 
@@ -58,7 +78,14 @@ def read_sets(directories: list[str], needs_text: bool, teachers: list[str]) -> 
 
 
 def _set_problems(data: DataDir, needs_text: bool) -> list[str]:
+    from distill_asr.targets.verify import named
+
     problems = []
+    if absent := [utt for utt, path in data.wav.items() if not Path(path).is_file()]:
+        problems.append(
+            f"{data.path / 'wav.scp'}: no audio file for {named(absent)}, such as "
+            f"{data.wav[absent[0]]}; run `distill-asr prepare` again"
+        )
     if data.num_samples is None:
         problems.append(
             f"{data.path}: no utt2num_samples; make this dir with `distill-asr prepare`"

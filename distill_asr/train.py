@@ -17,6 +17,15 @@ import yaml
 from distill_asr.checkpoint import damaged_checkpoints, read_checkpoint
 from distill_asr.config import load_config
 from distill_asr.errors import UserError
+from distill_asr.experiment import (
+    experiment_record,
+    fingerprint,
+    needs_text,
+    read_train_and_valid,
+    teachers_of,
+    write_inputs,
+    write_teacher_facts,
+)
 from distill_asr.files import write_text_atomic
 
 # may change when a run is continued; anything else makes another experiment
@@ -36,12 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, or continue, or do nothing where the same training is done."""
-    from distill_asr.experiment import experiment_record, fingerprint
-
     _check_paths(args)
     config = load_config(args.config, args.set)
-    if args.init:
-        config["init_param"] = [*(config.get("init_param") or []), initial_encoder(args.init)]
+    given = config.get("init_param") or []
+    if args.init and isinstance(given, list):  # anything else is reported below
+        config["init_param"] = [*given, initial_encoder(args.init)]
     output = Path(args.output)
     record = experiment_record(config, args)
     identity = fingerprint(record)
@@ -63,37 +71,30 @@ def run(args: argparse.Namespace) -> int:
 def prepare(config: dict, args: argparse.Namespace, output: Path) -> list[str]:
     """Check config, data and targets, write what ESPnet reads; its command line."""
     from distill_asr.config_check import check_config
-    from distill_asr.experiment import (
-        needs_text,
-        read_sets,
-        teachers_of,
-        write_inputs,
-        write_teacher_facts,
-    )
 
     check_config(config, args.config)
-    tokens = config.get("token_list")
-    if needs_text(config) and isinstance(tokens, str) and not Path(tokens).is_file():
-        raise UserError(f"{args.config}: token_list: no such file: {tokens}")
+    problems = [f"{args.config}: {problem}" for problem in _missing_files(config)]
+    try:
+        train, valid = read_train_and_valid(args.train, args.valid, config)
+    except UserError as error:
+        raise UserError(problems + error.problems) from error
+    if problems:
+        raise UserError(problems)
     teachers = teachers_of(config)
-    train = read_sets(args.train, needs_text(config), teachers)
-    # stage 1 is judged by its distillation loss, stage 2 by the recognition loss alone
-    judged_by = teachers if not needs_text(config) else []
-    valid = read_sets(args.valid, needs_text(config), judged_by)
     facts = write_teacher_facts(output, train, teachers)
     resolved = resolve(config, facts, output)
     write_text_atomic(output / "data" / "espnet.yaml", yaml.safe_dump(resolved, sort_keys=False))
     command = ["--config", str(output / "data" / "espnet.yaml"), "--output_dir", str(output)]
     command += ["--resume", "true", "--allow_variable_data_keys", "true"]
     command += write_inputs(output, "train", train, config)
-    command += write_inputs(output, "valid", valid, config if judged_by else _without(config))
+    # stage 1 is judged by its distillation loss, stage 2 by the recognition loss alone
+    judged = _without_distillers(config) if needs_text(config) else config
+    command += write_inputs(output, "valid", valid, judged)
     return command + list(args.espnet)
 
 
 def resolve(config: dict, facts: dict[str, dict], output: Path) -> dict:
     """The config in ESPnet's keys only, with what the manifests say about the teachers."""
-    from distill_asr.experiment import needs_text
-
     resolved = {key: value for key, value in config.items() if key != "distill"}
     if config.get("distill"):
         blocks = {name: block for name, block in config["distill"].items() if block}
@@ -145,7 +146,26 @@ def _clean(output: Path) -> None:
     (output / "done.json").unlink(missing_ok=True)  # until this run is done as well
 
 
-def _without(config: dict) -> dict:
+def _missing_files(config: dict) -> list[str]:
+    """Files that the config names."""
+    files = [("bpemodel", config.get("bpemodel")), *_initial_files(config.get("init_param"))]
+    if needs_text(config):
+        files.append(("token_list", config.get("token_list")))
+    return [
+        f"{key}: no such file: {file}"
+        for key, file in files
+        if isinstance(file, str) and not Path(file).is_file()
+    ]
+
+
+def _initial_files(params: object) -> list[tuple[str, str]]:
+    params = params or []
+    if not isinstance(params, list):
+        raise UserError(f"init_param: expected a list of FILE:FROM:TO, found {params!r}")
+    return [("init_param", str(param).split(":")[0]) for param in params]
+
+
+def _without_distillers(config: dict) -> dict:
     return {key: value for key, value in config.items() if key != "distill"}
 
 

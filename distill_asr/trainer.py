@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from espnet2.train.trainer import Trainer
 
+from distill_asr.checkpoint import training_records_allowed
 from distill_asr.files import atomic_write
 
 
@@ -28,7 +29,8 @@ class DistillTrainer(Trainer):
 
         ESPnet writes the checkpoint first, then the model of the epoch, which averaging needs.
         """
-        Trainer.resume(checkpoint, model, reporter, *args, **kwargs)
+        with training_records_allowed():
+            Trainer.resume(checkpoint, model, reporter, *args, **kwargs)
         epoch_file = Path(checkpoint).parent / f"{reporter.get_epoch()}epoch.pth"
         if not epoch_file.exists():
             with _atomic_saving():

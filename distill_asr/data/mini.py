@@ -93,7 +93,7 @@ SETS = {
     "unlab": SetPlan(2000, STUDENT_VOICES, _STUDENT, labelled=False),
     "dev": SetPlan(100, DEV_VOICES, _STUDENT, distinct=True),
     "test_clean": SetPlan(250, TEST_VOICES, Conditions(snr=(25, 35), noisy=0.5), distinct=True),
-    "test_noisy": SetPlan(250, TEST_VOICES, Conditions(snr=(0, 10), noisy=1.0), distinct=True),
+    "test_noisy": SetPlan(250, TEST_VOICES, Conditions(snr=(5, 15), noisy=1.0), distinct=True),
     "teacher_train": SetPlan(4000, TEACHER_VOICES, _TEACHER),
     "teacher_dev": SetPlan(150, TEACHER_DEV_VOICES, _TEACHER, distinct=True),
 }

@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Write ``text`` (best), ``nbest.jsonl`` and ``decode.json`` into the output directory."""
     from distill_asr.data.datadir import DataDir
 
+    _check_options(args)
     output = Path(args.output or Path(args.exp) / "decode" / Path(args.data).name)
     data = DataDir.read(args.data)
     identity = _identity(args, data)
@@ -51,19 +52,20 @@ def decode(args: argparse.Namespace, data) -> dict[str, list[str]]:
     from tqdm import tqdm
 
     from distill_asr.decode.model import load_student
+    from distill_asr.task import sampling_rate
 
     student, train_args = load_student(args.exp, args.checkpoint, args.device)
     search = build_search(args, student, train_args.model)
-    to_words = TokenText(train_args)
+    to_words, rate = TokenText(train_args), sampling_rate(train_args)
     lines: dict[str, list[str]] = {"text": [], "nbest": []}
     for utt in tqdm(sorted(data.wav), desc=f"decode {args.data}", unit="utt"):
-        speech = torch.from_numpy(read_speech(utt, data.wav[utt])).to(args.device)
-        hypotheses = search(speech)
-        words = [to_words(hypothesis.tokens) for hypothesis in hypotheses]
-        scores = [hypothesis.score for hypothesis in hypotheses]
-        lines["text"].append(f"{utt} {words[0] if words else ''}".rstrip())
-        best = [{"text": w, "score": s} for w, s in zip(words, scores, strict=True)]
-        lines["nbest"].append(json.dumps({"utt": utt, "nbest": best}, ensure_ascii=False))
+        speech = torch.from_numpy(read_speech(utt, data.wav[utt], rate)).to(args.device)
+        best: dict[str, float] = {}
+        for hypothesis in search(speech):  # alignments of the same words count once
+            best.setdefault(to_words(hypothesis.tokens), hypothesis.score)
+        lines["text"].append(f"{utt} {next(iter(best), '')}".rstrip())
+        ranked = [{"text": words, "score": score} for words, score in best.items()]
+        lines["nbest"].append(json.dumps({"utt": utt, "nbest": ranked}, ensure_ascii=False))
     return lines
 
 
@@ -72,18 +74,21 @@ def build_search(args: argparse.Namespace, student, model: str):
     from distill_asr.decode.search import AttentionSearch, CTCGreedySearch, TransducerSearch
     from distill_asr.export.espnet_model import export_model
 
-    if model == "transducer":
-        return TransducerSearch(
-            student, 1 if args.method == "greedy" else args.beam_size, args.nbest
-        )
     if model == "ctc" and (student.decoder is None or args.method == "greedy"):
         return CTCGreedySearch(student)
-    if model == "ctc":
-        config, weights = export_model(args.exp, Path(args.exp) / "espnet", args.checkpoint)
-        return AttentionSearch(
-            str(config), str(weights), args.beam_size, args.nbest, args.ctc_weight, args.device
+    if model not in ("ctc", "transducer"):
+        raise UserError(
+            f"{args.exp}: a student of model {model!r} recognises nothing; finish stage 2"
         )
-    raise UserError(f"{args.exp}: a student of model {model!r} recognises nothing; finish stage 2")
+    beam, tokens = 1 if args.method == "greedy" else args.beam_size, student.vocab_size
+    if beam > tokens:
+        raise UserError(f"--beam-size {beam}: expected at most the student's {tokens} tokens")
+    if model == "transducer":
+        return TransducerSearch(student, beam, args.nbest)
+    config, weights = export_model(args.exp, Path(args.exp) / "espnet", args.checkpoint)
+    return AttentionSearch(
+        str(config), str(weights), beam, args.nbest, args.ctc_weight, args.device
+    )
 
 
 class TokenText:
@@ -102,20 +107,38 @@ class TokenText:
         return self.tokenizer.tokens2text([self.tokens[i] for i in ids if i != self.end]).strip()
 
 
-def read_speech(utt: str, path: str):
+def read_speech(utt: str, path: str, rate: int):
     """Samples [n] in float32.
 
     Raises
     ------
-    UserError : unreadable audio, named by its utterance.
+    UserError : unreadable audio, or not mono at ``rate`` Hz; named by its utterance.
     """
     import soundfile
 
     try:
-        speech, _ = soundfile.read(path, dtype="float32")
+        speech, found = soundfile.read(path, dtype="float32")
     except (soundfile.LibsndfileError, OSError) as error:
         raise UserError(f"{utt}: {path}: {error}") from error
+    if found != rate or speech.ndim > 1:
+        channels = 1 if speech.ndim == 1 else speech.shape[1]
+        raise UserError(
+            f"{utt}: {path}: {found} Hz, {channels} channel(s), expected {rate} Hz mono; "
+            "run `distill-asr prepare`"
+        )
     return speech
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    problems = [
+        f"{option} {value}: expected at least 1"
+        for option, value in (("--beam-size", args.beam_size), ("--nbest", args.nbest))
+        if value < 1
+    ]
+    if not 0 <= args.ctc_weight <= 1:
+        problems.append(f"--ctc-weight {args.ctc_weight}: expected between 0 and 1")
+    if problems:
+        raise UserError(problems)
 
 
 def _identity(args: argparse.Namespace, data) -> dict:
@@ -124,8 +147,10 @@ def _identity(args: argparse.Namespace, data) -> dict:
     if not checkpoint.exists():
         raise UserError(f"{checkpoint}: no such file; is the training in {args.exp} finished?")
     options = ("data", "method", "beam_size", "nbest", "ctc_weight")
+    listed = json.dumps([data.wav, data.num_samples], sort_keys=True)
     return {
         "checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "utterances": len(data.wav),
+        "audio": hashlib.sha256(listed.encode()).hexdigest(),
         **{option: getattr(args, option) for option in options},
     }

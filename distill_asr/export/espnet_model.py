@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -17,7 +18,9 @@ def export_model(
 ) -> tuple[Path, Path]:
     """Write ``config.yaml`` and ``model.pth`` for ``espnet2.bin.asr_inference``.
 
-    Heads are dropped and the student's model name becomes ESPnet's own.
+    Heads are dropped and the student's model name becomes ESPnet's own. Files that the config
+    names (feature statistics, a sentencepiece model) are copied along; ``config.yaml`` names them
+    below ``output`` as it is given here.
 
     Returns
     -------
@@ -38,8 +41,22 @@ def export_model(
     for key in list(config):
         if key.startswith(("train_data", "valid_data", "train_shape", "valid_shape", "init_param")):
             config[key] = []
+    for key in ("config", "output_dir"):
+        config.pop(key, None)
     output = Path(output)
+    _copy_files(config, output)
     with atomic_write(output / "model.pth") as temporary:
         torch.save(weights, temporary)
     write_text_atomic(output / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     return output / "config.yaml", output / "model.pth"
+
+
+def _copy_files(config: dict, output: Path) -> None:
+    """Put what the config names beside it, and name the copies."""
+    conf = config.get("normalize_conf") or {}
+    for place, key in ((conf, "stats_file"), (config, "bpemodel")):
+        if place.get(key):
+            copy = output / Path(place[key]).name
+            with atomic_write(copy) as temporary:
+                shutil.copyfile(place[key], temporary)
+            place[key] = str(copy)

@@ -1,4 +1,4 @@
-"""Squared error (Distill-L2S, arXiv 2206.12638; with ``sum`` the linguistic level of 2301.13003)."""
+"""Squared error (Distill-L2S, arXiv 2206.12638; linguistic level of arXiv 2301.13003)."""
 
 from torch import Tensor, nn
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -110,13 +111,15 @@ class Student:
 
 
 @contextmanager
-def _evaluating(model: nn.Module):
-    training = model.training
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    # module by module, since parts may be kept in eval mode
+    training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         yield
     finally:
-        model.train(training)
+        for module in training:
+            module.training = True
 
 
 def probe_taps(student: Student, names: list[str], fs: int) -> dict[str, TapShape]:

@@ -1,1 +1,1 @@
-"""Small teachers, data dirs, targets and students for tests of your own methods; needs no network."""
+"""Small teachers, data dirs, targets and students for tests of your own methods; no network."""
