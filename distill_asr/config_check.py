@@ -83,8 +83,6 @@ def _check_classes(config: dict) -> list[str]:
     registries = {c.name: (c.classes, c.default) for c in DistillTask.class_choices_list}
     registries |= {"optim": (optim_classes, "adadelta"), "scheduler": (scheduler_classes, None)}
     registries["model"] = (STUDENTS, None)
-    if config.get("normalize") == "global_mvn" and not config.get("normalize_conf"):
-        config = {**config, "normalize_conf": {"stats_file": "measured by the verb train"}}
     config = _with_statistics(config)
     for name, (classes, default) in registries.items():
         given = BUILDER_GIVES.get(name, {"params", "optimizer"})

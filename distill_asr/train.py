@@ -140,9 +140,12 @@ def _check_paths(args: argparse.Namespace) -> None:
 
 
 def _clean(output: Path) -> None:
-    """Remove what a killed run left half-written."""
-    for leftover in output.rglob(".*.tmp"):
-        leftover.unlink()
+    """Remove models that a killed run left half-written.
+
+    Only those: other hosts of a distributed training may be writing the small files just now.
+    """
+    for leftover in output.glob(".*.pth.*.tmp"):
+        leftover.unlink(missing_ok=True)
     (output / "done.json").unlink(missing_ok=True)  # until this run is done as well
 
 

@@ -195,7 +195,7 @@ def test_killed_while_saving(recipe) -> None:
     exp = recipe.train(config, "exp", "--set", "max_epoch=2")
     for name in ("done.json", "2epoch.pth", "valid.loss.ave.pth", "valid.loss.ave_1best.pth"):
         (exp / name).unlink()
-    litter = [exp / ".checkpoint.pth.x1y2.tmp", exp / "data/train/.text.ab.tmp"]
+    litter = [exp / ".checkpoint.pth.x1y2.tmp", exp / ".2epoch.pth.ab.tmp"]
     for path in litter:
         path.write_bytes(b"half")
 
