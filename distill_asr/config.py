@@ -123,4 +123,6 @@ def _apply(config: dict, override: str) -> None:
         block = block.setdefault(part, {})
         if not isinstance(block, dict):
             raise ValueError(f"{'.'.join(parts[: depth + 1])} is {block!r}, which has no keys")
+    if parts[-1] in block and block[parts[-1]] != value:
+        block.pop(f"{parts[-1]}_conf", None)  # as in merge
     block[parts[-1]] = value

@@ -172,11 +172,33 @@ def _check_student(config: dict) -> list[str]:
     blocks = _blocks(config)
     if without_text and not blocks:
         problems.append("distill: model encoder_only learns from distillers alone; name one")
-    retiming = _retiming(config.get("preprocessor_conf")) if blocks else []
-    return problems + [
-        f"preprocessor_conf.data_aug_effects: {effect}: targets are tied to the audio's timing"
-        for effect in retiming
+    return problems + (_check_timing(config) if blocks else [])
+
+
+def _check_timing(config: dict) -> list[str]:
+    """Targets are tied to the audio's timing; what changes it has no place beside distillers."""
+    problems = [
+        f"preprocessor_conf.data_aug_effects: {effect}: moves the audio against the targets"
+        for effect in _retiming(config.get("preprocessor_conf"))
     ]
+    specaug = config.get("specaug_conf")
+    if config.get("specaug") == "specaug" and isinstance(specaug or {}, dict):
+        if (specaug or {}).get("apply_time_warp", True):
+            problems.append(
+                "specaug_conf.apply_time_warp: moves frames against the targets; set it to false"
+            )
+    encoder = config.get("encoder_conf")
+    for key in ("layer_drop_rate", "stochastic_depth_rate"):
+        if isinstance(encoder, dict) and encoder.get(key) and _layer_taps(config):
+            problems.append(
+                f"encoder_conf.{key}: a dropped layer gives {_layer_taps(config)} nothing"
+            )
+    return problems
+
+
+def _layer_taps(config: dict) -> str:
+    taps = {str(block.get("tap")) for block in _blocks(config).values()}
+    return ", ".join(sorted(tap for tap in taps if tap.startswith("encoder:")))
 
 
 def _retiming(block: object) -> list[str]:

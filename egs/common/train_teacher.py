@@ -379,7 +379,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dev", required=True, help="scored after every epoch")
     parser.add_argument("--test", action="append", default=[], help="scored at the end; repeatable")
     parser.add_argument("--output", required=True, help="directory of the finished teacher")
-    parser.add_argument("--nthreads", type=int, default=2)
+    parser.add_argument("--nthreads", type=int, default=1, help="small models gain little")
     args = parser.parse_args(argv)
     import torch
 
