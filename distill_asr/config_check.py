@@ -182,11 +182,11 @@ def _check_timing(config: dict) -> list[str]:
         for effect in _retiming(config.get("preprocessor_conf"))
     ]
     specaug = config.get("specaug_conf")
-    if config.get("specaug") == "specaug" and isinstance(specaug or {}, dict):
-        if (specaug or {}).get("apply_time_warp", True):
-            problems.append(
-                "specaug_conf.apply_time_warp: moves frames against the targets; set it to false"
-            )
+    warps = isinstance(specaug or {}, dict) and (specaug or {}).get("apply_time_warp", True)
+    if config.get("specaug") == "specaug" and warps:
+        problems.append(
+            "specaug_conf.apply_time_warp: moves frames against the targets; set it to false"
+        )
     encoder = config.get("encoder_conf")
     for key in ("layer_drop_rate", "stochastic_depth_rate"):
         if isinstance(encoder, dict) and encoder.get(key) and _layer_taps(config):

@@ -151,13 +151,30 @@ EFFECTS = [
 def test_effects_that_change_the_timing_are_refused_with_distillers_only(effects: list) -> None:
     conf = {"fs": 16000, "data_aug_effects": effects}
     (problem,) = problems_of(tiny_config(distill={"x": BLOCK}, preprocessor_conf=conf))
-    assert "targets are tied to the audio's timing" in problem
+    assert "moves the audio against the targets" in problem
     assert problems_of(tiny_config(preprocessor_conf=conf)) == []
 
 
 def test_effects_that_keep_the_timing_are_welcome() -> None:
     conf = {"fs": 16000, "data_aug_effects": [[1.0, "lowpass", {"cutoff_freq": 1000}]]}
     assert problems_of(tiny_config(distill={"x": BLOCK}, preprocessor_conf=conf)) == []
+
+
+def test_time_warp_is_refused_beside_distillers() -> None:
+    plain = tiny_config(specaug="specaug", specaug_conf={"apply_time_warp": True})
+    plain["specaug_conf"]["apply_time_mask"] = False
+    assert problems_of(plain) == []
+    (problem,) = problems_of({**plain, "distill": {"x": BLOCK}})
+    assert "specaug_conf.apply_time_warp" in problem and "false" in problem
+
+
+def test_a_tap_on_layers_that_may_be_dropped_is_refused() -> None:
+    config = tiny_config(distill={"x": {**BLOCK, "tap": "encoder:1"}})
+    config["encoder_conf"] = {**config["encoder_conf"], "layer_drop_rate": 0.1}
+    (problem,) = problems_of(config)
+    assert "encoder_conf.layer_drop_rate" in problem and "encoder:1" in problem
+    config["distill"]["x"]["tap"] = "encoder"
+    assert problems_of(config) == []
 
 
 def test_all_mistakes_come_in_one_report() -> None:

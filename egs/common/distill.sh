@@ -63,9 +63,10 @@ dump_opts() { for set in ${1//,/ }; do echo "--train dump/$set"; done; }
 pretrain_one() { # seed name config sets
     local seed=$1 name=$2 config=$3 sets=$4
     [ "$config" != - ] || return 0
-    # experiments that share their stage 1 share its training
+    mkdir -p exp
+    # experiments that share their stage 1 share its training: the second waits, then finds it done
     # shellcheck disable=SC2046
-    $train_cmd distill-asr train --config "conf/$config.yaml" $(dump_opts "$sets") \
+    flock "exp/.${config}_${sets//,/_}_seed$seed.lock" $train_cmd distill-asr train --config "conf/$config.yaml" $(dump_opts "$sets") \
         --valid "dump/$valid_set" --set "seed=$seed" --set "ngpu=$ngpu" \
         --output "exp/${config}_${sets//,/_}_seed$seed"
 }
@@ -85,6 +86,10 @@ train_teacher() { # name training-set dev-set
     $train_cmd python3 "$common/train_teacher.py" --config "conf/teacher_$1.yaml" \
         --train "data/$2" --dev "data/$3" "${tests[@]}" --output "exp/teachers/$1"
 }
+pretrain_then_train() {
+    pretrain_one "$@"
+    train_one "$@"
+}
 decode_one() { # seed name ...
     local set
     for set in $test_sets; do
@@ -92,7 +97,7 @@ decode_one() { # seed name ...
         $decode_cmd distill-asr decode --exp "exp/$2_seed$1" --data "dump/$set" $decode_opts
     done
 }
-export -f dump_opts pretrain_one train_one decode_one
+export -f dump_opts pretrain_one train_one pretrain_then_train decode_one
 export train_sets
 
 if at 1; then
@@ -136,13 +141,13 @@ if at 4; then
     done
 fi
 
-if at 5; then
+if at 5 && at 6; then
+    log "stages 5 and 6: pretrain, train"
+    each pretrain_then_train
+elif at 5; then
     log "stage 5: pretrain"
-    jobs_of | sort -k3,4 -k1,1 | awk '!seen[$1, $3, $4]++' \
-        | xargs -P "$nj" -L 1 bash -c 'set -euo pipefail; pretrain_one "$@"' pretrain_one
-fi
-
-if at 6; then
+    each pretrain_one
+elif at 6; then
     log "stage 6: train"
     each train_one
 fi
