@@ -26,8 +26,8 @@ GIT = "git clone https://github.com/Jakobovski/free-spoken-digit-dataset"
 
 # How many strings each set has; teacher_synthetic goes into teacher_train.
 SIZES = {
-    "train": 200,
-    "unlab": 1200,
+    "train": 120,
+    "unlab": 800,
     "dev": 100,
     "test": 150,
     "test_left_out": 200,
