@@ -223,6 +223,25 @@ def init_mel_filters(weight: Any) -> None:
         weight.copy_(torch.from_numpy(bank)[:, None])
 
 
+def training_arguments(given: dict[str, Any], checkpoints: Path, evaluate: bool) -> Any:
+    """transformers.TrainingArguments with this stage's defaults."""
+    from transformers import TrainingArguments
+
+    defaults = {
+        "use_cpu": True,
+        "report_to": "none",
+        "save_strategy": "epoch",
+        "eval_strategy": "epoch" if evaluate else "no",
+        "logging_strategy": "epoch",
+        "save_total_limit": 1,
+        "per_device_eval_batch_size": 1,  # no padding: as the dump will see them
+    }
+    try:
+        return TrainingArguments(output_dir=str(checkpoints), **(defaults | given))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"training: {error}") from error
+
+
 def make_trainer(
     settings: dict[str, Any],
     model: Any,
@@ -232,7 +251,7 @@ def make_trainer(
     checkpoints: Path,
 ) -> Any:
     """A transformers.Trainer that batches by length and scores one utterance at a time."""
-    from transformers import Trainer, TrainingArguments
+    from transformers import Trainer
     from transformers.trainer_pt_utils import LengthGroupedSampler
 
     class CtcTrainer(Trainer):
@@ -240,25 +259,9 @@ def make_trainer(
             batch = self.args.train_batch_size
             return LengthGroupedSampler(batch, lengths=train.num_samples())
 
-    try:
-        arguments = TrainingArguments(
-            output_dir=str(checkpoints),
-            **{
-                "use_cpu": True,
-                "report_to": "none",
-                "save_strategy": "epoch",
-                "eval_strategy": "epoch" if dev else "no",
-                "logging_strategy": "epoch",
-                "save_total_limit": 1,
-                "per_device_eval_batch_size": 1,  # no padding: as the dump will see them
-                **settings["training"],
-            },
-        )
-    except (TypeError, ValueError) as error:
-        raise UserError(f"training: {error}") from error
     return CtcTrainer(
         model=model,
-        args=arguments,
+        args=training_arguments(settings["training"], checkpoints, dev is not None),
         data_collator=collate,
         train_dataset=train,
         eval_dataset=dev,

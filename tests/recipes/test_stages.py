@@ -1,0 +1,135 @@
+"""egs/common/distill.sh: every stage on a tiny corpus, options, and what a second run does."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+
+from distill_asr.testing.fixtures import tiny_config
+
+ROOT = Path(__file__).parents[2]
+STAGES = ROOT / "egs" / "common" / "distill.sh"
+
+# stands in for a corpus: short noise with transcripts in the letters of tiny_config
+DATA = """
+import argparse
+from pathlib import Path
+import numpy as np, soundfile
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--out", type=Path)
+out = parser.parse_args().out
+rng = np.random.default_rng(0)
+for name, text in {"train": 1, "unlab": 0, "dev": 1, "test": 1}.items():
+    (out / name).mkdir(parents=True, exist_ok=True)
+    keys = [f"s-{name}{i}" for i in range(4)]
+    for key in keys:
+        soundfile.write(out / name / f"{key}.wav", rng.normal(0, 0.1, 20000).clip(-1, 1), 16000)
+    tables = {"wav.scp": [out / name / f"{key}.wav" for key in keys], "utt2spk": ["s"] * 4}
+    if text:
+        tables["text"] = ["ab ba"] * 4
+    for table, values in tables.items():
+        lines = [f"{key} {value}" for key, value in zip(keys, values)]
+        (out / name / table).write_text("\\n".join(lines) + "\\n")
+"""
+TEACHER = {
+    "model_type": "hubert",
+    "model": {
+        "conv_dim": [8, 16], "conv_kernel": [400, 4], "conv_stride": [160, 2],
+        "feat_extract_norm": "layer", "hidden_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "intermediate_size": 16, "num_conv_pos_embeddings": 4,
+        "num_conv_pos_embedding_groups": 2, "layerdrop": 0.0,
+    },
+    "training": {"num_train_epochs": 1, "per_device_train_batch_size": 4, "seed": 1},
+}  # fmt: skip
+OPTIONS = (
+    "--unlabelled_sets unlab --teachers t --test_sets test --decode_opts --method=greedy"
+).split()
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    conf = tmp_path / "conf"
+    (conf / "teacher").mkdir(parents=True)
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "data.py").write_text(textwrap.dedent(DATA))
+    student = {**tiny_config("transducer"), "token_list": "dump/tokens.txt", "max_epoch": 1}
+    stage1 = {**tiny_config("encoder_only"), "max_epoch": 1}
+    stage1["distill"] = {"t": {"teacher": "t", "tap": "encoder", "loss": "l1"}}
+    teacher = {
+        "kind": "speech",
+        "model": "exp/teachers/t",
+        "layers": [1],
+        "codec": {"name": "fp16"},
+    }
+    for name, content in {
+        "train.yaml": student,
+        "pretrain.yaml": stage1,
+        "teacher_t.yaml": TEACHER,
+        "teacher/t.yaml": teacher,
+    }.items():
+        (conf / name).write_text(yaml.safe_dump(content))
+    (conf / "experiments").write_text(
+        "# name stage-1 sets stage-2\nbaseline - - train\nboth pretrain train,unlab train\n"
+    )
+    return tmp_path
+
+
+def run(recipe: Path, *options: str) -> subprocess.CompletedProcess:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", str(STAGES), *options],
+        cwd=recipe,
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--stagge", "1"], "unknown option --stagge"),
+        (["--stage"], "--stage needs a value"),
+        (["--experiments", "best"], "no experiment 'best' in conf/experiments: baseline both"),
+        (["data"], "unexpected argument 'data'"),
+    ],
+)
+def test_wrong_options(recipe: Path, options: list[str], message: str) -> None:
+    done = run(recipe, *options)
+    assert done.returncode == 1
+    assert message in done.stderr
+
+
+def test_help(recipe: Path) -> None:
+    done = run(recipe, "--help")
+    assert done.returncode == 0 and "--seeds" in done.stdout
+
+
+@pytest.mark.slow
+def test_all_stages_then_nothing_left_to_do(recipe: Path) -> None:
+    options = [*OPTIONS, "--teacher_sets", "train dev", "--seeds", "1,2"]
+    first = run(recipe, *options)
+    assert first.returncode == 0, first.stderr
+    table = (recipe / "exp" / "RESULTS.md").read_text()
+    assert "| both | 2 |" in table and "exp/teachers/t: test: WER" in first.stdout
+    second = run(recipe, *options)
+    assert second.returncode == 0, second.stderr
+    for line in ("skipped", "training is done already", "decoded already"):
+        assert line in second.stdout + second.stderr
+    assert (recipe / "exp" / "RESULTS.md").read_text() == table
+
+
+@pytest.mark.slow
+def test_a_failing_stage_stops_the_run(recipe: Path) -> None:
+    (recipe / "conf" / "teacher" / "t.yaml").write_text(
+        "kind: speech\nmodel: nowhere\nlayers: [1]\n"
+    )
+    done = run(recipe, *OPTIONS, "--teacher_sets", "train dev")
+    assert done.returncode != 0
+    assert "stage 5" not in done.stderr and "Traceback" not in done.stderr
