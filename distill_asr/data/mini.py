@@ -89,7 +89,7 @@ _STUDENT = Conditions(snr=(5, 25), noisy=0.8)
 _TEACHER = Conditions(snr=(0, 30), noisy=0.85, rate=(115, 210), pitch=(15, 85))
 
 SETS = {
-    "train": SetPlan(240, STUDENT_VOICES, _STUDENT),
+    "train": SetPlan(120, STUDENT_VOICES, _STUDENT),
     "unlab": SetPlan(2000, STUDENT_VOICES, _STUDENT, labelled=False),
     "dev": SetPlan(100, DEV_VOICES, _STUDENT, distinct=True),
     "test_clean": SetPlan(250, TEST_VOICES, Conditions(snr=(25, 35), noisy=0.5), distinct=True),
