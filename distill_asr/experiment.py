@@ -192,12 +192,15 @@ def write_teacher_facts(output: Path, sets: list[DataDir], teachers: list[str]) 
 
 
 def experiment_record(config: dict, args: argparse.Namespace) -> dict:
-    """What makes two runs the same experiment: the config, and the data by name and content."""
+    """What makes two runs the same experiment: the config; data and initial weights by content."""
     directories = [Path(directory) for directory in [*args.train, *args.valid]]
     names = ["utt2num_samples", *(["text"] if needs_text(config) else [])]
     names += [f"targets/{teacher}/manifest.json" for teacher in teachers_of(config)]
     digest = hashlib.sha256()
-    for file in (directory / name for directory in directories for name in names):
+    files = [directory / name for directory in directories for name in names]
+    # <file>:<source key>:<destination key>:<exclude keys>, of which all but the file may be absent
+    files += [Path(str(init).partition(":")[0]) for init in config.get("init_param") or []]
+    for file in files:
         digest.update(file.read_bytes() if file.is_file() else b"absent")
     return {
         "config": config,

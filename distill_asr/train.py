@@ -185,7 +185,11 @@ def _same_experiment(output: Path, now: dict) -> None:
     before = yaml.safe_load(record.read_text(encoding="utf-8"))
     keys = {*before["config"], *now["config"]} - MAY_CHANGE
     differ = sorted(k for k in keys if before["config"].get(k) != now["config"].get(k))
-    named = {"train": "--train", "valid": "--valid", "data": "the content of its data or targets"}
+    named = {
+        "train": "--train",
+        "valid": "--valid",
+        "data": "the content of its data, targets or initial weights",
+    }
     differ += [what for part, what in named.items() if before.get(part, now[part]) != now[part]]
     if _lasting(before.get("espnet", [])) != _lasting(now["espnet"]):
         differ.append("the options after --")

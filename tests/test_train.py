@@ -116,6 +116,16 @@ def test_stage_1_into_stage_2(recipe) -> None:
     assert not any(name.startswith("distillers") for name in started)
 
 
+def test_other_initial_weights_are_another_experiment(recipe, capsys) -> None:
+    first = recipe.train(recipe.config("encoder_only", ["one"]), "first")
+    config = recipe.config("transducer")
+    recipe.train(config, "second", "--init", first)
+    file = (first / "valid.loss.ave.pth").resolve()
+    torch.save({name: value + 1 for name, value in weights(first, file.name).items()}, file)
+    assert cli.main(recipe.train_command(config, "second", "--init", first)) == 1
+    assert "initial weights" in capsys.readouterr().err
+
+
 def test_init_from_an_unfinished_training(recipe, capsys) -> None:
     (recipe.root / "first").mkdir()
     command = recipe.train_command(
@@ -221,4 +231,6 @@ def test_other_sets_and_other_targets_are_refused(recipe, capsys) -> None:
         file.unlink()
     recipe.dump(recipe.train_set, "one", weights_sha256="e" * 64)
     assert cli.main(recipe.train_command(config, "exp")) == 1
-    assert "differs in the content of its data or targets" in capsys.readouterr().err
+    assert (
+        "differs in the content of its data, targets or initial weights" in capsys.readouterr().err
+    )
