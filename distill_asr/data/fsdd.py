@@ -28,7 +28,7 @@ GIT = "git clone https://github.com/Jakobovski/free-spoken-digit-dataset"
 SIZES = {
     "train": 120,
     "unlab": 800,
-    "dev": 100,
+    "dev": 60,
     "test": 150,
     "test_left_out": 200,
     "teacher_train": 2500,
