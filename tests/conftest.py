@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from distill_asr import cli
 from distill_asr.testing.fixtures import make_prepared_dir, tiny_config, write_targets, write_tokens
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """The same sums in the same order, byte for byte, here and in every process a test starts."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+
 
 TEACHERS = {"one": 6, "two": 4}  # widths
 
