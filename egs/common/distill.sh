@@ -35,6 +35,7 @@ token_type=char
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=/dev/null
 . "$common/parse_options.sh"
+. "$common/cmd.sh" # keeps what run.sh has set
 export train_cmd decode_cmd valid_set test_sets decode_opts ngpu common
 
 log() { echo "$(date '+%H:%M:%S') $*" >&2; }
