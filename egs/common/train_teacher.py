@@ -11,8 +11,10 @@ sets it has not scored yet. The training YAML has these keys (and may ``extends`
 model_type : a wav2vec 2.0-like family of transformers that has a CTC model (hubert, wavlm ...)
 model : arguments of its config; the vocabulary follows from the training text
 first_conv : ``mel`` starts the first convolution as mel-spaced filters, otherwise it is random
+init : directory of a pretrained model of the same architecture to fine-tune; the CTC head is new
 normalize : whether the feature extractor brings each utterance to zero mean and unit variance
 noise : ``share`` of the training utterances that get more noise each time, ``snr`` limits in dB
+speed : limits of a factor by which each training utterance is sped up, pitch and all, each time
 training : arguments of transformers.TrainingArguments
 weights : float32 or float16, what is written
 """
@@ -37,7 +39,7 @@ from distill_asr.errors import UserError
 from distill_asr.files import write_text_atomic
 
 SAMPLE_RATE = 16000
-KEYS = ("model_type", "model", "first_conv", "normalize", "noise", "training", "weights")
+KEYS = "model_type model first_conv init normalize noise speed training weights".split()
 REPORT = "teacher_report.json"
 TALKERS = 6  # of babble
 IGNORED = -100  # label of padding, in transformers
@@ -47,17 +49,24 @@ class Utterances:
     """Audio and labels of a data directory, read when asked for.
 
     ``noise`` (``share`` of the utterances, ``snr`` limits in dB) adds white noise, pink noise or
-    babble of other utterances, anew each time.
+    babble of other utterances, anew each time; ``speed`` (limits of a factor) plays them faster or
+    slower, which also makes voices that nobody has.
     """
 
     def __init__(
-        self, folder: str, tokenizer: Any, extractor: Any, noise: dict[str, Any] | None = None
+        self,
+        folder: str,
+        tokenizer: Any,
+        extractor: Any,
+        noise: dict[str, Any] | None = None,
+        speed: list[float] | None = None,
     ) -> None:
         self.data = read_labelled(folder)
         self.keys = list(self.data.wav)
         self._tokenizer = tokenizer
         self._extractor = extractor
         self._noise = noise
+        self._speed = speed
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -65,8 +74,8 @@ class Utterances:
     def __getitem__(self, index: int) -> dict[str, Any]:
         key = self.keys[index]
         samples = self._read(key)
-        if self._noise:
-            samples = self._with_noise(samples)
+        if self._speed or self._noise:
+            samples = self._augmented(samples)
         values = self._extractor(samples, sampling_rate=SAMPLE_RATE).input_values[0]
         return {
             "input_values": values.astype(np.float32),
@@ -85,13 +94,19 @@ class Utterances:
             )
         return samples
 
-    def _with_noise(self, samples: np.ndarray) -> np.ndarray:
+    def _augmented(self, samples: np.ndarray) -> np.ndarray:
         import torch
 
         # drawn from torch's generator, whose state is part of a checkpoint
         rng = np.random.default_rng(int(torch.randint(2**31, ())))
-        if rng.random() >= self._noise["share"]:
-            return samples
+        if self._speed:
+            rate = round(SAMPLE_RATE * rng.uniform(*self._speed))
+            samples = synth.resample(samples, rate, SAMPLE_RATE)
+        if self._noise and rng.random() < self._noise["share"]:
+            samples = self._with_noise(samples, rng)
+        return samples
+
+    def _with_noise(self, samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         kind = rng.integers(3)
         if kind == 0:
             noise = synth.white_noise(len(samples), rng)
@@ -156,6 +171,12 @@ def read_settings(path: str) -> dict[str, Any]:
     noise = settings.get("noise")
     if noise is not None and (not isinstance(noise, dict) or set(noise) != {"share", "snr"}):
         problems.append(f"{path}: noise: given {noise!r}, expected {{share: 0.5, snr: [0, 20]}}")
+    speed = settings.get("speed")
+    if speed is not None and (not isinstance(speed, list) or len(speed) != 2):
+        problems.append(f"{path}: speed: given {speed!r}, expected two factors such as [0.9, 1.1]")
+    init = settings.get("init")
+    if init is not None and not (Path(str(init)) / "model.safetensors").is_file():
+        problems.append(f"{path}: init: no model.safetensors in {init}; train that teacher first")
     for key in ("model", "training"):
         if not isinstance(settings.get(key), dict):
             problems.append(f"{path}: {key}: expected 'name: value' lines")
@@ -180,7 +201,7 @@ def make_tokenizer(texts: list[str], folder: Path) -> Any:
 
 def make_model(settings: dict[str, Any], tokenizer: Any) -> Any:
     """A model with random weights (seeded by ``training.seed``)."""
-    from transformers import AutoConfig, AutoModelForCTC, set_seed
+    from transformers import AutoConfig, AutoModel, AutoModelForCTC, set_seed
 
     set_seed(settings["training"].get("seed", 42))
     config = AutoConfig.for_model(
@@ -193,7 +214,10 @@ def make_model(settings: dict[str, Any], tokenizer: Any) -> Any:
         **settings["model"],
     )
     model = AutoModelForCTC.from_config(config)
-    if settings.get("first_conv") == "mel":
+    if settings.get("init"):
+        pretrained = AutoModel.from_pretrained(settings["init"], config=config, dtype="float32")
+        setattr(model, model.base_model_prefix, pretrained)
+    elif settings.get("first_conv") == "mel":
         init_mel_filters(model.base_model.feature_extractor.conv_layers[0].conv.weight)
     return model
 
@@ -311,7 +335,8 @@ def train_teacher(settings: dict[str, Any], args: argparse.Namespace) -> None:
     normalize = settings.get("normalize", True)
     extractor = Wav2Vec2FeatureExtractor(do_normalize=normalize, return_attention_mask=True)
     extractor.save_pretrained(draft)
-    train = Utterances(args.train, tokenizer, extractor, settings.get("noise"))
+    augment = {key: settings.get(key) for key in ("noise", "speed")}
+    train = Utterances(args.train, tokenizer, extractor, **augment)
     dev = Utterances(args.dev, tokenizer, extractor)
     refuse_changed(settings, train, checkpoints)
     model = make_model(settings, tokenizer)

@@ -46,6 +46,7 @@ def settings() -> dict:
         "first_conv": "mel",
         "weights": "float16",
         "noise": {"share": 0.8, "snr": [0, 20]},
+        "speed": [0.9, 1.2],
         "model": {
             "conv_dim": [8, 16],
             "conv_kernel": [400, 4],
@@ -133,6 +134,27 @@ def test_killed_run_continues_to_the_same_weights(stage, tmp_path, settings, dat
     assert whole.keys() == killed.keys()
     for name in whole:
         np.testing.assert_array_equal(whole[name], killed[name], err_msg=name)
+
+
+def test_init_takes_the_pretrained_model_and_a_new_head(stage, tmp_path, settings, data):
+    assert run(stage, tmp_path, settings, data, "first") == 0
+    settings["training"] |= {"learning_rate": 0.0, "seed": 9}
+    settings["init"] = str(tmp_path / "first")
+    assert run(stage, tmp_path, settings, data, "second") == 0
+    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    for name in first:
+        same = np.array_equal(first[name], second[name])
+        assert same is name.startswith("hubert."), name
+
+
+def test_speed_changes_the_length_and_nothing_else(stage, data):
+    extractor = lambda samples, sampling_rate: type("F", (), {"input_values": [samples]})  # noqa: E731
+    tokenizer = lambda text: type("T", (), {"input_ids": [1]})  # noqa: E731
+    plain = stage.Utterances(str(data), tokenizer, extractor)
+    double = stage.Utterances(str(data), tokenizer, extractor, speed=[2.0, 2.0])
+    for index in range(len(plain)):
+        samples = plain[index]["input_values"]
+        assert abs(2 * len(double[index]["input_values"]) - len(samples)) <= 2
 
 
 def test_finished_run_is_left_alone_and_only_scores_new_sets(
