@@ -26,13 +26,13 @@ GIT = "git clone https://github.com/Jakobovski/free-spoken-digit-dataset"
 
 # How many strings each set has; teacher_synthetic goes into teacher_train.
 SIZES = {
-    "train": 120,
+    "train": 60,
     "unlab": 800,
-    "dev": 60,
+    "dev": 40,
     "test": 150,
     "test_left_out": 200,
     "teacher_train": 2500,
-    "teacher_synthetic": 1500,
+    "teacher_synthetic": 500,
     "teacher_dev": 100,
 }
 
@@ -63,7 +63,7 @@ def build(
     fsdd: str | Path | None,
     seed: int = 0,
     left_out: str | None = None,
-    label_share: float = 0.08,
+    label_share: float = 0.02,
     sizes: dict[str, int] | None = None,
     nj: int = 1,
 ) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ sets it has not scored yet. The training YAML has these keys (and may ``extends`
 model_type : a wav2vec 2.0-like family of transformers that has a CTC model (hubert, wavlm ...)
 model : arguments of its config; the vocabulary follows from the training text
 first_conv : ``mel`` starts the first convolution as mel-spaced filters, otherwise it is random
-init : directory of a pretrained model of the same architecture to fine-tune; the CTC head is new
+init : directory of a trained teacher of the same architecture to fine-tune, letters and all
 normalize : whether the feature extractor brings each utterance to zero mean and unit variance
 noise : ``share`` of the training utterances that get more noise each time, ``snr`` limits in dB
 speed : limits of a factor by which each training utterance is sped up, pitch and all, each time
@@ -185,11 +185,20 @@ def read_settings(path: str) -> dict[str, Any]:
     return settings
 
 
-def make_tokenizer(texts: list[str], folder: Path) -> Any:
-    """A character tokeniser of the training text, saved to ``folder``."""
-    from transformers import Wav2Vec2CTCTokenizer
+def make_tokenizer(settings: dict[str, Any], data: DataDir, folder: Path) -> Any:
+    """A character tokeniser of the training text or of ``init``, saved to ``folder``."""
+    from transformers import AutoTokenizer, Wav2Vec2CTCTokenizer
 
-    letters = sorted(set("".join(texts)) - {" "})
+    letters = sorted(set("".join(data.text.values())) - {" "})
+    if settings.get("init"):
+        tokenizer = AutoTokenizer.from_pretrained(settings["init"])
+        if unknown := sorted(set(letters) - set(tokenizer.get_vocab())):
+            raise UserError(
+                f"{data.path}/text: init {settings['init']} does not know {' '.join(unknown)}; "
+                "train it on text with these letters, or leave out `init`"
+            )
+        tokenizer.save_pretrained(folder)
+        return tokenizer
     vocabulary = {token: i for i, token in enumerate(["<pad>", "<unk>", "|", *letters])}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "vocab.json"
@@ -201,7 +210,7 @@ def make_tokenizer(texts: list[str], folder: Path) -> Any:
 
 def make_model(settings: dict[str, Any], tokenizer: Any) -> Any:
     """A model with random weights (seeded by ``training.seed``)."""
-    from transformers import AutoConfig, AutoModel, AutoModelForCTC, set_seed
+    from transformers import AutoConfig, AutoModelForCTC, set_seed
 
     set_seed(settings["training"].get("seed", 42))
     config = AutoConfig.for_model(
@@ -213,11 +222,10 @@ def make_model(settings: dict[str, Any], tokenizer: Any) -> Any:
         ctc_zero_infinity=True,
         **settings["model"],
     )
-    model = AutoModelForCTC.from_config(config)
     if settings.get("init"):
-        pretrained = AutoModel.from_pretrained(settings["init"], config=config, dtype="float32")
-        setattr(model, model.base_model_prefix, pretrained)
-    elif settings.get("first_conv") == "mel":
+        return AutoModelForCTC.from_pretrained(settings["init"], config=config, dtype="float32")
+    model = AutoModelForCTC.from_config(config)
+    if settings.get("first_conv") == "mel":
         init_mel_filters(model.base_model.feature_extractor.conv_layers[0].conv.weight)
     return model
 
@@ -331,7 +339,7 @@ def train_teacher(settings: dict[str, Any], args: argparse.Namespace) -> None:
     draft = output.with_name(output.name + ".tmp")
     checkpoints = output.with_name(output.name + ".checkpoints")
     shutil.rmtree(draft, ignore_errors=True)
-    tokenizer = make_tokenizer(list(read_labelled(args.train).text.values()), draft)
+    tokenizer = make_tokenizer(settings, read_labelled(args.train), draft)
     normalize = settings.get("normalize", True)
     extractor = Wav2Vec2FeatureExtractor(do_normalize=normalize, return_attention_mask=True)
     extractor.save_pretrained(draft)

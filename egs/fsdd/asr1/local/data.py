@@ -17,7 +17,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("data"), help="data directory")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--left-out", help="speaker for test_left_out; default: the last name")
-    parser.add_argument("--label-share", type=float, default=0.08)
+    parser.add_argument("--label-share", type=float, default=0.02)
     parser.add_argument("--nj", type=int, default=2, help="worker processes")
     args = parser.parse_args()
     try:
