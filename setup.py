@@ -11,10 +11,12 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "distill_asr/__init__.py").
 )
 
 MINI = ["espeakng-loader>=0.2.4", "babel>=2.16", "accelerate>=1.0"]
-CLUSTER = ["dask[distributed]", "dask-jobqueue"]
+CLUSTER = ["dask[distributed]", "dask-jobqueue", "asyncssh"]
+MVQ = ["multi_quantization"]
 REPORT = ["matplotlib"]
 EXPORT = ["onnx", "onnxruntime"]
-TEST = [*MINI, *REPORT, "pytest", "hypothesis", "kaldi-native-fbank"]
+LORA = ["peft"]
+TEST = [*MINI, *REPORT, *LORA, *CLUSTER, *MVQ, "pytest", "hypothesis", "kaldi-native-fbank"]
 
 setup(
     name="distill_asr",
@@ -43,8 +45,10 @@ setup(
     extras_require={
         "mini": MINI,
         "cluster": CLUSTER,
+        "mvq": MVQ,
         "report": REPORT,
         "export": EXPORT,
+        "lora": LORA,
         "test": TEST,
         "dev": [*TEST, "ruff", "pre-commit"],
     },

@@ -16,8 +16,10 @@ from distill_asr.errors import UserError
 VERBS = {
     "prepare": ("distill_asr.data.prepare", "check a data directory and bring its audio to 16 kHz"),
     "dump": ("distill_asr.dump", "write down what a teacher says about a data directory"),
+    "targets": ("distill_asr.targets.cli", "look at dumped targets, check and compare them"),
     "train": ("distill_asr.train", "train a student from a config"),
     "decode": ("distill_asr.decode.cli", "recognise a data directory with a trained student"),
+    "stream": ("distill_asr.decode.stream_cli", "recognise audio as it comes in"),
     "score": ("distill_asr.scoring.cli", "error rates of all systems, seeds and sets in one table"),
     "validate": ("distill_asr.config_check", "report every mistake in a config at once"),
     "export": ("distill_asr.export.cli", "turn a trained student into files that run elsewhere"),

@@ -27,6 +27,7 @@ BUILDER_GIVES = {
     },
 }  # fmt: skip
 WITHOUT_TEXT = {"encoder_only"}
+MATCHERS_THAT_AVERAGE = {"shrink", "token"}  # or interpolate
 RETIMING_EFFECTS = {"speed_perturb", "time_stretch", "reverse"}  # of ESPnet's preprocessor
 
 
@@ -118,18 +119,23 @@ def _check_distill(config: dict) -> list[str]:
 
 
 def _check_block(key: str, block: object) -> list[str]:
-    from distill_asr.build import REGISTRIES, find_class
-    from distill_asr.distiller import REDUCTIONS, DistillerOptions
+    from distill_asr.build import REGISTRIES, find_class, head_name
+    from distill_asr.distiller import MISSING, REDUCTIONS, DistillerOptions
     from distill_asr.signatures import check_arguments
 
     if not isinstance(block, dict):
         return [f"{key}: expected teacher, tap, loss ..., found {block!r}"]
     problems = check_arguments(key, block, DistillerOptions, set())
-    if block.get("reduce", "utterance") not in REDUCTIONS:
-        problems.append(f"{key}.reduce: {block['reduce']!r}{nearest(block['reduce'], REDUCTIONS)}")
+    for option, allowed in (("reduce", REDUCTIONS), ("missing", MISSING)):
+        if option in block and block[option] not in allowed:
+            problems.append(f"{key}.{option}: {block[option]!r}{nearest(block[option], allowed)}")
+    problems += _check_online(key, block)
     defaults = {f.name: f.default for f in dataclasses.fields(DistillerOptions)}
+    matcher: type = object
     for kind, registry in REGISTRIES.items():
         name = block.get(kind, defaults[kind])
+        if kind == "head" and name is None:
+            name = head_name(name, matcher)
         if not isinstance(name, str):
             continue  # reported as missing or of a wrong type above
         try:
@@ -144,9 +150,53 @@ def _check_block(key: str, block: object) -> list[str]:
         if not inspect.isclass(found):
             problems.append(f"{key}.{kind}: {name!r} is no class")
             continue
+        matcher = found if kind == "match" else matcher
+        if kind == "loss":
+            problems += _check_reading(key, block, found)
         hidden = {"input_size", "output_size"} if kind == "head" else set()
         conf = block.get(f"{kind}_conf")
         problems += check_arguments(f"{key}.{kind}_conf", conf, found, hidden, construct=not hidden)
+    return problems
+
+
+def _check_online(key: str, block: dict) -> list[str]:
+    """A teacher that runs in the training step: its file."""
+    from distill_asr.teachers.online import is_online, read_online
+
+    if not is_online(block.get("teacher")):
+        return []
+    problems = []
+    try:
+        read_online(block["teacher"])
+    except UserError as error:
+        problems += [f"{key}.teacher: {problem}" for problem in error.problems]
+    if block.get("missing") == "skip":
+        problems.append(
+            f"{key}.missing: an online teacher hears every utterance; remove `missing: skip`"
+        )
+    return problems
+
+
+def _check_reading(key: str, block: dict, loss: type) -> list[str]:
+    """A loss on codes: they can be joined, but not averaged."""
+    from distill_asr.distiller import CODES, reads
+    from distill_asr.teachers.online import is_online
+
+    if reads(loss) != CODES:
+        return []
+    problems = []
+    match, conf = block.get("match", "frame"), block.get("match_conf") or {}
+    averages = isinstance(conf, dict) and conf.get("reduction") == "average"
+    if match in MATCHERS_THAT_AVERAGE or (match == "frame" and averages):
+        problems.append(
+            f"{key}.match: {match!r} averages teacher positions, and codes have no average; "
+            "use `match: frame` with `reduction: concat`"
+        )
+    if is_online(block.get("teacher")):
+        problems.append(
+            f"{key}.loss: reads codes, which an online teacher does not give; dump it with "
+            "`codec: {name: mvq}`, or choose a loss on vectors"
+        )
     return problems
 
 
@@ -177,9 +227,12 @@ def _check_student(config: dict) -> list[str]:
 
 def _check_timing(config: dict) -> list[str]:
     """Targets are tied to the audio's timing; what changes it has no place beside distillers."""
+    from distill_asr.teachers.online import is_online
+
+    dumped = [b for b in _blocks(config).values() if not is_online(b.get("teacher"))]
     problems = [
         f"preprocessor_conf.data_aug_effects: {effect}: moves the audio against the targets"
-        for effect in _retiming(config.get("preprocessor_conf"))
+        for effect in (_retiming(config.get("preprocessor_conf")) if dumped else [])
     ]
     specaug = config.get("specaug_conf")
     warps = isinstance(specaug or {}, dict) and (specaug or {}).get("apply_time_warp", True)
@@ -212,15 +265,23 @@ def _retiming(block: object) -> list[str]:
 
 def _check_built(config: dict) -> list[str]:
     """Build the student, so that its classes can object, and ask it for its taps."""
+    from distill_asr.encoders.hf_speech import without_weights
+    from distill_asr.learning_rates import parameter_groups
     from distill_asr.task import build_untrained
 
     tapped = {name: block["tap"] for name, block in _blocks(config).items() if "tap" in block}
     plain = {**config, "distill": {}, "normalize": None}  # statistics may not be measured yet
     try:
-        taps = build_untrained(plain).tap_names()
+        with without_weights():
+            student = build_untrained(plain)
     except Exception as error:  # the class's own complaint about its arguments
         return [f"the student cannot be built: {type(error).__name__}: {error}"]
-    return [
+    problems, taps = [], student.tap_names()
+    try:
+        parameter_groups(student, config.get("learning_rates") or {})
+    except ValueError as error:
+        problems = [f"learning_rates.{error}"]
+    return problems + [
         f"distill.{name}.tap: this student has no {tap!r}{nearest(tap, taps)}"
         for name, tap in tapped.items()
         if tap not in taps

@@ -9,22 +9,26 @@ import torch
 from torch import Tensor, nn
 
 from distill_asr.states import Context, Pairs, States
+from distill_asr.targets.codebooks import Codebooks
 
 REDUCTIONS = ("pair", "utterance")
+MISSING = ("error", "skip")
+VECTORS, CODES = "vectors", "codes"  # what a loss can read of the targets
 
 
 @dataclass(frozen=True)
 class DistillerOptions:
     """One block of ``distill:`` in a training YAML."""
 
-    teacher: str  # which targets: dump/<set>/targets/<teacher>
+    teacher: str  # which targets: dump/<set>/targets/<teacher>; or the file of an online teacher
     tap: str  # which student representation: encoder, encoder:6, ...
     loss: str  # name in distill_asr.losses, or a dotted path to a class
     match: str = "frame"  # name in distill_asr.matching, or a dotted path
-    head: str = "linear"  # linear | mlp | identity, or a dotted path
+    head: str | None = None  # name in distill_asr.heads, or a dotted path; None: the matcher's
     weight: float = 1.0  # factor in the training loss
     reduce: str = "utterance"  # pair | utterance: what counts once
     standardise: bool = True  # bring the targets to mean 0, deviation 1 per dimension
+    missing: str = "error"  # error | skip: what to do with utterances that have no targets
     loss_conf: dict | None = None
     match_conf: dict | None = None
     head_conf: dict | None = None
@@ -38,6 +42,39 @@ class TeacherFacts:
     step_ms: float | None  # None for token-level teachers
     mean: Tensor | None = None  # [E]
     std: Tensor | None = None  # [E]
+    codebooks: Codebooks | None = None  # where the targets are codes
+
+
+def reads(loss: object) -> str:
+    """What a loss, or its class, reads of the targets; vectors unless it says otherwise."""
+    return getattr(loss, "reads", VECTORS)
+
+
+class CodeReader:
+    """Turns codes back into teacher states on the device where the codes are.
+
+    So a batch carries a byte or so a code and not the states. No module: the codebooks come with
+    the targets at every start, and are no business of a checkpoint or of other devices.
+    """
+
+    def __init__(self, codebooks: Codebooks) -> None:
+        count, entries, width = codebooks.entries.shape
+        table = torch.from_numpy(codebooks.centers() * codebooks.std).reshape(-1, width)
+        first = torch.arange(count) * entries
+        self._arrays = {torch.device("cpu"): (table, torch.from_numpy(codebooks.mean), first)}
+
+    def __call__(self, codes: Tensor) -> Tensor:
+        """[B, S, C] -> float32 [B, S, E]; padding, negative, gives any states."""
+        table, mean, first = self._on(codes.device)
+        rows = codes.clamp(min=0) + first
+        states = nn.functional.embedding_bag(rows.flatten(0, 1), table, mode="sum")
+        return states.unflatten(0, codes.shape[:2]) + mean
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        if device not in self._arrays:  # one copy a device, as several may ask at the same time
+            here = self._arrays[torch.device("cpu")]
+            self._arrays[device] = tuple(tensor.to(device) for tensor in here)
+        return self._arrays[device]
 
 
 class Distiller(nn.Module):
@@ -49,7 +86,7 @@ class Distiller(nn.Module):
     matcher : ``matcher(student, teacher, context) -> Pairs``.
     head : brings D to the paired teacher width.
     loss : ``loss(student [N, E], teacher [N, E]) -> [N]``.
-    facts : the teacher's width, rate and statistics.
+    facts : the teacher's width, rate, statistics and codebooks.
     """
 
     def __init__(
@@ -68,8 +105,11 @@ class Distiller(nn.Module):
         self.head = head
         self.loss = loss
         self.step_ms = facts.step_ms
+        self.reads = reads(loss)
+        decodes = self.reads == VECTORS and facts.codebooks is not None
+        self._decoder = CodeReader(facts.codebooks) if decodes else None
         # they come from the manifests at every start, so checkpoints need not carry them
-        standardise = options.standardise and facts.mean is not None
+        standardise = options.standardise and self.reads == VECTORS and facts.mean is not None
         self.register_buffer("mean", facts.mean if standardise else None, persistent=False)
         self.register_buffer("std", facts.std if standardise else None, persistent=False)
 
@@ -86,7 +126,7 @@ class Distiller(nn.Module):
         Parameters
         ----------
         student : the tap, values [B, T, D].
-        targets : [B, S, E] as the teacher gave them.
+        targets : [B, S, E] as the teacher gave them, or codes int64 [B, S, C].
         target_lengths : [B], 0 where an utterance has no target.
         chosen : [B] bool, utterances that count; all where not given.
 
@@ -95,18 +135,23 @@ class Distiller(nn.Module):
         A scalar. Zero, with a gradient path through the head, if nothing could be paired, so
         that no device of a distributed run waits for a gradient that never comes.
         """
-        teacher = States(self._standardised(targets), target_lengths, self.step_ms)
+        teacher = States(self._read(targets), target_lengths, self.step_ms)
         pairs = self.matcher(student, teacher, context)
         if chosen is not None:
             pairs = _select(pairs, chosen)
         with torch.autocast(device_type=targets.device.type, enabled=False):
-            losses = self.loss(self.head(pairs.student.float()), pairs.teacher.float())
+            taught = pairs.teacher if self.reads == CODES else pairs.teacher.float()
+            losses = self.loss(self.head(pairs.student.float()), taught)
         return self._reduced(losses, pairs.utterance)
 
-    def _standardised(self, targets: Tensor) -> Tensor:
-        if self.mean is None:
+    def _read(self, targets: Tensor) -> Tensor:
+        """What the loss reads: codes as they are, or vectors, standardised."""
+        if self.reads == CODES:
             return targets
-        return (targets.float() - self.mean) / self.std
+        vectors = targets if self._decoder is None else self._decoder(targets)
+        if self.mean is None:
+            return vectors
+        return (vectors.float() - self.mean) / self.std
 
     def _reduced(self, losses: Tensor, utterance: Tensor) -> Tensor:
         """[N] -> scalar: mean over pairs, or per utterance and then over utterances."""

@@ -1,96 +1,93 @@
-"""The verb ``dump``: what a teacher says about the audio of data dirs, onto disk."""
+"""The verb ``dump``: what a teacher says about the data of data dirs, onto disk."""
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill_asr.errors import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from tqdm import tqdm
-
     from distill_asr.data.datadir import DataDir
-    from distill_asr.targets.manifest import Settings
-    from distill_asr.targets.source import AudioSource
-    from distill_asr.teachers import Teacher, TeacherConfig
+    from distill_asr.dumping.loaded import TeacherFacts
+    from distill_asr.dumping.plan import Job
+    from distill_asr.dumping.workers import Workers
+    from distill_asr.targets.source import DataSource
+    from distill_asr.teachers import TeacherConfig
 
-READ_AHEAD = 2  # batches of audio waiting for the teacher
+TOLERANCE = 0.01  # of bfloat16 states against float32, relative
+SAMPLE_ITEMS, SAMPLE_SECONDS = 16, 30.0  # on which that is measured
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.description = (
         "Write the states of a frozen teacher to <data dir>/targets/<name>. Killed at any moment, "
-        "the same command continues; finished targets of the same teacher and audio are skipped."
+        "the same command continues; finished targets of the same teacher and data are skipped."
     )
-    parser.add_argument("data_dirs", nargs="+", metavar="DATA_DIR", help="prepared, dump/<set>")
-    parser.add_argument("--teacher", required=True, metavar="YAML", help="conf/teacher/*.yaml")
-    parser.add_argument("--name", help="of the targets (default: the teacher file's name)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (default: cpu)")
-    parser.add_argument(
-        "--batch-seconds", type=float, help="padded audio in one teacher call (default: the YAML's)"
-    )
-    parser.add_argument(
-        "--shard-utts", type=int, default=200, help="utterances in one file (default: 200)"
-    )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace targets of another teacher or other audio, and damaged ones",
-    )
+    add = parser.add_argument
+    add("data_dirs", nargs="+", metavar="DATA_DIR", help="prepared, dump/<set>")
+    add("--teacher", required=True, metavar="YAML", help="conf/teacher/*.yaml")
+    add("--name", help="of the targets (default: the teacher file's name)")
+    add("--device", default="cpu",
+        help="cpu, cuda, cuda:1, or several as cuda:0,cuda:1 (default: cpu)")  # fmt: skip
+    add("--nj", type=int, default=1, help="worker processes on each device (default: 1)")
+    add("--threads", type=int, help="of each worker (default: its share of the cores)")
+    add("--cluster", metavar="YAML", help="conf/cluster/*.yaml: workers that dask starts")
+    add("--batch-seconds", type=float,
+        help="padded audio in one teacher call (default: the YAML's)")  # fmt: skip
+    add("--batch-tokens", type=int,
+        help="padded pieces of text in one teacher call (default: the YAML's)")  # fmt: skip
+    add("--shard-utts", type=int, default=200, help="utterances in one file (default: 200)")
+    add("--tolerance", type=float, default=TOLERANCE,
+        help="largest relative error of `dtype: bfloat16` (default: %(default)s)")  # fmt: skip
+    add("--overwrite", action="store_true",
+        help="replace targets of another teacher or other data, and damaged ones")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    """Dump each data dir in turn."""
+    """Dump the data dirs."""
     from distill_asr.data.datadir import DataDir
-    from distill_asr.targets.source import BadSamplesError
-    from distill_asr.targets.writer import locked
-    from distill_asr.teachers import load_teacher
 
     config = _checked(args)
-    # all the data is looked at before the first second is computed
-    sources = _sources([DataDir.read(path) for path in args.data_dirs])
-    teacher = load_teacher(config, args.device)
-    _require_long_enough(sources, teacher)
+    data_dirs = [DataDir.read(path) for path in args.data_dirs]
     name = args.name or Path(args.teacher).stem
-    jobs = [Job(s.path / "targets" / name, name, config, teacher, s) for s in sources]
-    with ExitStack() as locks:
-        for job in jobs:
-            locks.enter_context(locked(job.directory))
-        _refuse_or_clear(jobs, args.overwrite)
-        for number, job in enumerate(jobs):
-            try:
-                _dump_set(job, args.shard_utts)
-            except BadSamplesError as error:
-                # name every bad file now, not one a run
-                found = [problem for j in jobs[number:] for problem in j.source.problems()]
-                raise UserError(found or error.problems) from error
+    with closing(_workers(args, config)) as workers:
+        dump_sets(data_dirs, name, config, workers, args.shard_utts, args.tolerance, args.overwrite)
     return 0
 
 
-@dataclass(frozen=True)
-class Job:
-    """One data dir through one teacher."""
+def dump_sets(
+    data_dirs: list[DataDir],
+    name: str,
+    config: TeacherConfig,
+    workers: Workers,
+    shard_utts: int,
+    tolerance: float = TOLERANCE,
+    overwrite: bool = False,
+) -> None:
+    """Write <data dir>/targets/<name> of each data dir; see the options of the verb.
 
-    directory: Path  # dump/<set>/targets/<name>
-    name: str
-    config: TeacherConfig
-    teacher: Teacher
-    source: AudioSource
+    Raises
+    ------
+    UserError : whatever is wrong with the data, the teacher, or what lies in the way.
+    """
+    from distill_asr.dumping.loaded import facts
+    from distill_asr.dumping.workers import call
+    from distill_asr.targets.writer import locked
 
-    @property
-    def settings(self) -> Settings:
-        """What decides the numbers."""
-        return self.config.settings(self.teacher.fingerprint)
+    directories = [data_dir.path / "targets" / name for data_dir in data_dirs]
+    teacher = call(workers, facts)
+    # all the data is looked at before the first second is computed
+    sources = _sources(data_dirs, teacher, config, workers)
+    with ExitStack() as locks:
+        for directory in directories:
+            locks.enter_context(locked(directory))
+        jobs = _jobs(directories, sources, teacher, config, overwrite)
+        _dump(_prepared(jobs, workers, tolerance), workers, shard_utts)
 
 
 def _checked(args: argparse.Namespace) -> TeacherConfig:
@@ -99,147 +96,148 @@ def _checked(args: argparse.Namespace) -> TeacherConfig:
     problems = []
     if len({Path(path).resolve() for path in args.data_dirs}) < len(args.data_dirs):
         problems.append(f"data dirs: one is given twice in {' '.join(args.data_dirs)}")
-    if args.shard_utts < 1:
-        problems.append(f"--shard-utts: given {args.shard_utts}, expected at least 1")
-    if args.batch_seconds is not None and not 0 < args.batch_seconds < float("inf"):
-        problems.append(f"--batch-seconds: given {args.batch_seconds}, expected more than 0")
+    for option in ("shard_utts", "nj", "threads", "batch_seconds", "batch_tokens", "tolerance"):
+        value = getattr(args, option)
+        if value is not None and not value > 0:
+            name = option.replace("_", "-")
+            problems.append(f"--{name}: given {value}, expected more than 0")
     if args.name is not None and (args.name.startswith(".") or Path(args.name).name != args.name):
         problems.append(f"--name: given {args.name!r}, expected a plain directory name")
+    if args.cluster and (args.nj > 1 or args.threads or "," in args.device):
+        problems.append(
+            "--cluster: workers and threads are set in its file, and each has one device; leave "
+            "--nj, --threads and a second --device out"
+        )
     try:
         config = TeacherConfig.read(args.teacher)
     except UserError as error:
         problems += error.problems
     if problems:
         raise UserError(problems)
-    return replace(config, batch_seconds=args.batch_seconds or config.batch_seconds)
+    given = {key: getattr(args, key) for key in ("batch_seconds", "batch_tokens")}
+    return replace(config, **{key: value for key, value in given.items() if value is not None})
 
 
-def _sources(data_dirs: list[DataDir]) -> list[AudioSource]:
-    from distill_asr.targets.source import AudioSource
+def _workers(args: argparse.Namespace, config: TeacherConfig) -> Workers:
+    """One that works here, or processes, or a cluster."""
+    from distill_asr.dumping.machine import default_threads
+    from distill_asr.dumping.workers import Processes, ThisProcess
+
+    if args.cluster:
+        from distill_asr.dumping.cluster import Cluster, ClusterConfig
+
+        return Cluster(config, args.device, ClusterConfig.read(args.cluster))
+    devices = [device for device in args.device.split(",") for _ in range(args.nj)]
+    threads = args.threads or default_threads(len(devices))
+    if len(devices) == 1:
+        return ThisProcess(config, devices[0], threads)
+    return Processes(config, devices, threads)
+
+
+def _sources(
+    data_dirs: list[DataDir], teacher: TeacherFacts, config: TeacherConfig, workers: Workers
+) -> list[DataSource]:
+    from distill_asr.dumping.loaded import size_problems
+    from distill_asr.dumping.workers import call
+    from distill_asr.targets.source import TextSource, open_source
 
     sources, problems = [], []
     for data_dir in data_dirs:
         try:
-            sources.append(AudioSource(data_dir))
+            source = open_source(teacher.reads, data_dir, config.text)
         except UserError as error:
             problems += error.problems
+            continue
+        sources.append(source)
+        if isinstance(source, TextSource):  # only the teacher's tokenizer can tell
+            problems += call(workers, size_problems, source)
+        else:
+            problems += source.size_problems(teacher)
     if problems:
         raise UserError(problems)
     return sources
 
 
-def _require_long_enough(sources: list[AudioSource], teacher: Teacher) -> None:
-    problems = [
-        f"{source.path}: utterance {utterance}: {source.wav[utterance]}: {count} samples, the "
-        f"teacher needs at least {teacher.min_samples}; drop it with `distill-asr prepare`"
-        for source in sources
-        for utterance, count in source.num_samples.items()
-        if count < teacher.min_samples
+def _jobs(
+    directories: list[Path],
+    sources: list[DataSource],
+    teacher: TeacherFacts,
+    config: TeacherConfig,
+    overwrite: bool,
+) -> list[Job]:
+    """What is to be done, once nothing is in the way any more."""
+    from distill_asr.dumping.plan import Job, refuse_or_clear
+    from distill_asr.targets.quantizer import trained_codec
+
+    settings = trained_codec(config.settings(teacher.fingerprint), directories, overwrite)
+    jobs = [
+        Job(directory, config, teacher, settings, source)
+        for directory, source in zip(directories, sources, strict=True)
     ]
-    if problems:
+    if problems := refuse_or_clear(jobs, overwrite):
         raise UserError(problems)
+    return jobs
 
 
-def _refuse_or_clear(jobs: list[Job], overwrite: bool) -> None:
-    """Targets in the way are an error, or are thrown away; what matches is never recomputed."""
-    from distill_asr.targets.writer import clear, leftover_problems
+def _prepared(jobs: list[Job], workers: Workers, tolerance: float) -> list[Job]:
+    """Look how exact the states are, and train codebooks, if the codec has any."""
+    from distill_asr.dumping.loaded import codec_settings
+    from distill_asr.dumping.workers import call
+    from distill_asr.targets.codecs import MVQCodec
 
-    found = {}
-    for job in jobs:
-        found[job.directory] = (
-            _finished_problems(job, checksums=overwrite)
-            if _is_finished(job)
-            else leftover_problems(job.directory, job.settings)
-        )
-    if overwrite:
-        for directory, problems in found.items():
-            if problems:
-                clear(directory)
-    elif any(found.values()):
-        raise UserError([problem for problems in found.values() for problem in problems])
+    if unfinished := [job for job in jobs if not job.finished]:
+        _require_exact(unfinished[0], workers, tolerance)
+    settings = jobs[0].settings
+    if settings.codec["name"] == MVQCodec.name:
+        directories = [job.directory.absolute() for job in jobs]
+        sources = [job.source.part(job.source.ids) for job in jobs]
+        settings = call(workers, codec_settings, settings, directories, sources)
+    return [replace(job, settings=settings) for job in jobs]
 
 
-def _is_finished(job: Job) -> bool:
-    from distill_asr.targets.manifest import MANIFEST
+def _require_exact(job: Job, workers: Workers, tolerance: float) -> None:
+    """Measure how far low precision takes the states from float32, and refuse too much."""
+    from distill_asr.dumping.loaded import error_of_dtype
+    from distill_asr.dumping.plan import sample
+    from distill_asr.dumping.workers import call
 
-    return (job.directory / MANIFEST).exists()
-
-
-def _finished_problems(job: Job, checksums: bool) -> list[str]:
-    from distill_asr.targets.verify import check_targets
-
-    return check_targets(job.directory, job.source, job.settings, checksums=checksums, audio=True)
-
-
-def _dump_set(job: Job, shard_utts: int) -> None:
-    from distill_asr.targets.writer import TargetWriter, remove_unfinished
-
-    if _is_finished(job):
-        remove_unfinished(job.directory)
-        print(f"{job.directory}: complete, of this teacher and audio; skipped")
+    dtype = job.settings.dtype
+    if dtype == "float32" or tolerance == float("inf"):
         return
-    begin = time.monotonic()
-    source, teacher = job.source, job.teacher
-    writer = TargetWriter(job.directory, job.settings)
-    ids = list(source.wav)
-    shards = [ids[first : first + shard_utts] for first in range(0, len(ids), shard_utts)]
-    digests = [source.audio_sha256(shard) for shard in shards]
-    finished = [writer.has(number, digest) for number, digest in enumerate(digests)]
-    done = [u for shard, skip in zip(shards, finished, strict=True) if skip for u in shard]
-    with _progress(job, done) as bar:
-        for number, shard in enumerate(shards):
-            if not finished[number]:
-                writer.write_shard(number, digests[number], _states(job, shard, bar))
-    manifest = writer.finish(
-        len(shards), job.name, job.config.model, teacher.step_ms, source.fingerprint()
-    )
-    computed = source.seconds(ids) - source.seconds(done)
-    taken = time.monotonic() - begin
-    print(
-        f"{job.directory}: {len(ids)} utterances, {manifest.frames} frames of width "
-        f"{manifest.width}; computed {computed / 3600:.2f} h of audio in {taken:.0f} s, "
-        f"{computed / taken:.1f} times real time"
-    )
+    few = sample(job.source, SAMPLE_ITEMS, SAMPLE_SECONDS)
+    error = call(workers, error_of_dtype, few)
+    found = f"states within {error:.1e} of float32, measured on {len(few.ids)} utterance(s)"
+    if not error <= tolerance:
+        raise UserError(
+            f"{job.config.path}: dtype: {dtype}: {found}; allowed is {tolerance:g}: write "
+            "`dtype: float32`, or allow more with --tolerance"
+        )
+    print(f"{job.config.path}: {dtype}: {found}")
 
 
-def _states(job: Job, utterances: list[str], bar: tqdm) -> Iterator[tuple[str, np.ndarray]]:
-    """Run a shard through the teacher, the next batches being read meanwhile."""
-    from distill_asr.targets.source import SAMPLE_RATE, batches
+def _dump(jobs: list[Job], workers: Workers, shard_utts: int) -> None:
+    """Compute and write every shard that is missing."""
+    from distill_asr.dumping.plan import Plan, SetDump, skip
+    from distill_asr.dumping.shard import compute_shard
+    from distill_asr.targets.source import BadSamplesError
 
-    source = job.source
-    groups = batches(source.num_samples, utterances, job.config.batch_seconds)
-    begin, first = time.monotonic(), bar.n
-    for group, waveforms in _ahead(lambda g: [source.read(u) for u in g], groups):
-        yield from zip(group, job.teacher.states(waveforms), strict=True)
-        bar.update(source.samples(group))
-        speed = (bar.n - first) / SAMPLE_RATE / (time.monotonic() - begin)
-        bar.set_postfix_str(f"{speed:.1f} x real time")
-
-
-def _ahead(
-    read: Callable[[list[str]], list[np.ndarray]], groups: list[list[str]]
-) -> Iterator[tuple[list[str], list[np.ndarray]]]:
-    """Pairs of a group and what it reads to, read in a thread a few groups ahead."""
-    waiting: deque[tuple[list[str], Future]] = deque()
-    with ThreadPoolExecutor(1) as pool:
-        for group in groups:
-            waiting.append((group, pool.submit(read, group)))
-            if len(waiting) > READ_AHEAD:
-                front, future = waiting.popleft()
-                yield front, future.result()
-        for front, future in waiting:
-            yield front, future.result()
-
-
-def _progress(job: Job, done: list[str]) -> tqdm:
-    from tqdm import tqdm
-
-    from distill_asr.targets.source import SAMPLE_RATE
-
-    return tqdm(
-        desc=str(job.directory),
-        total=job.source.samples(job.source.wav),
-        initial=job.source.samples(done),
-        unit_scale=1 / SAMPLE_RATE / 3600,
-        bar_format="{desc}: {n:.2f}/{total:.2f} h |{bar}| {elapsed}<{remaining}{postfix}",
-    )
+    for job in jobs:
+        if job.finished:
+            skip(job)
+    sets = [SetDump(job, shard_utts) for job in jobs if not job.finished]
+    for one in sets:
+        if one.complete:  # killed between its last shard and its end
+            one.finish()
+    plan = Plan([one for one in sets if not one.complete])
+    try:
+        with closing(plan.progress()) as progress:
+            for number, _ in workers.map(compute_shard, plan.pieces(), progress.under_way):
+                one, amount, size = plan.ended(number)
+                progress.finished(number, amount, size)
+                if one.complete:
+                    progress.clear()
+                    one.finish()
+    except BadSamplesError as error:
+        # name every bad file now, not one a run
+        found = [problem for one in plan.sets for problem in one.job.source.problems()]
+        raise UserError(found or error.problems) from error

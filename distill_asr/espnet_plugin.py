@@ -7,7 +7,11 @@ from contextlib import contextmanager
 
 from espnet2.train import dataset
 
+from distill_asr.encoders.chunked import ChunkedEncoder
+from distill_asr.encoders.hf_speech import HFSpeechEncoder
 from distill_asr.frontends.kaldi_fbank import KaldiFbank
+from distill_asr.students.cif import CIFStudent
+from distill_asr.students.cif_decoders import CIF_DECODERS
 from distill_asr.students.ctc import CTCStudent
 from distill_asr.students.encoder_only import EncoderOnlyStudent
 from distill_asr.students.predictors import LSTMPredictor, StatelessPredictor
@@ -32,7 +36,9 @@ with _no_downloads():
     from espnet2.tasks.asr import ASRTask  # noqa: F401  import it from here, not from ESPnet
 
 FRONTENDS = {"kaldi_fbank": KaldiFbank}
+ENCODERS = {"chunked": ChunkedEncoder, "hf_speech": HFSpeechEncoder}
 STUDENTS = {
+    "cif": CIFStudent,
     "ctc": CTCStudent,
     "encoder_only": EncoderOnlyStudent,
     "transducer": TransducerStudent,
@@ -45,8 +51,9 @@ TARGETS_TYPE = "teacher_targets"
 def register() -> None:
     """Add our classes under their short names; doing it again changes nothing."""
     asr.frontend_choices.classes.update(FRONTENDS)
+    asr.encoder_choices.classes.update(ENCODERS)
     asr.model_choices.classes.update(STUDENTS)
-    asr.decoder_choices.classes.update(PREDICTORS)
+    asr.decoder_choices.classes.update(PREDICTORS | CIF_DECODERS)
     dataset.DATA_TYPES[TARGETS_TYPE] = {
         "func": load_targets,
         "kwargs": [],

@@ -12,24 +12,20 @@ from pathlib import Path
 
 import yaml
 
+from distill_asr.config import load_config
 from distill_asr.data.datadir import DataDir
 from distill_asr.errors import UserError
-from distill_asr.files import atomic_write, write_text_atomic
+from distill_asr.files import write_text_atomic
+from distill_asr.teaching import (
+    Wanted,
+    list_targets,
+    online_teachers_of,
+    target_problems,
+    teachers_of,
+    wanted_targets,
+)
 
 MAX_NAMED = 5  # utterances named in one message
-
-
-def distiller_blocks(config: dict) -> dict[str, dict]:
-    """The blocks of ``distill:`` that are switched on; also of a config not checked yet."""
-    blocks = config.get("distill")
-    blocks = blocks if isinstance(blocks, dict) else {}
-    return {name: b for name, b in blocks.items() if name != "pick" and isinstance(b, dict) and b}
-
-
-def teachers_of(config: dict) -> list[str]:
-    """Names of the teachers that the config learns from."""
-    names = (block.get("teacher") for block in distiller_blocks(config).values())
-    return sorted({name for name in names if isinstance(name, str)})
 
 
 def read_train_and_valid(
@@ -39,12 +35,12 @@ def read_train_and_valid(
 
     A student with text is judged by its recognition loss, so its validation needs no targets.
     """
-    text, teachers = needs_text(config), teachers_of(config)
+    text, wanted = needs_text(config), wanted_targets(config)
     parts: list[list[DataDir]] = []
     problems: list[str] = []
-    for directories, wanted in ((train, teachers), (valid, [] if text else teachers)):
+    for directories, targets in ((train, wanted), (valid, [] if text else wanted)):
         try:
-            parts.append(read_sets(directories, text, wanted))
+            parts.append(read_sets(directories, text, targets))
         except UserError as error:
             problems += error.problems
     if problems:
@@ -52,7 +48,7 @@ def read_train_and_valid(
     return parts[0], parts[1]
 
 
-def read_sets(directories: list[str], needs_text: bool, teachers: list[str]) -> list[DataDir]:
+def read_sets(directories: list[str], needs_text: bool, wanted: list[Wanted]) -> list[DataDir]:
     """Read and check prepared data dirs.
 
     Raises
@@ -70,7 +66,7 @@ def read_sets(directories: list[str], needs_text: bool, teachers: list[str]) -> 
             continue
         sets.append(data)
         problems += _set_problems(data, needs_text)
-        problems += [p for t in teachers for p in _target_problems(data, t)]
+    problems += [p for targets in wanted for p in target_problems(sets, targets)]
     problems += _shared_ids(sets)
     if problems:
         raise UserError(problems)
@@ -108,18 +104,6 @@ def _shared_ids(sets: list[DataDir]) -> list[str]:
     return problems
 
 
-def _target_problems(data: DataDir, teacher: str) -> list[str]:
-    from distill_asr.targets.verify import check_targets
-
-    directory = Path(data.path) / "targets" / teacher
-    if not (directory / "manifest.json").exists():
-        return [
-            f"{directory}: no targets of teacher {teacher!r}; make them with "
-            f"`distill-asr dump --teacher <config of {teacher}> --name {teacher} {data.path}`"
-        ]
-    return check_targets(directory, data)
-
-
 def write_inputs(output: Path, part: str, sets: list[DataDir], config: dict) -> list[str]:
     """Write what ESPnet reads for ``part`` (train or valid).
 
@@ -134,20 +118,23 @@ def write_inputs(output: Path, part: str, sets: list[DataDir], config: dict) -> 
     directory = output / "data" / part
     options = []
 
-    def stream(name: str, kind: str, file: str, lines: list[str]) -> None:
-        write_text_atomic(directory / file, "".join(f"{line}\n" for line in lines))
+    def listed(name: str, kind: str, file: str) -> None:
         options.extend(
             [f"--{part}_data_path_and_name_and_type", f"{directory / file},{name},{kind}"]
         )
 
-    wav = sorted((utt, path) for data in sets for utt, path in data.wav.items())
-    stream("speech", "sound", "wav.scp", [f"{utt} {path}" for utt, path in wav])
+    def table(name: str, kind: str, file: str, rows: list[tuple[str, str]]) -> None:
+        lines = "".join(f"{utt} {value}\n" for utt, value in sorted(rows))
+        write_text_atomic(directory / file, lines)
+        listed(name, kind, file)
+
+    table("speech", "sound", "wav.scp", [row for data in sets for row in data.wav.items()])
     if needs_text(config):
-        text = sorted((utt, words) for data in sets for utt, words in data.text.items())
-        stream("text", "text", "text", [f"{utt} {words}" for utt, words in text])
-    for teacher in teachers_of(config):
-        listed = [str(Path(data.path) / "targets" / teacher) for data in sets]
-        stream(TARGET_PREFIX + teacher, TARGETS_TYPE, f"targets_{teacher}", listed)
+        table("text", "text", "text", [row for data in sets for row in data.text.items()])
+    for wanted in wanted_targets(config):
+        name = TARGET_PREFIX + wanted.teacher
+        list_targets(directory / f"{name}.json", sets, wanted)
+        listed(name, TARGETS_TYPE, f"{name}.json")
     shapes = sorted((utt, n) for data in sets for utt, n in data.num_samples.items())
     shape_file = directory / "speech_shape"
     write_text_atomic(shape_file, "".join(f"{utt} {n}\n" for utt, n in shapes))
@@ -159,38 +146,6 @@ def needs_text(config: dict) -> bool:
     return config.get("model") != "encoder_only"
 
 
-def write_teacher_facts(output: Path, sets: list[DataDir], teachers: list[str]) -> dict[str, dict]:
-    """Pool the manifests of all training sets; the config block ``distill_teachers``.
-
-    Raises
-    ------
-    UserError : the sets' targets are of different teachers, layers or rates.
-    """
-    import numpy as np
-
-    from distill_asr.targets.manifest import Manifest, pooled_statistics
-
-    facts, problems = {}, []
-    for teacher in teachers:
-        manifests = [Manifest.load(Path(data.path) / "targets" / teacher) for data in sets]
-        try:
-            mean, std = pooled_statistics(manifests)
-        except UserError as error:
-            problems += [f"targets of {teacher!r}: {problem}" for problem in error.problems]
-            continue
-        statistics = output / "data" / f"statistics_{teacher}.npz"
-        with atomic_write(statistics) as temporary, open(temporary, "wb") as stream:
-            np.savez(stream, mean=mean, std=std)
-        facts[teacher] = {
-            "width": manifests[0].width,
-            "step_ms": manifests[0].step_ms,
-            "statistics": str(statistics),
-        }
-    if problems:
-        raise UserError(problems)
-    return facts
-
-
 def experiment_record(config: dict, args: argparse.Namespace) -> dict:
     """What makes two runs the same experiment: the config; data and initial weights by content."""
     directories = [Path(directory) for directory in [*args.train, *args.valid]]
@@ -200,8 +155,13 @@ def experiment_record(config: dict, args: argparse.Namespace) -> dict:
     files = [directory / name for directory in directories for name in names]
     # <file>:<source key>:<destination key>:<exclude keys>, of which all but the file may be absent
     files += [Path(str(init).partition(":")[0]) for init in config.get("init_param") or []]
+    conf = config.get("encoder_conf")  # not checked yet
+    model = conf.get("model") if isinstance(conf, dict) else None  # of encoder hf_speech
+    files += sorted(Path(model).expanduser().glob("*.*")) if isinstance(model, str) else []
     for file in files:
         digest.update(file.read_bytes() if file.is_file() else b"absent")
+    for teacher in online_teachers_of(config):
+        digest.update(yaml.safe_dump(_content(teacher)).encode())
     return {
         "config": config,
         "train": args.train,
@@ -209,6 +169,14 @@ def experiment_record(config: dict, args: argparse.Namespace) -> dict:
         "espnet": args.espnet,
         "data": digest.hexdigest(),
     }
+
+
+def _content(path: str) -> object:
+    """A YAML with its bases, or nothing where it cannot be read, which is reported elsewhere."""
+    try:
+        return load_config(path)
+    except UserError:
+        return None
 
 
 def fingerprint(record: dict) -> str:

@@ -10,6 +10,22 @@ class LinearHead(nn.Linear):
         super().__init__(input_size, output_size, bias=bias)
 
 
+class ProjectionHead(nn.Linear):
+    """A matrix without bias, [N, D] -> [N, E] (Distill-L2S, arXiv 2206.12638).
+
+    Born uniform within ``±1 / sqrt(E)`` as in the published code: by the teacher's width, not by
+    the student's as a linear layer would be.
+    """
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Draw the matrix anew."""
+        bound = self.out_features**-0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+
+
 class MLPHead(nn.Module):
     """Linear, ReLU, linear: room to be unlike the teacher before the head.
 
@@ -47,4 +63,9 @@ class IdentityHead(nn.Identity):
             )
 
 
-HEADS = {"linear": LinearHead, "mlp": MLPHead, "identity": IdentityHead}
+HEADS = {
+    "linear": LinearHead,
+    "projection": ProjectionHead,
+    "mlp": MLPHead,
+    "identity": IdentityHead,
+}

@@ -35,6 +35,8 @@ class Context:
 
     utt_ids: list[str] = field(default_factory=list)  # names for error messages; may be empty
     taps: dict[str, States] = field(default_factory=dict)  # every tap recorded in this call
+    texts: list[str] = field(default_factory=list)  # what a text teacher read; may be empty
+    tokens: list[list[str]] = field(default_factory=list)  # the student's, without an end token
 
     def name(self, index: int) -> str:
         """Utterance id of batch entry ``index``, or its number where ids are not known."""

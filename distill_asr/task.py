@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from espnet2.tasks.abs_task import optim_classes
 from espnet2.utils.nested_dict_action import NestedDictAction
 
 from distill_asr.build import build_distillers
 from distill_asr.distiller import DistillerOptions, TeacherFacts
+from distill_asr.errors import UserError
 from distill_asr.espnet_plugin import ASRTask
+from distill_asr.learning_rates import parameter_groups
 from distill_asr.students.base import Student, probe_taps
+from distill_asr.targets.codebooks import Codebooks
+from distill_asr.teachers.online import OnlineTeacher, from_mapping
 from distill_asr.trainer import DistillTrainer
 
 
@@ -34,6 +39,12 @@ class DistillTask(ASRTask):
             action=NestedDictAction,
             default={},
             help="Written by `distill-asr train` from the target manifests",
+        )
+        group.add_argument(
+            "--learning_rates",
+            action=NestedDictAction,
+            default={},
+            help="By part, the beginning of parameter names; all else has that of optim_conf",
         )
 
     @classmethod
@@ -59,7 +70,21 @@ class DistillTask(ASRTask):
             args.token_list = model_args.token_list  # read from its file: the config is portable
         if args.distill and args.distill_teachers and not args.collect_stats:
             attach_distillers(student, args)
+        if hasattr(student.encoder, "portable_conf"):  # config.yaml builds it without its origin
+            args.encoder_conf = {**args.encoder_conf, **student.encoder.portable_conf()}
         return student
+
+    @classmethod
+    def build_optimizers(
+        cls, args: argparse.Namespace, model: torch.nn.Module
+    ) -> list[torch.optim.Optimizer]:
+        """ESPnet's optimizer, with ``learning_rates`` for parts."""
+        if not args.learning_rates:
+            return super().build_optimizers(args, model)
+        if args.sharded_ddp or args.exclude_weight_decay:
+            raise UserError("learning_rates: not with sharded_ddp or exclude_weight_decay")
+        groups = parameter_groups(model, args.learning_rates)
+        return [optim_classes[args.optim](groups, **args.optim_conf)]
 
 
 def attach_distillers(student: Student, args: argparse.Namespace) -> None:
@@ -70,7 +95,13 @@ def attach_distillers(student: Student, args: argparse.Namespace) -> None:
     shapes = probe_taps(student, taps, sampling_rate(args))
     student.taps.shapes = shapes
     facts = {name: teacher_facts(**conf) for name, conf in args.distill_teachers.items()}
-    student.attach(build_distillers(blocks, shapes, facts), args.distill.get("pick", "all"))
+    online = {
+        name: OnlineTeacher(from_mapping(conf["online"]))
+        for name, conf in args.distill_teachers.items()
+        if "online" in conf
+    }
+    distillers = build_distillers(blocks, shapes, facts)
+    student.attach(distillers, args.distill.get("pick", "all"), online)
 
 
 def sampling_rate(args: argparse.Namespace) -> int:
@@ -81,13 +112,27 @@ def sampling_rate(args: argparse.Namespace) -> int:
     return int(fs)
 
 
-def teacher_facts(width: int, step_ms: float | None, statistics: str | None = None) -> TeacherFacts:
-    """From the resolved config; ``statistics`` is an .npz with ``mean`` and ``std`` [E]."""
+def teacher_facts(
+    width: int,
+    step_ms: float | None,
+    statistics: str | None = None,
+    codebooks: str | None = None,
+    online: dict | None = None,
+) -> TeacherFacts:
+    """From the resolved config.
+
+    Parameters
+    ----------
+    statistics : an .npz with ``mean`` and ``std`` [E].
+    codebooks : a file of the targets, where they are codes.
+    online : the teacher's own config, of which a distiller need not know.
+    """
+    books = Codebooks.load(codebooks) if codebooks else None
     if statistics is None:
-        return TeacherFacts(width, step_ms)
+        return TeacherFacts(width, step_ms, codebooks=books)
     with np.load(Path(statistics), allow_pickle=False) as arrays:
         mean, std = (torch.from_numpy(arrays[key].astype(np.float32)) for key in ("mean", "std"))
-    return TeacherFacts(width, step_ms, mean, std)
+    return TeacherFacts(width, step_ms, mean, std, books)
 
 
 def build_untrained(config: dict) -> Student:

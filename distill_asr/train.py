@@ -22,11 +22,10 @@ from distill_asr.experiment import (
     fingerprint,
     needs_text,
     read_train_and_valid,
-    teachers_of,
     write_inputs,
-    write_teacher_facts,
 )
 from distill_asr.files import write_text_atomic
+from distill_asr.teaching import write_teacher_facts
 
 # may change when a run is continued; anything else makes another experiment
 MAY_CHANGE = {"max_epoch", "num_workers", "ngpu", "log_interval", "log_level", "use_tensorboard"}
@@ -80,15 +79,15 @@ def prepare(config: dict, args: argparse.Namespace, output: Path) -> list[str]:
         raise UserError(problems + error.problems) from error
     if problems:
         raise UserError(problems)
-    teachers = teachers_of(config)
-    facts = write_teacher_facts(output, train, teachers)
+    # stage 1 is judged by its distillation loss, stage 2 by the recognition loss alone
+    text = needs_text(config)
+    facts = write_teacher_facts(output, train, [] if text else valid, config)
     resolved = resolve(config, facts, output)
     write_text_atomic(output / "data" / "espnet.yaml", yaml.safe_dump(resolved, sort_keys=False))
     command = ["--config", str(output / "data" / "espnet.yaml"), "--output_dir", str(output)]
     command += ["--resume", "true", "--allow_variable_data_keys", "true"]
     command += write_inputs(output, "train", train, config)
-    # stage 1 is judged by its distillation loss, stage 2 by the recognition loss alone
-    judged = _without_distillers(config) if needs_text(config) else config
+    judged = _without_distillers(config) if text else config
     command += write_inputs(output, "valid", valid, judged)
     return command + list(args.espnet)
 
@@ -154,6 +153,8 @@ def _missing_files(config: dict) -> list[str]:
     files = [("bpemodel", config.get("bpemodel")), *_initial_files(config.get("init_param"))]
     if needs_text(config):
         files.append(("token_list", config.get("token_list")))
+        # ESPnet only warns, and splits the symbols into characters
+        files.append(("non_linguistic_symbols", config.get("non_linguistic_symbols")))
     return [
         f"{key}: no such file: {file}"
         for key, file in files

@@ -68,9 +68,9 @@ MISTAKES: list[tuple[dict, str]] = [
     (tiny_config(optim="adma"), "optim: 'adma' is unknown"),
     (tiny_config(scheduler="warmup"), "scheduler: 'warmup' is unknown; did you mean 'warmuplr'?"),
     (tiny_config() | {"model": "ctcc"}, "model: 'ctcc' is unknown; did you mean 'ctc'?"),
-    (tiny_config() | {"model": "espnet"}, "model: 'espnet' is unknown; allowed: ctc, encoder_"),
+    (tiny_config() | {"model": "espnet"}, "model: 'espnet' is unknown; allowed: cif, ctc, enc"),
     (tiny_config() | {"model": ["ctc"]}, "model: ['ctc'] is unknown"),
-    (tiny_config() | {"model": None}, "model: missing; allowed: ctc, encoder_only, transducer"),
+    (tiny_config() | {"model": None}, "model: missing; allowed: cif, ctc, encoder_only"),
     (tiny_config(decoder=["transformer"]), "decoder: ['transformer'] is unknown"),
     # their arguments
     (tiny_config(encoder_conf={"num_block": 2}), "did you mean 'num_blocks'?"),

@@ -1,5 +1,6 @@
 """One distillation term, against numbers worked out by hand."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from distill_asr.losses import L1, Cosine
 from distill_asr.matching import FrameMatcher
 from distill_asr.states import Context, States
 from distill_asr.students.taps import TapShape
+from distill_asr.testing.codebooks import random_codebooks
 
 OPTIONS = DistillerOptions(teacher="t", tap="encoder", loss="l1", head="identity")
 FACTS = TeacherFacts(width=1, step_ms=40.0)
@@ -232,3 +234,78 @@ def test_find_class() -> None:
     with pytest.raises(AttributeError):
         find_class("loss", "distill_asr.losses.Nothing")
     assert set(REGISTRIES) == {"loss", "match", "head"}
+
+
+# -- codes ---------------------------------------------------------------------
+
+BOOKS = random_codebooks(width=6, count=4)
+CODED = TeacherFacts(6, 20.0, torch.full((6,), 5.0), torch.full((6,), 2.0), BOOKS)
+
+
+def coded(loss: str, tap_ms: float = 40.0, **options: object) -> Distiller:
+    blocks = {"x": DistillerOptions("w", "encoder", loss, **options)}
+    torch.manual_seed(0)
+    return build_distillers(blocks, {"encoder": TapShape(8, tap_ms)}, {"w": CODED})["x"]
+
+
+def codes(batch: int = 2, frames: int = 6) -> Tensor:
+    return torch.randint(256, (batch, frames, 4), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("tap_ms", "width"), [(20.0, 4 * 256), (40.0, 2 * 4 * 256)])
+def test_the_head_names_the_codes_of_every_teacher_frame(tap_ms: float, width: int) -> None:
+    term = coded("codebook", tap_ms)
+    assert term.head.out_features == width
+    assert term.mean is None, "codes are not standardised"
+    heard = States(torch.randn(2, 6, 8), torch.tensor([3, 2]), tap_ms)
+    lengths = torch.tensor([3, 2]) * round(tap_ms / 20)
+    value = term(heard, codes(), lengths, Context())
+    assert value.item() == pytest.approx(math.log(256), rel=0.1), "an untrained head knows nothing"
+
+
+def test_codes_of_two_frames_are_joined_in_order() -> None:
+    term = coded("codebook")
+    said = codes(1, 4)
+    logits = 100.0 * nn.functional.one_hot(said, 256).float()  # [1, 4, 4, 256]
+    term.head = nn.Identity()
+    heard = States(logits.reshape(1, 2, 2 * 4 * 256), torch.tensor([2]), 40.0)
+    assert term(heard, said, torch.tensor([4]), Context()).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["codebook", "l1"])
+@pytest.mark.parametrize("fill", [-1, 255])
+def test_padded_codes_change_nothing(loss: str, fill: int) -> None:
+    term, lengths = coded(loss), torch.tensor([6, 4])
+    heard = States(torch.randn(2, 3, 8), torch.tensor([3, 2]), 40.0)
+    plain = term(heard, codes(), lengths, Context())
+    padded = nn.functional.pad(codes(), (0, 0, 0, 5), value=fill)
+    padded[1, 4:] = fill
+    torch.testing.assert_close(term(heard, padded, lengths, Context()), plain)
+
+
+def test_a_loss_on_vectors_gets_decoded_codes_standardised() -> None:
+    term, plain = coded("l1"), coded("l1")
+    plain._decoder = None
+    heard = States(torch.randn(2, 3, 8), torch.tensor([3, 2]), 40.0)
+    decoded = torch.stack([torch.from_numpy(BOOKS.decode(row.numpy())) for row in codes()])
+    lengths = torch.tensor([6, 5])
+    torch.testing.assert_close(
+        term(heard, codes(), lengths, Context()), plain(heard, decoded, lengths, Context())
+    )
+    assert term.mean is not None
+
+
+@pytest.mark.parametrize("loss", ["codebook", "l1"])
+def test_a_batch_without_any_codes_is_zero_with_a_gradient(loss: str) -> None:
+    term = coded(loss)
+    heard = States(torch.randn(2, 3, 8, requires_grad=True), torch.tensor([3, 2]), 40.0)
+    nothing = torch.zeros(2, 0, 4, dtype=torch.int64)
+    value = term(heard, nothing, torch.tensor([0, 0]), Context())
+    value.backward()
+    assert value.item() == 0.0 and not heard.values.grad.any()
+    assert all(parameter.grad is not None for parameter in term.parameters())
+
+
+def test_codebooks_are_no_part_of_a_checkpoint() -> None:
+    assert set(coded("l1").state_dict()) == {"head.weight", "head.bias"}
+    assert {name for name, _ in coded("l1").named_buffers()} == {"mean", "std"}

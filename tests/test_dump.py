@@ -125,7 +125,7 @@ def forbid_states(monkeypatch: pytest.MonkeyPatch) -> None:
 KILLED = """
 import argparse, itertools, os, signal, sys
 from distill_asr import dump, files
-from distill_asr.targets import writer
+from distill_asr.targets import shards, writer
 from distill_asr.teachers.speech import SpeechTeacher
 calls = itertools.count(1)
 def dying(real):
@@ -159,16 +159,16 @@ def run_killed(place: Place, point: str, call: int) -> None:
 
 def shards_computed_by(place: Place, monkeypatch: pytest.MonkeyPatch) -> int:
     """Run the same command again and count the shards it computes."""
-    from distill_asr.targets.writer import TargetWriter
+    from distill_asr.targets.shards import ShardWriter
 
     numbers = []
-    real = TargetWriter.write_shard
+    real = ShardWriter.write
 
-    def counted(self: TargetWriter, number: int, *rest: object) -> None:
+    def counted(self: ShardWriter, number: int, *rest: object) -> None:
         numbers.append(number)
         real(self, number, *rest)
 
-    monkeypatch.setattr(TargetWriter, "write_shard", counted)
+    monkeypatch.setattr(ShardWriter, "write", counted)
     place.dump()
     return len(numbers)
 
@@ -192,7 +192,7 @@ def test_killed_while_a_shard_is_computed(
     "point, call, redone",
     [
         ("SpeechTeacher.states", 1, 4),
-        ("writer.ShardRecord.save", 2, 3),  # the ark is there, its record is not
+        ("shards.ShardRecord.save", 2, 3),  # the ark is there, its record is not
         ("writer.TargetWriter.finish", 1, 0),
         ("writer.Manifest.save", 1, 0),  # the index is there, the manifest is not
         ("writer.shutil.rmtree", 1, 0),  # finished but for tidying up
@@ -272,17 +272,17 @@ def test_damaged_targets_are_replaced_on_request(place: Place) -> None:
 
 def interrupted(place: Place, monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
     """Leave a dump with so many shards finished."""
-    from distill_asr.targets.writer import TargetWriter
+    from distill_asr.targets.shards import ShardWriter
 
-    real = TargetWriter.write_shard
+    real = ShardWriter.write
 
-    def stopping(self: TargetWriter, number: int, *rest: object) -> None:
+    def stopping(self: ShardWriter, number: int, *rest: object) -> None:
         if number == shards:
             raise KeyboardInterrupt
         real(self, number, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(TargetWriter, "write_shard", stopping)
+        patch.setattr(ShardWriter, "write", stopping)
         place.dump()
 
 
@@ -360,10 +360,10 @@ def test_lock_of_another_process(place: Place) -> None:
 def test_full_disk_keeps_finished_shards(
     place: Place, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    from distill_asr.targets import writer
+    from distill_asr.targets import shards
 
     calls = []
-    real = writer.kaldiio.save_ark
+    real = shards.kaldiio.save_ark
 
     def full(stream: object, *rest: object, **more: object) -> None:
         calls.append(stream)
@@ -372,7 +372,7 @@ def test_full_disk_keeps_finished_shards(
         real(stream, *rest, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer.kaldiio, "save_ark", full)
+        patch.setattr(shards.kaldiio, "save_ark", full)
         (problem,) = place.problems()
     assert os.strerror(number) in problem and "targets.0002.ark" in problem
     assert "finished shards are kept" in problem

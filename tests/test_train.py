@@ -156,7 +156,7 @@ def test_global_mvn_reads_no_targets(recipe, monkeypatch: pytest.MonkeyPatch) ->
     from distill_asr.targets.reader import TargetReader
 
     reads = {"statistics": 0, "training": 0}
-    phase, collect, read = ["training"], train._collect_stats, TargetReader.__getitem__
+    phase, collect, read = ["training"], train._collect_stats, TargetReader.stored
 
     def collecting(*args) -> None:
         phase[0] = "statistics"
@@ -168,7 +168,7 @@ def test_global_mvn_reads_no_targets(recipe, monkeypatch: pytest.MonkeyPatch) ->
         return read(self, utterance)
 
     monkeypatch.setattr(train, "_collect_stats", collecting)
-    monkeypatch.setattr(TargetReader, "__getitem__", reading)
+    monkeypatch.setattr(TargetReader, "stored", reading)
     config = recipe.config("ctc", ["one"], normalize="global_mvn")
     exp = recipe.train(config, "exp with spaces & 'quotes': {x}")
 

@@ -229,6 +229,14 @@ def read_tables(folder: Path, problems: Problems) -> DataDir:
     return DataDir(folder, wav, text, utt2spk, num_samples)
 
 
+def read_table(path: Path) -> dict[str, str]:
+    """One file of ``id rest`` lines, sorted by id; UserError with everything wrong in it."""
+    problems = Problems()
+    table = _read_table(path, problems)
+    problems.raise_if_any()
+    return table or {}
+
+
 def _read_table(path: Path, problems: Problems, required: bool = True) -> dict[str, str] | None:
     """``id rest`` lines, sorted by id; None when the file is absent."""
     if not path.is_file():

@@ -31,8 +31,8 @@ SIZES = {
     "dev": 40,
     "test": 150,
     "test_left_out": 200,
-    "teacher_train": 2500,
-    "teacher_synthetic": 500,
+    "teacher_train": 1500,
+    "teacher_synthetic": 300,
     "teacher_dev": 100,
 }
 

@@ -17,6 +17,7 @@ import numpy as np
 from distill_asr.data import tokens
 from distill_asr.data.audio import AudioFacts, BadAudioError, audio_facts, read_audio
 from distill_asr.data.datadir import DataDir, Problems, read_tables, report_audio
+from distill_asr.data.normalise import FORMS, NORMALISERS, TranscriptRule
 from distill_asr.data.parallel import parallel_map
 from distill_asr.data.synth import resample
 from distill_asr.errors import UserError
@@ -24,6 +25,7 @@ from distill_asr.files import atomic_write, write_text_atomic
 
 RECORD = "prepare.json"  # written last: a finished directory has it
 FILTERED = "filtered"  # `id seconds reason` of each utterance left out
+ORIGINAL = "text_original"  # transcripts as they came, where DST/text differs
 _KEPT_FORMATS = ("WAV", "FLAC")
 _FULL_SCALE = 32767
 
@@ -43,12 +45,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="Kaldi text files for the token list; default: that of DST",
     )
+    group = parser.add_argument_group(
+        "transcripts", f"DST/text is changed; DST/{ORIGINAL} keeps what a text teacher reads"
+    )
+    group.add_argument(
+        "--normalise",
+        choices=NORMALISERS,
+        help="unicode: lower-case words of any script, marks kept; letters_only: without marks, "
+        "digits and apostrophes",
+    )
+    group.add_argument("--unicode-form", choices=FORMS, help="with unicode; default: NFC")
+    group.add_argument("--language", metavar="CODE", help="such as tr, which lowers I to ı")
+    group.add_argument("--language-tag", action="store_true", help="<CODE> before each transcript")
 
 
 def run(args: argparse.Namespace) -> int:
-    _check_arguments(args)
+    rule = _check_arguments(args)
     limits = (args.min_duration, args.max_duration)
-    record = prepare(args.source, args.target, args.fs, *limits, nj=args.nj)
+    record = prepare(args.source, args.target, args.fs, *limits, nj=args.nj, rule=rule)
     print(
         f"{args.target}: {record['utterances']} utterances, {record['hours']:.2f} h, "
         f"{record['converted']} converted, {record['clipped']} clipped by it, "
@@ -60,7 +74,17 @@ def run(args: argparse.Namespace) -> int:
             _transcripts(args.text or [args.target / "text"]), args.token_list, args.tokens
         )
         print(f"{args.token_list}: {len(written)} tokens")
+        _write_tags(tokens.language_tags(written), args.token_list.with_suffix(".tags"))
     return 0
+
+
+def _write_tags(tags: list[str], path: Path) -> None:
+    """The file for ESPnet's ``non_linguistic_symbols``; none where there are no tags."""
+    if not tags:
+        path.unlink(missing_ok=True)
+        return
+    write_text_atomic(path, "".join(f"{tag}\n" for tag in tags))
+    print(f"{path}: {len(tags)} language tags, for `non_linguistic_symbols:` of the training YAML")
 
 
 @dataclass(frozen=True)
@@ -80,6 +104,7 @@ def prepare(
     min_duration: float = 0.1,
     max_duration: float = 30.0,
     nj: int = 1,
+    rule: TranscriptRule | None = None,
 ) -> dict[str, object]:
     """Validate ``source``, bring its audio to ``sampling_rate``, write the tables to ``target``.
 
@@ -89,6 +114,7 @@ def prepare(
     min_duration, max_duration : seconds, both allowed; utterances outside are left out and named
         in ``target/filtered``.
     nj : worker processes.
+    rule : what happens to transcripts; utterances it leaves without words are left out.
 
     Returns
     -------
@@ -107,6 +133,8 @@ def prepare(
         "max_duration": max_duration,
         "fingerprint": _fingerprint(data),
     }
+    if rule is not None:
+        settings["transcripts"] = rule.settings()
     done = None if len(problems) else _finished(target, settings)
     if done is not None:
         return done
@@ -116,7 +144,7 @@ def prepare(
     facts = {key: one.facts if isinstance(one, Prepared) else one for key, one in results.items()}
     report_audio(data, facts, problems)
     problems.raise_if_any()
-    return _write(data, results, target, settings)
+    return _write(data, results, target, settings, rule)
 
 
 def _prepare_one(
@@ -167,14 +195,21 @@ def _write_wav(path: Path, samples: np.ndarray, rate: int, time_ns: int) -> None
 
 
 def _write(
-    data: DataDir, results: dict[str, Prepared], target: Path, settings: dict[str, object]
+    data: DataDir,
+    results: dict[str, Prepared],
+    target: Path,
+    settings: dict[str, object],
+    rule: TranscriptRule | None,
 ) -> dict[str, object]:
-    kept, filtered = _filter(results, settings["min_duration"], settings["max_duration"])
+    original = None if rule is None else data.text
+    if original is not None:
+        data = replace(data, text={key: rule(words) for key, words in original.items()})
+    limits = (settings["min_duration"], settings["max_duration"])
+    kept, filtered = _filter(results, data.text, *limits)
     if not kept:
         raise UserError(
-            f"{data.path}: all {len(results)} utterances are shorter than "
-            f"{settings['min_duration']} s or longer than {settings['max_duration']} s; "
-            "change --min-duration or --max-duration"
+            f"{data.path}: all {len(results)} utterances are shorter than {limits[0]} s or longer "
+            f"than {limits[1]} s, or have no words; change --min-duration or --max-duration"
         )
     chosen = [results[key] for key in kept]
     converted = [one for key, one in results.items() if one.path != data.wav[key]]
@@ -193,22 +228,34 @@ def _write(
     ).select(kept)
     (target / RECORD).unlink(missing_ok=True)  # from here on the tables may be old and new
     write_text_atomic(target / FILTERED, "".join(f"{line}\n" for line in filtered))
+    _write_original(original, kept, target / ORIGINAL)
     prepared.write(target)
     write_text_atomic(target / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return record
 
 
+def _write_original(original: dict[str, str] | None, kept: list[str], path: Path) -> None:
+    if original is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_text_atomic(path, "".join(f"{key} {original[key]}\n" for key in kept))
+
+
 def _filter(
-    results: dict[str, Prepared], shortest: float, longest: float
+    results: dict[str, Prepared], text: dict[str, str] | None, shortest: float, longest: float
 ) -> tuple[list[str], list[str]]:
     kept, filtered = [], []
     for key, one in results.items():
         seconds = one.facts.seconds
-        if shortest <= seconds <= longest:
+        reason = None
+        if not shortest <= seconds <= longest:
+            reason = f"under {shortest} s" if seconds < shortest else f"over {longest} s"
+        elif text is not None and not text[key]:
+            reason = "no words left by --normalise"
+        if reason is None:
             kept.append(key)
         else:
-            limit = f"under {shortest} s" if seconds < shortest else f"over {longest} s"
-            filtered.append(f"{key} {seconds:.3f} {limit}")
+            filtered.append(f"{key} {seconds:.3f} {reason}")
     return kept, filtered
 
 
@@ -234,7 +281,7 @@ def _finished(target: Path, settings: dict[str, object]) -> dict[str, object] | 
     return record if record["settings"] == settings else None
 
 
-def _check_arguments(args: argparse.Namespace) -> None:
+def _check_arguments(args: argparse.Namespace) -> TranscriptRule | None:
     problems = []
     if args.source.resolve() == args.target.resolve():
         problems.append(f"SRC and DST are both {args.source}; give another DST")
@@ -250,8 +297,28 @@ def _check_arguments(args: argparse.Namespace) -> None:
     if not args.tokens and (args.token_list or args.text):
         problems.append("--token-list and --text need --tokens " + "|".join(tokens.KINDS))
     problems += [f"--text {path}: no such file" for path in args.text or () if not path.is_file()]
+    rule = _transcript_rule(args, problems)
     if problems:
         raise UserError(problems)
+    return rule
+
+
+def _transcript_rule(args: argparse.Namespace, problems: list[str]) -> TranscriptRule | None:
+    if args.unicode_form and args.normalise != "unicode":
+        problems.append(f"--unicode-form {args.unicode_form} needs --normalise unicode")
+    if args.language_tag and not args.language:
+        problems.append("--language-tag needs --language CODE")
+        return None
+    if args.normalise is None and not args.language_tag:
+        if args.language:
+            problems.append(f"--language {args.language} needs --normalise or --language-tag")
+        return None
+    form = args.unicode_form or FORMS[0]
+    try:
+        return TranscriptRule(args.normalise, form, args.language, args.language_tag)
+    except ValueError as error:
+        problems.append(f"--{error}")
+        return None
 
 
 def _transcripts(paths: list[Path]) -> list[str]:

@@ -1,9 +1,13 @@
-"""Token lists in ESPnet's form: ``<blank> <unk>`` tokens by falling count ``<sos/eos>``."""
+"""Token lists in ESPnet's form: ``<blank> <unk>`` tokens by falling count ``<sos/eos>``.
+
+Language tags, words like ``<hi>`` in front of a transcript, are one token each.
+"""
 
 import os
 from collections import Counter
 from collections.abc import Iterable
 
+from distill_asr.data.normalise import is_language_tag
 from distill_asr.files import write_text_atomic
 
 BLANK, UNKNOWN, SPACE, SOS_EOS = "<blank>", "<unk>", "<space>", "<sos/eos>"
@@ -15,7 +19,8 @@ def token_list(texts: Iterable[str], kind: str) -> list[str]:
 
     Parameters
     ----------
-    texts : transcripts without ids.
+    texts : transcripts without ids, of one language or of all that share the list. Every
+        character has its token, however rare.
     kind : ``char`` or ``word``.
     """
     if kind not in KINDS:
@@ -25,8 +30,12 @@ def token_list(texts: Iterable[str], kind: str) -> list[str]:
         words = text.split()
         if kind == "word":
             counts.update(words)
-        else:
-            counts.update(SPACE if char == " " else char for char in " ".join(words))
+            continue
+        text = " ".join(words)
+        if words and is_language_tag(words[0]):
+            counts[words[0]] += 1
+            text = text.removeprefix(words[0])
+        counts.update(SPACE if char == " " else char for char in text)
     # equal counts: the one seen first goes first, as in ESPnet
     return [BLANK, UNKNOWN, *(token for token, _ in counts.most_common()), SOS_EOS]
 
@@ -36,3 +45,8 @@ def write_token_list(texts: Iterable[str], path: str | os.PathLike, kind: str) -
     tokens = token_list(texts, kind)
     write_text_atomic(path, "".join(f"{token}\n" for token in tokens))
     return tokens
+
+
+def language_tags(tokens: Iterable[str]) -> list[str]:
+    """The language tags of a token list, in order; ESPnet's ``non_linguistic_symbols``."""
+    return [token for token in tokens if is_language_tag(token)]

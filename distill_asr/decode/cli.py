@@ -6,9 +6,13 @@ import argparse
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from distill_asr.errors import UserError
 from distill_asr.files import write_text_atomic
+
+if TYPE_CHECKING:
+    from distill_asr.decode.search import Hypothesis
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,11 +22,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", help="default: <exp>/decode/<name of the data dir>")
     parser.add_argument("--checkpoint", default="valid.loss.ave.pth")
     parser.add_argument(
-        "--method", choices=["beam", "greedy"], default="beam", help="greedy is beam 1, or CTC path"
+        "--method",
+        choices=["beam", "greedy"],
+        default="beam",
+        help="greedy: the best symbol at every step, a transducer's with their times",
     )
     parser.add_argument("--beam-size", type=int, default=5)
     parser.add_argument("--nbest", type=int, default=1)
     parser.add_argument("--ctc-weight", type=float, default=0.3, help="hybrid students only")
+    parser.add_argument(
+        "--chunk-size",
+        type=int,
+        metavar="FRAMES",
+        help="encoder chunked only: another chunk size than the config's; 0 for full context",
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--overwrite", action="store_true", help="decode again")
 
@@ -51,40 +64,60 @@ def decode(args: argparse.Namespace, data) -> dict[str, list[str]]:
     import torch
     from tqdm import tqdm
 
+    from distill_asr.decode.greedy import search_all, step_ms
     from distill_asr.decode.model import load_student
+    from distill_asr.decode.streaming import set_chunk_size
     from distill_asr.task import sampling_rate
 
     student, train_args = load_student(args.exp, args.checkpoint, args.device)
+    if args.chunk_size is not None:
+        set_chunk_size(student, args.chunk_size)
     search = build_search(args, student, train_args.model)
     to_words, rate = TokenText(train_args), sampling_rate(train_args)
     lines: dict[str, list[str]] = {"text": [], "nbest": []}
-    for utt in tqdm(sorted(data.wav), desc=f"decode {args.data}", unit="utt"):
-        speech = torch.from_numpy(read_speech(utt, data.wav[utt], rate)).to(args.device)
-        best: dict[str, float] = {}
-        for hypothesis in search(speech):  # alignments of the same words count once
-            best.setdefault(to_words(hypothesis.tokens), hypothesis.score)
+    names = tqdm(sorted(data.wav), desc=f"decode {args.data}", unit="utt")
+    speech = (
+        (utt, torch.from_numpy(read_speech(utt, data.wav[utt], rate)).to(args.device))
+        for utt in names
+    )
+    timed: dict[str, float] = {}
+    for utt, found in search_all(search, speech):
+        best: dict[str, Hypothesis] = {}
+        for hypothesis in found:  # alignments of the same words count once
+            best.setdefault(to_words(hypothesis.tokens), hypothesis)
+        if not timed and any(one.frames is not None for one in found):
+            timed = {"step_ms": step_ms(student, rate)}
         lines["text"].append(f"{utt} {next(iter(best), '')}".rstrip())
-        ranked = [{"text": words, "score": score} for words, score in best.items()]
-        lines["nbest"].append(json.dumps({"utt": utt, "nbest": ranked}, ensure_ascii=False))
+        ranked = [to_words.entry(words, one) for words, one in best.items()]
+        row = {"utt": utt, "nbest": ranked} | timed
+        lines["nbest"].append(json.dumps(row, ensure_ascii=False))
     return lines
 
 
 def build_search(args: argparse.Namespace, student, model: str):
     """The search that suits the student and the method asked for."""
+    from distill_asr.decode.cif_search import CifSearch
+    from distill_asr.decode.greedy import TransducerGreedySearch
     from distill_asr.decode.search import AttentionSearch, CTCGreedySearch, TransducerSearch
     from distill_asr.export.espnet_model import export_model
 
     if model == "ctc" and (student.decoder is None or args.method == "greedy"):
         return CTCGreedySearch(student)
-    if model not in ("ctc", "transducer"):
+    if model not in ("cif", "ctc", "transducer"):
         raise UserError(
             f"{args.exp}: a student of model {model!r} recognises nothing; finish stage 2"
         )
     beam, tokens = 1 if args.method == "greedy" else args.beam_size, student.vocab_size
     if beam > tokens:
         raise UserError(f"--beam-size {beam}: expected at most the student's {tokens} tokens")
+    if model == "cif":
+        return CifSearch(student, beam, args.nbest)
     if model == "transducer":
+        if args.method == "greedy":
+            return TransducerGreedySearch(student)
         return TransducerSearch(student, beam, args.nbest)
+    if args.chunk_size is not None:
+        raise UserError("--chunk-size: the joint CTC/attention search has none; --method greedy")
     config, weights = export_model(args.exp, Path(args.exp) / "espnet", args.checkpoint)
     return AttentionSearch(
         str(config), str(weights), beam, args.nbest, args.ctc_weight, args.device
@@ -105,6 +138,13 @@ class TokenText:
     def __call__(self, ids: list[int]) -> str:
         """Words of a token sequence; the end token is no word."""
         return self.tokenizer.tokens2text([self.tokens[i] for i in ids if i != self.end]).strip()
+
+    def entry(self, words: str, found: Hypothesis) -> dict:
+        """A line's part of ``nbest.jsonl``; with the frame of every token where it is known."""
+        entry = {"text": words, "score": found.score}
+        if found.frames is None:
+            return entry
+        return entry | {"tokens": [self.tokens[i] for i in found.tokens], "frames": found.frames}
 
 
 def read_speech(utt: str, path: str, rate: int):
@@ -137,6 +177,8 @@ def _check_options(args: argparse.Namespace) -> None:
     ]
     if not 0 <= args.ctc_weight <= 1:
         problems.append(f"--ctc-weight {args.ctc_weight}: expected between 0 and 1")
+    if (args.chunk_size or 0) < 0:
+        problems.append(f"--chunk-size {args.chunk_size}: expected frames, or 0 for full context")
     if problems:
         raise UserError(problems)
 
@@ -148,7 +190,8 @@ def _identity(args: argparse.Namespace, data) -> dict:
         raise UserError(f"{checkpoint}: no such file; is the training in {args.exp} finished?")
     options = ("data", "method", "beam_size", "nbest", "ctc_weight")
     listed = json.dumps([data.wav, data.num_samples], sort_keys=True)
-    return {
+    chunk = {} if args.chunk_size is None else {"chunk_size": args.chunk_size}
+    return chunk | {
         "checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "utterances": len(data.wav),
         "audio": hashlib.sha256(listed.encode()).hexdigest(),

@@ -10,10 +10,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """Token ids without blank or end token, and their log-probability."""
+    """Token ids without blank or end token, and their log-probability.
+
+    ``frames``: the encoder frame in which each token came out, from searches that know it.
+    """
 
     tokens: list[int]
     score: float
+    frames: list[int] | None = None
 
 
 class TransducerSearch:

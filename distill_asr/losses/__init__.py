@@ -1,8 +1,17 @@
 """Losses on matched pairs: ``loss(student [N, E], teacher [N, E]) -> [N]``. Name a new one here."""
 
+from distill_asr.losses.codebook import Codebook
+from distill_asr.losses.contrastive import Contrastive
 from distill_asr.losses.cosine import Cosine
 from distill_asr.losses.l1 import L1
 from distill_asr.losses.l1_cosine import L1Cosine
 from distill_asr.losses.mse import MSE
 
-LOSSES = {"l1": L1, "mse": MSE, "cosine": Cosine, "l1_cosine": L1Cosine}
+LOSSES = {
+    "l1": L1,
+    "mse": MSE,
+    "cosine": Cosine,
+    "l1_cosine": L1Cosine,
+    "contrastive": Contrastive,
+    "codebook": Codebook,
+}

@@ -1,5 +1,7 @@
 """Matchers: student and teacher states in, paired positions out. Name a new one here."""
 
 from distill_asr.matching.frame import FrameMatcher
+from distill_asr.matching.shrink import ShrinkMatcher
+from distill_asr.matching.token import TokenMatcher
 
-MATCHERS = {"frame": FrameMatcher}
+MATCHERS = {"frame": FrameMatcher, "shrink": ShrinkMatcher, "token": TokenMatcher}

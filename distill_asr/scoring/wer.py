@@ -6,6 +6,7 @@ from os import PathLike
 
 import jiwer
 
+from distill_asr.data.normalise import is_language_tag
 from distill_asr.errors import UserError
 
 NAMED = 5  # utterances named in a message that counts more
@@ -58,6 +59,8 @@ def total(edits: Iterable[Edits]) -> Edits:
 def read_text(path: str | PathLike, lowercase: bool = False) -> dict[str, str]:
     """Read a Kaldi ``text`` file: id -> text, runs of whitespace collapsed to one space.
 
+    A language tag in front is no word.
+
     Raises
     ------
     UserError : the file is missing or not UTF-8, or an utterance occurs twice.
@@ -73,6 +76,8 @@ def read_text(path: str | PathLike, lowercase: bool = False) -> dict[str, str]:
                         f"{path}:{number}: utterance {utterance} occurs twice; keep one"
                     )
                 if utterance:
+                    if words and is_language_tag(words[0]):
+                        words = words[1:]
                     text = " ".join(words)
                     texts[utterance] = text.lower() if lowercase else text
     except FileNotFoundError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from espnet2.torch_utils.device_funcs import force_gatherable
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 from distill_asr.distiller import Distiller
 from distill_asr.states import Context, States
 from distill_asr.students.taps import TapRecorder, TapShape, encoder_tap_names
+
+if TYPE_CHECKING:
+    from distill_asr.teachers.online import OnlineTeacher
 
 PICKS = ("all", "random")
 TARGET_PREFIX = "targets_"  # data name of a teacher's targets in ESPnet's batches
@@ -27,10 +31,15 @@ class Student:
     distillers: nn.ModuleDict
     pick: str
     taps: TapRecorder
+    online: dict[str, OnlineTeacher]  # no modules: no parameter of theirs is the student's
 
     def tap_names(self) -> list[str]:
         """Taps that this student can give."""
         return encoder_tap_names(self.encoder)
+
+    def token_taps(self) -> dict[str, TapShape]:
+        """Taps on token level, which have no duration to be measured."""
+        return {}
 
     def asr_loss(self, **batch: Tensor) -> tuple[Tensor | None, dict, Tensor]:
         """The student's own loss (None where it has none), statistics and weight."""
@@ -40,19 +49,28 @@ class Student:
         """Ask for taps; must be called once, before the first forward."""
         self.taps = TapRecorder()
         self.taps.watch_encoder(self.encoder, [n for n in names if n.startswith("encoder")])
+        if getattr(self, "ctc", None) is not None:
+            self.taps.watch_ctc(self.ctc)
 
-    def attach(self, distillers: dict[str, Distiller], pick: str = "all") -> None:
+    def attach(
+        self,
+        distillers: dict[str, Distiller],
+        pick: str = "all",
+        online: Mapping[str, OnlineTeacher] | None = None,
+    ) -> None:
         """Add distillation terms.
 
         Parameters
         ----------
         distillers : by free name, which shows up in the logs as ``distill/<name>``.
         pick : ``all``, or ``random``: one of them per utterance and step, in training.
+        online : teachers that run in the step, by what the distillers call them.
         """
         if pick not in PICKS:
             raise ValueError(f"pick must be one of {PICKS}, not {pick!r}")
         self.distillers = nn.ModuleDict(distillers)
         self.pick = pick
+        self.online = dict(online or {})
 
     def forward(self, speech: Tensor, speech_lengths: Tensor, **batch) -> tuple:
         """ESPnet's contract: speech [B, samples] and what else the batch holds.
@@ -60,7 +78,8 @@ class Student:
         Returns
         -------
         (loss, stats, weight); ``stats["loss"]`` is the sum that is trained,
-        ``stats["distill/<name>"]`` each term without its weight.
+        ``stats["distill/<name>"]`` each term without its weight; where a block skips utterances
+        without targets, ``stats["distill/<name>/taught"]`` the share that has some.
         """
         batch = {"speech": speech, "speech_lengths": speech_lengths, **batch}
         distillers = getattr(self, "distillers", {})
@@ -68,8 +87,11 @@ class Student:
             return self.asr_loss(**batch)
         with self.taps.recording():
             loss, stats, weight = self.asr_loss(**batch)
-            terms = self._distill(batch)
+            # a student with a loss of its own is judged by that alone, whoever teaches it
+            asked = self.training or loss is None
+            terms, taught = self._distill(batch, self.online if asked else {})
         stats = {**stats, **{f"distill/{name}": term.detach() for name, term in terms.items()}}
+        stats.update({f"distill/{name}/taught": share for name, share in taught.items()})
         if loss is None and not terms:
             raise RuntimeError("the batch has no targets, and this student has no other loss")
         parts = [] if loss is None else [loss]
@@ -80,34 +102,66 @@ class Student:
         stats["loss"] = loss.detach()
         return force_gatherable((loss, stats, weight), loss.device)
 
-    def _distill(self, batch: dict) -> dict[str, Tensor]:
-        """Terms of the distillers whose targets are in the batch (validation may have none)."""
-        context = Context(list(batch.get("utt_id", [])), self.taps.states)
-        present = {
-            name: distiller
-            for name, distiller in self.distillers.items()
-            if TARGET_PREFIX + distiller.options.teacher in batch
-        }
-        if self.training and len(present) < len(self.distillers):
-            missing = sorted(set(self.distillers) - set(present))
-            raise RuntimeError(f"the batch has no targets for the distillers {missing}")
-        chosen = self._choose(list(present), batch["speech"].size(0), batch["speech"].device)
-        return {
-            name: distiller(
-                self.taps.states[distiller.options.tap],
-                batch[TARGET_PREFIX + distiller.options.teacher],
-                batch[TARGET_PREFIX + distiller.options.teacher + "_lengths"],
-                context,
-                chosen.get(name),
-            )
-            for name, distiller in present.items()
-        }
+    def _distill(
+        self, batch: dict, online: Mapping[str, OnlineTeacher]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Terms of the distillers that have targets here, and the share of utterances taught.
 
-    def _choose(self, names: list[str], size: int, device: torch.device) -> dict[str, Tensor]:
+        In the batch, or from a teacher in ``online``; validation may have none.
+        """
+        available = self._available(batch, online)
+        if self.training and len(available) < len(self.distillers):
+            missing = sorted(set(self.distillers) - set(available))
+            raise RuntimeError(f"the batch has no targets for the distillers {missing}")
+        chosen = self._choose(available)
+        targets = self._targets(batch, online, available, chosen)
+        context = Context(list(batch.get("utt_id", [])), self.taps.states)
+        terms, taught = {}, {}
+        for name, there in available.items():
+            distiller = self.distillers[name]
+            tap, options = self.taps.states[distiller.options.tap], distiller.options
+            terms[name] = distiller(tap, *targets[options.teacher], context, chosen.get(name))
+            if options.missing == "skip":
+                taught[name] = there.float().mean()
+        return terms, taught
+
+    def _available(self, batch: dict, online: Mapping[str, OnlineTeacher]) -> dict[str, Tensor]:
+        """Which utterances a distiller has targets for, [B] bool each."""
+        found = {}
+        for name, distiller in self.distillers.items():
+            teacher = distiller.options.teacher
+            if teacher in online:
+                found[name] = batch["speech_lengths"] > 0
+            elif TARGET_PREFIX + teacher in batch:
+                found[name] = batch[f"{TARGET_PREFIX}{teacher}_lengths"] > 0
+        return found
+
+    def _choose(self, available: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Utterances that count for each distiller, [B] bool; all of them where not named."""
         if self.pick == "all" or not self.training:
             return {}
-        drawn = torch.randint(len(names), (size,), device=device)
-        return {name: drawn == index for index, name in enumerate(names)}
+        there = torch.stack(list(available.values()), dim=1)  # [B, distillers]
+        drawn = torch.rand(there.shape, device=there.device).masked_fill(~there, -1.0).argmax(1)
+        return {name: drawn == index for index, name in enumerate(available)}
+
+    def _targets(
+        self,
+        batch: dict,
+        online: Mapping[str, OnlineTeacher],
+        available: dict[str, Tensor],
+        chosen: dict[str, Tensor],
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Targets [B, S, E] and lengths [B] by teacher; an online one hears what counts only."""
+        wanted: dict[str, Tensor] = {}
+        for name, there in available.items():
+            teacher, counts = self.distillers[name].options.teacher, chosen.get(name, there)
+            wanted[teacher] = wanted[teacher] | counts if teacher in wanted else counts
+        return {
+            teacher: online[teacher](batch["speech"], batch["speech_lengths"], counts)
+            if teacher in online
+            else (batch[TARGET_PREFIX + teacher], batch[f"{TARGET_PREFIX}{teacher}_lengths"])
+            for teacher, counts in wanted.items()
+        }
 
 
 @contextmanager
@@ -134,10 +188,11 @@ def probe_taps(student: Student, names: list[str], fs: int) -> dict[str, TapShap
     names : taps to measure.
     fs : sampling rate in Hz.
     """
+    shapes = {name: shape for name, shape in student.token_taps().items() if name in names}
+    names = [name for name in names if name not in shapes]
     short, long = fs * 2, fs * 10
     with torch.random.fork_rng(devices=[]), torch.no_grad(), _evaluating(student):
         frames = [_tap_states(student, samples) for samples in (short, long)]
-    shapes = {}
     for name in names:
         first, last = frames[0][name].lengths.item(), frames[1][name].lengths.item()
         step_ms = round(1000 * (long - short) / fs / (last - first), 0)

@@ -73,6 +73,26 @@ class TapRecorder:
                 layer = layers[int(name.split(":")[1]) - 1]
                 layer.register_forward_hook(self._layer_hook(name))
 
+    def watch_ctc(self, ctc: nn.Module) -> None:
+        """Record ``ctc``: the logits [B, T, V] of the CTC loss, which every matcher may ask for.
+
+        An encoder with intermediate CTC losses has its main loss computed first; validation runs
+        the output layer once more for the error rate. Only the first loss's logits count.
+        """
+        lengths: list[Tensor] = []
+
+        def before(module: nn.Module, args: tuple) -> None:
+            if self._raw is not None and "ctc" not in self.states:
+                lengths.append(args[1])
+
+        def output_layer(module: nn.Module, args: tuple, output: Tensor) -> None:
+            if lengths:
+                step_ms = self.shapes["encoder"].step_ms if "encoder" in self.shapes else None
+                self.states["ctc"] = States(output, lengths.pop().to(torch.int64), step_ms)
+
+        ctc.register_forward_pre_hook(before)
+        ctc.ctc_lo.register_forward_hook(output_layer)
+
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Record within the block; what was recorded before is forgotten."""

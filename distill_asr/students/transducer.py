@@ -5,14 +5,13 @@ Legend: B batch, T frames, U tokens, V vocabulary.
 
 from __future__ import annotations
 
-import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.asr_transducer.joint_network import JointNetwork
 from espnet2.torch_utils.device_funcs import force_gatherable
 from torch import Tensor, nn
-from torchaudio.functional import rnnt_loss
 
 from distill_asr.students.base import Student
+from distill_asr.students.joint_loss import Lattice, transducer_loss
 
 
 class TransducerStudent(Student, ESPnetASRModel):
@@ -27,6 +26,8 @@ class TransducerStudent(Student, ESPnetASRModel):
     ctc : auxiliary CTC on the encoder output.
     joint_net_conf : arguments of ``JointNetwork``.
     ctc_weight : factor of the auxiliary CTC; 0 for none.
+    joint_budget_mb : memory for the joint network's logits, in MiB; a batch that would take more
+        is computed in parts, with the same loss and gradients (see ``transducer_loss``).
     report_cer : compute the auxiliary CTC's character error rate in validation.
     """
 
@@ -45,6 +46,7 @@ class TransducerStudent(Student, ESPnetASRModel):
         joint_network: nn.Module | None,
         joint_net_conf: dict | None = None,
         ctc_weight: float = 0.3,
+        joint_budget_mb: float = 1024.0,
         report_cer: bool = True,
         sym_space: str = "<space>",
         sym_blank: str = "<blank>",
@@ -62,6 +64,9 @@ class TransducerStudent(Student, ESPnetASRModel):
         self.joint_network = JointNetwork(
             vocab_size, width, decoder.output_size, **(joint_net_conf or {})
         )
+        if joint_budget_mb <= 0:
+            raise ValueError(f"joint_budget_mb: {joint_budget_mb}, expected more than 0")
+        self.joint_budget_mb = joint_budget_mb
         self.ctc_weight = ctc_weight
         if ctc_weight == 0.0:
             self.ctc = None
@@ -102,14 +107,8 @@ class TransducerStudent(Student, ESPnetASRModel):
         labels = text.masked_fill(text == self.ignore_id, self.blank_id)
         history = nn.functional.pad(labels, (1, 0), value=self.blank_id)
         self.decoder.set_device(history.device)  # it remembers where it was built
-        predicted = self.decoder(history)  # [B, U + 1, width]
-        logits = self.joint_network(encoded.unsqueeze(2), predicted.unsqueeze(1))
-        with torch.autocast(device_type=logits.device.type, enabled=False):
-            return rnnt_loss(
-                logits.float(),
-                labels.to(torch.int32),
-                encoded_lengths.to(torch.int32),
-                text_lengths.to(torch.int32),
-                blank=self.blank_id,
-                reduction="mean",
-            )
+        predicted = self.decoder(history)  # [B, U + 1, P]
+        lattice = Lattice(labels, encoded_lengths, text_lengths, self.blank_id)
+        return transducer_loss(
+            self.joint_network, encoded, predicted, lattice, self.joint_budget_mb
+        )

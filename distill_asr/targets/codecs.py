@@ -1,20 +1,35 @@
-"""How teacher states are stored. Legend: S teacher positions, E teacher width.
+"""How teacher states are stored. Legend: S teacher positions, E teacher width, C codebooks.
 
-A codec is one class with a ``name``, ``encode`` and ``decode``, entered in ``CODECS``.
+A codec is one class with a ``name``, the ``defaults`` of its options, ``encode``, ``decode`` and
+what it says about the stored array, entered in ``CODECS``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any, Protocol
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
+from distill_asr.config import nearest
 from distill_asr.errors import UserError
+from distill_asr.targets.codebooks import CODEBOOKS, Codebooks
+
+if TYPE_CHECKING:
+    from distill_asr.targets.quantizer import Quantizer
+
+CODEBOOK_COUNTS = (1, 2, 4, 8, 16, 32)  # what the quantizer can be trained with
+SHA256 = "sha256"  # of the codebooks: known once they are trained, and part of the codec then
 
 
 class Codec(Protocol):
     """Turns float32 [S, E] into the array that is stored, and back."""
 
     name: str
+    defaults: dict[str, int]  # options of the teacher's YAML
+    stored_dtype: type
 
     def encode(self, utterance: str, states: np.ndarray) -> np.ndarray:
         """Give the array to store; ``utterance`` is named in errors."""
@@ -22,11 +37,16 @@ class Codec(Protocol):
     def decode(self, stored: np.ndarray) -> np.ndarray:
         """Give float32 [S, E], a fresh writable array."""
 
+    def stored_width(self, width: int) -> int:
+        """Columns of the stored array for a teacher of ``width``."""
+
 
 class Float32Codec:
     """Nothing lost: 4 bytes a value."""
 
     name = "fp32"
+    defaults: ClassVar[dict[str, int]] = {}
+    stored_dtype: type = np.float32
 
     def encode(self, utterance: str, states: np.ndarray) -> np.ndarray:
         """Give float32 [S, E]; a state that is not finite is a UserError."""
@@ -37,11 +57,16 @@ class Float32Codec:
         """Give float32 [S, E]."""
         return np.array(stored, dtype=np.float32)
 
+    def stored_width(self, width: int) -> int:
+        """E."""
+        return width
 
-class Float16Codec:
+
+class Float16Codec(Float32Codec):
     """Half the disk: 2 bytes a value, 11 significant bits."""
 
     name = "fp16"
+    stored_dtype = np.float16
 
     def encode(self, utterance: str, states: np.ndarray) -> np.ndarray:
         """Give float16 [S, E]; a value beyond float16's range is a UserError."""
@@ -55,18 +80,120 @@ class Float16Codec:
             )
         return np.ascontiguousarray(stored)
 
+
+class MVQCodec:
+    """Multi-codebook vector quantisation (arXiv 2211.00508): a byte a codebook and position.
+
+    Parameters
+    ----------
+    options : from a manifest, so that they name the codebooks by their ``sha256``.
+    directory : dump/<set>/targets/<teacher>, with the codebooks in it.
+    device : where states are encoded.
+    """
+
+    name = "mvq"
+    defaults: ClassVar[dict[str, int]] = {
+        "codebooks": 16,
+        "sample_frames": 100_000,  # to train the codebooks on
+        "steps": 4000,  # of their training
+        "seed": 0,
+    }
+    stored_dtype = np.uint8
+
+    def __init__(
+        self, options: Mapping[str, Any], directory: str | Path, device: str = "cpu"
+    ) -> None:
+        self._options = options
+        self._directory = Path(directory)
+        self._device = device
+
+    def encode(self, utterance: str, states: np.ndarray) -> np.ndarray:
+        """Give uint8 [S, C]; a state that is not finite is a UserError."""
+        _require_finite(utterance, states)
+        return self._quantizer.encode(np.asarray(states, dtype=np.float32))
+
     def decode(self, stored: np.ndarray) -> np.ndarray:
         """Give float32 [S, E]."""
-        return np.array(stored, dtype=np.float32)
+        return self.codebooks.decode(stored)
+
+    def stored_width(self, width: int) -> int:
+        """C."""
+        return self._options["codebooks"]
+
+    @cached_property
+    def codebooks(self) -> Codebooks:
+        """The codebooks beside the targets; UserError if they are not those of the manifest."""
+        path = self._directory / CODEBOOKS
+        return self._checked(path, Codebooks.load(path))
+
+    @cached_property
+    def _quantizer(self) -> Quantizer:
+        from distill_asr.targets.quantizer import Quantizer, quantizer_path
+
+        path = quantizer_path(self._directory)
+        quantizer = Quantizer.load(path).to(self._device)
+        self._checked(path, quantizer.codebooks)
+        return quantizer
+
+    def _checked(self, path: Path, codebooks: Codebooks) -> Codebooks:
+        if codebooks.sha256 != self._options[SHA256]:
+            raise UserError(
+                f"{path}: other codebooks than those of {self._directory}, or damaged; bring the "
+                "right ones back, or dump again with --overwrite"
+            )
+        return codebooks
 
 
-CODECS: dict[str, type] = {"fp32": Float32Codec, "fp16": Float16Codec}
+CODECS: dict[str, type] = {"fp32": Float32Codec, "fp16": Float16Codec, "mvq": MVQCodec}
 
 
-def build_codec(options: Mapping[str, Any]) -> Codec:
-    """Build a codec from a config's or manifest's mapping ``{name: ..., **options}``."""
-    keywords = dict(options)
-    return CODECS[keywords.pop("name")](**keywords)
+def build_codec(
+    options: Mapping[str, Any], directory: str | Path | None = None, device: str = "cpu"
+) -> Codec:
+    """Build a codec from a manifest's mapping ``{name: ..., **options}``.
+
+    Parameters
+    ----------
+    directory : of the targets, where the codec keeps its codebooks if it has any.
+    device : where states are encoded if that is heavy.
+    """
+    kind = CODECS[options["name"]]
+    return kind(options, directory, device) if kind is MVQCodec else kind()
+
+
+def complete_codec(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a valid teacher file with the defaults of those it leaves out."""
+    return {"name": options["name"], **CODECS[options["name"]].defaults, **options}
+
+
+def codec_problems(value: Any) -> list[str]:
+    """Say what is wrong with ``codec:`` in a teacher file."""
+    if not isinstance(value, dict) or "name" not in value:
+        return [f"given {value!r}, expected {{name: {'|'.join(CODECS)}}}"]
+    name = value["name"]
+    if name not in list(CODECS):  # a list: what YAML gives may be unhashable
+        return [f"unknown name {name!r}{nearest(name, CODECS)}"]
+    allowed = CODECS[name].defaults
+    given = {key: option for key, option in value.items() if key != "name"}
+    unknown = [
+        f"unknown option {key!r} of {name}{nearest(key, allowed)}"
+        for key in given
+        if key not in allowed
+    ]
+    return unknown + [
+        f"{key}: given {option!r}, expected {expected}"
+        for key, option in given.items()
+        if key in allowed and (expected := _expected(key, option))
+    ]
+
+
+def _expected(key: str, value: Any) -> str | None:
+    """What an option of mvq should have been; None where it is right."""
+    if key == "codebooks":
+        good = type(value) is int and value in CODEBOOK_COUNTS
+        return None if good else f"one of {', '.join(map(str, CODEBOOK_COUNTS))}"
+    least = {"sample_frames": 1, "steps": 8, "seed": 0}[key]
+    return None if type(value) is int and value >= least else f"a whole number from {least} on"
 
 
 def _require_finite(utterance: str, states: np.ndarray) -> None:

@@ -1,18 +1,60 @@
-"""Teacher targets as a data type of ESPnet's loader."""
+"""Teacher targets as a data type of ESPnet's loader. Legend: S positions, E width, C codebooks."""
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import numpy as np
 
 from distill_asr.targets.reader import TargetReader
 
 
-def load_targets(path: str) -> TargetReader:
+class TargetStream(Mapping):
+    """What a training batch carries of an utterance's targets: what lies on disk, not decoded.
+
+    Vectors [S, E], or codes int64 [S, C], which the distiller turns into vectors on its device.
+
+    Parameters
+    ----------
+    reader : the targets.
+    may_miss : an utterance without targets gives S = 0, instead of a KeyError.
+    """
+
+    def __init__(self, reader: TargetReader, may_miss: bool = False) -> None:
+        self.reader = reader
+        self.may_miss = may_miss
+
+    def __getitem__(self, utterance: str) -> np.ndarray:
+        if self.may_miss and utterance not in self.reader:
+            columns = self.reader.codec.stored_width(self.reader.width)
+            stored = np.zeros((0, columns), self.reader.codec.stored_dtype)
+        else:
+            stored = self.reader.stored(utterance)
+        # ESPnet takes no unsigned numbers
+        return stored if stored.dtype.kind == "f" else stored.astype(np.int64)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.reader)
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+
+def load_targets(path: str) -> TargetStream:
     """Targets by utterance id.
 
     Parameters
     ----------
-    path : a text file with one target directory a line (several sets trained together).
+    path : the list that ``distill-asr train`` writes: target directories of several sets trained
+        together, and whether utterances may be missing from them.
     """
-    directories = Path(path).read_text(encoding="utf-8").splitlines()
-    return TargetReader([line for line in directories if line])
+    listed = json.loads(Path(path).read_text(encoding="utf-8"))
+    if listed["without"]:
+        logging.info(
+            f"{path}: {listed['without']} of {listed['utterances']} utterances have no targets, "
+            "and are skipped by the distillers of this teacher (missing: skip)"
+        )
+    return TargetStream(TargetReader(listed["directories"]), listed["may_miss"])

@@ -44,8 +44,10 @@ class Source:
     """Fingerprint of the data dir; paths do not enter, so that data may be moved."""
 
     utterances: int
-    lengths_sha256: str  # over `utt num_samples`: quick to compare
-    audio_sha256: str  # over `utt sha256(audio file)`: reads all the audio
+    lengths_sha256: str = ""  # over `utt num_samples`: quick to compare; empty without audio
+    audio_sha256: str = ""  # over `utt sha256(audio file)`: reads all the audio
+    text: str = ""  # file of the data dir with the sentences; empty without text
+    text_sha256: str = ""  # over `utt sentence`
 
 
 @dataclass(frozen=True)

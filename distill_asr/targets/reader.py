@@ -36,21 +36,25 @@ class TargetReader:
         self.manifests = [Manifest.load(path) for path in self.paths]
         require_same_teacher(dict(zip(map(str, self.paths), self.manifests, strict=True)))
         self.width = self.manifests[0].width
-        self._codec = build_codec(self.manifests[0].settings.codec)
+        self.codec = build_codec(self.manifests[0].settings.codec, self.paths[0])
         self._index = _merged({path: read_scp(path) for path in self.paths})
         self._forget_files()
 
     def __getitem__(self, utterance: str) -> np.ndarray:
-        path, offset = self._index[utterance]
+        return self.codec.decode(self.stored(utterance))
+
+    def stored(self, utterance: str) -> np.ndarray:
+        """What lies on disk, [S, columns of the codec]: vectors, or codes uint8."""
+        path, offset, key = self._index[utterance]
         with self._lock_of_this_process():
-            stored = _read(self._open(path), utterance, offset, path)
-        states = self._codec.decode(stored)
-        if states.ndim != 2 or states.shape[1] != self.width:
+            stored = _read(self._open(path), key, offset, path)
+        expected = self.codec.stored_width(self.width)
+        if stored.ndim != 2 or stored.shape[1] != expected:
             raise UserError(
-                f"{path}: utterance {utterance}: shape {states.shape}, "
-                f"the manifest says width {self.width}; {WAY_OUT}"
+                f"{path}: utterance {utterance}: shape {stored.shape}, "
+                f"the manifest says width {expected}; {WAY_OUT}"
             )
-        return states
+        return stored
 
     def __contains__(self, utterance: object) -> bool:
         return utterance in self._index
@@ -112,12 +116,18 @@ def read_scp(directory: Path) -> dict[str, tuple[str, int]]:
     return index
 
 
-def _merged(indexes: dict[Path, dict[str, tuple[str, int]]]) -> dict[str, tuple[Path, int]]:
-    merged: dict[str, tuple[Path, int]] = {}
+def _merged(
+    indexes: dict[Path, dict[str, tuple[str, int]]],
+) -> dict[str, tuple[Path, int, str]]:
+    """Give ark, offset, and the key there: of utterances that share an entry, the first one."""
+    merged: dict[str, tuple[Path, int, str]] = {}
     twice: list[str] = []
     for directory, index in indexes.items():
         twice += [utterance for utterance in index if utterance in merged]
-        merged |= {u: (directory / file, offset) for u, (file, offset) in index.items()}
+        keys: dict[tuple[str, int], str] = {}
+        for utterance, (file, offset) in index.items():
+            key = keys.setdefault((file, offset), utterance)
+            merged[utterance] = (directory / file, offset, key)
     if twice:
         raise UserError(
             f"{', '.join(map(str, indexes))}: {len(twice)} utterance(s) in more than one of them, "

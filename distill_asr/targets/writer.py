@@ -1,114 +1,91 @@
-"""Targets to disk, a shard at a time, so that a kill costs at most one shard.
+"""Targets to disk, a shard at a time, so that a kill costs at most the shards in work.
 
 While a dump is unfinished, ``.partial/<shard>.json`` stands for each finished shard: it is written
 after the ark, and holds what the index and the manifest will need. ``targets.scp`` comes after the
 last shard and ``manifest.json`` after that; a directory with a manifest is finished.
 """
 
+from __future__ import annotations
+
 import fcntl
-import json
 import shutil
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import kaldiio
 import numpy as np
 
 from distill_asr.errors import UserError
-from distill_asr.files import atomic_write, write_text_atomic
-from distill_asr.targets.checksum import file_sha256
-from distill_asr.targets.codecs import build_codec
-from distill_asr.targets.manifest import MANIFEST, SCP, Manifest, Settings, Shard, Source
+from distill_asr.files import write_text_atomic
+from distill_asr.targets.manifest import MANIFEST, SCP, Manifest, Settings, Source
+from distill_asr.targets.shards import (
+    OWNER,
+    PARTIAL,
+    ShardRecord,
+    ShardWriter,
+    record_path,
+    reporting,
+)
 from distill_asr.targets.statistics import Statistics
-
-PARTIAL = ".partial"
-
-
-@dataclass(frozen=True)
-class ShardRecord:
-    """A finished shard of an unfinished dump. Legend: E width."""
-
-    settings: Settings
-    audio_sha256: str  # of the shard's own utterances, in which their ids are contained
-    shard: Shard
-    offsets: dict[str, int]
-    statistics: Statistics
-
-    def save(self, path: Path) -> None:
-        """Write the record, atomically."""
-        content = asdict(self)
-        content["statistics"]["mean"] = self.statistics.mean.tolist()
-        content["statistics"]["squares"] = self.statistics.squares.tolist()
-        write_text_atomic(path, json.dumps(content))
-
-    @classmethod
-    def load(cls, path: Path) -> "ShardRecord":
-        """Read a record back, bit for bit."""
-        content = json.loads(path.read_text(encoding="utf-8"))
-        settings, statistics = content["settings"], content["statistics"]
-        settings["layers"] = tuple(settings["layers"])
-        return cls(
-            Settings(**settings),
-            content["audio_sha256"],
-            Shard(**content["shard"]),
-            content["offsets"],
-            Statistics(
-                statistics["count"], np.array(statistics["mean"]), np.array(statistics["squares"])
-            ),
-        )
 
 
 class TargetWriter:
-    """Writes one target directory; use it inside ``locked(directory)``.
+    """Brings one target directory into being; use it inside ``locked(directory)``.
 
     Parameters
     ----------
     directory : dump/<set>/targets/<teacher>
     settings : what decides the numbers; shards left by a killed dump count only if equal.
+
+    Attributes
+    ----------
+    owner : name of this run; ``ShardWriter``s that work for it carry it.
     """
 
     def __init__(self, directory: str | Path, settings: Settings) -> None:
         self.directory = Path(directory)
         self.settings = settings
-        self._codec = build_codec(settings.codec)
+        self.owner = uuid.uuid4().hex
         with reporting(self.directory):
             (self.directory / PARTIAL).mkdir(parents=True, exist_ok=True)
+            write_text_atomic(self.directory / PARTIAL / OWNER, self.owner)
             _remove_temporaries(self.directory)
-        self._records = _records(self.directory)
 
-    def has(self, number: int, audio_sha256: str) -> bool:
-        """Whether shard ``number`` is finished, of the given audio, and its file is whole."""
-        record = self._records.get(number)
-        if record is None or record.settings != self.settings:
-            return False
-        if record.audio_sha256 != audio_sha256:
-            return False
-        path = self.directory / record.shard.file
-        return path.is_file() and path.stat().st_size == record.shard.bytes
+    def record(self, number: int, source_sha256: str) -> ShardRecord | None:
+        """The record of shard ``number`` if it is finished, of this source, and its file whole."""
+        path = record_path(self.directory, number)
+        if not path.exists():
+            return None
+        record = ShardRecord.load(path)
+        if record.settings != self.settings or record.source_sha256 != source_sha256:
+            return None
+        ark = self.directory / record.shard.file
+        return record if ark.is_file() and ark.stat().st_size == record.shard.bytes else None
 
     def write_shard(
-        self, number: int, audio_sha256: str, states: Iterable[tuple[str, np.ndarray]]
-    ) -> None:
-        """Consume (utterance, float32 [S, E]) pairs and keep them as shard ``number``."""
-        path = self.directory / f"targets.{number:04d}.ark"
-        with reporting(path):
-            self._record_path(number).unlink(missing_ok=True)
-            with atomic_write(path) as temporary:
-                offsets, statistics, size = self._write_ark(temporary, states)
-                sha256 = file_sha256(temporary)
-            shard = Shard(path.name, len(offsets), statistics.count, size, sha256)
-            record = ShardRecord(self.settings, audio_sha256, shard, offsets, statistics)
-            record.save(self._record_path(number))
-        self._records[number] = record
+        self,
+        number: int,
+        source_sha256: str,
+        states: Iterable[tuple[str, np.ndarray]],
+        same: Mapping[str, Sequence[str]] | None = None,
+    ) -> ShardRecord:
+        """Write a shard in this process, see ``ShardWriter.write``."""
+        writer = ShardWriter(self.directory, self.settings, self.owner)
+        return writer.write(number, source_sha256, states, same)
 
     def finish(
         self, num_shards: int, name: str, model: str, step_ms: float | None, source: Source
     ) -> Manifest:
         """Write the index, then the manifest, then drop what only an unfinished dump needs."""
-        records = [self._records[number] for number in range(num_shards)]
-        statistics = Statistics.pool(record.statistics for record in records)
+        places: dict[str, str] = {}
+        parts, shards = [], []
+        for number in range(num_shards):
+            record = ShardRecord.load(record_path(self.directory, number))
+            places |= {u: f"{record.shard.file}:{at}" for u, at in record.offsets.items()}
+            parts.append(record.statistics)
+            shards.append(record.shard)
+        statistics = Statistics.pool(parts)
         manifest = Manifest(
             name=name,
             model=model,
@@ -119,38 +96,16 @@ class TargetWriter:
             mean=statistics.mean.tolist(),
             std=statistics.std.tolist(),
             source=source,
-            shards=[record.shard for record in records],
+            shards=shards,
         )
-        places = {u: f"{r.shard.file}:{o}" for r in records for u, o in r.offsets.items()}
         with reporting(self.directory):
-            self._remove_foreign_arks({record.shard.file for record in records})
+            _remove_temporaries(self.directory)  # of workers that died
+            self._remove_foreign_arks({shard.file for shard in shards})
             scp = "".join(f"{u} {places[u]}\n" for u in sorted(places))
             write_text_atomic(self.directory / SCP, scp)
             manifest.save(self.directory)
             shutil.rmtree(self.directory / PARTIAL)
         return manifest
-
-    def _write_ark(
-        self, path: Path, states: Iterable[tuple[str, np.ndarray]]
-    ) -> tuple[dict[str, int], Statistics, int]:
-        offsets: dict[str, int] = {}
-        parts: dict[str, Statistics] = {}
-        with open(path, "wb") as stream:
-            for utterance, values in states:
-                stored = self._codec.encode(utterance, values)
-                offsets[utterance] = stream.tell() + len(f"{utterance} ".encode())
-                # Kaldi's own matrix format where it can say it, else numpy's inside the ark
-                matrix = stored.dtype == np.float32 and stored.ndim == 2
-                kaldiio.save_ark(
-                    stream, {utterance: stored}, write_function=None if matrix else "numpy"
-                )
-                parts[utterance] = Statistics.of(self._codec.decode(stored))
-            size = stream.tell()
-        # by id, so that the batching does not show in the last bit
-        return offsets, Statistics.pool(parts[u] for u in sorted(parts)), size
-
-    def _record_path(self, number: int) -> Path:
-        return self.directory / PARTIAL / f"{number:04d}.json"
 
     def _remove_foreign_arks(self, keep: set[str]) -> None:
         for path in self.directory.glob("targets.*.ark"):
@@ -177,18 +132,6 @@ def locked(directory: str | Path) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def reporting(path: str | Path) -> Iterator[None]:
-    """Turn a failure to write (disk full, read-only, no permission) into a UserError."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{error.filename or path}: cannot be written ({error.strerror or error}); finished "
-            "shards are kept: make room or mend the permissions and run the same command again"
-        ) from error
-
-
 def clear(directory: str | Path) -> None:
     """Remove targets, the manifest first, so that a kill in between leaves nothing finished."""
     directory = Path(directory)
@@ -200,11 +143,11 @@ def clear(directory: str | Path) -> None:
 
 def leftover_problems(directory: str | Path, settings: Settings) -> list[str]:
     """Say whether an unfinished dump of another teacher lies in the directory."""
-    records = _records(Path(directory))
-    for record in records.values():
+    paths = sorted((Path(directory) / PARTIAL).glob("[0-9]*.json"))
+    for record in map(ShardRecord.load, paths):
         if differences := settings.differences(record.settings):
             return [
-                f"{directory}: holds {len(records)} shard(s) of an unfinished dump of another "
+                f"{directory}: holds {len(paths)} shard(s) of an unfinished dump of another "
                 f"teacher ({', '.join(differences)}); finish it with its own teacher config, "
                 "choose another --name, or throw it away with --overwrite"
             ]
@@ -222,9 +165,5 @@ def remove_unfinished(directory: Path) -> None:
 def _remove_temporaries(directory: Path) -> None:
     for pattern in (".*.tmp", f"{PARTIAL}/.*.tmp"):
         for path in directory.glob(pattern):
-            path.unlink()
-
-
-def _records(directory: Path) -> dict[int, ShardRecord]:
-    paths = sorted((directory / PARTIAL).glob("[0-9]*.json"))
-    return {int(path.stem): ShardRecord.load(path) for path in paths}
+            # a process that outlived its dump may be removing its own
+            path.unlink(missing_ok=True)

@@ -1,21 +1,36 @@
 """conf/teacher/*.yaml: which teacher, which layers, how its states are stored."""
 
 import difflib
-import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from distill_asr.config import load_config
 from distill_asr.errors import UserError
-from distill_asr.targets.codecs import CODECS
+from distill_asr.targets.codecs import codec_problems, complete_codec
 from distill_asr.targets.manifest import Settings
 
-KINDS = {"speech": "distill_asr.teachers.speech:SpeechTeacher"}
+# kinds that come with the package; a user's own class is named by its dotted path instead
+KINDS = {
+    "speech": "distill_asr.teachers.speech:SpeechTeacher",
+    "text": "distill_asr.teachers.text:TextTeacher",
+    "recogniser": "distill_asr.teachers.recogniser:RecogniserTeacher",
+}
 COMBINE = ("mean", "stack")
-DTYPES = ("float32",)
-KEYS = ("kind", "model", "layers", "combine", "dtype", "codec", "batch_seconds")
+DTYPES = ("float32", "bfloat16")
+OUTPUTS = ("posteriors", "path")
+PATH_CODEC = "fp32"  # a path's frame numbers must come back exactly
+OWN = "your own"  # stands for all dotted paths
+HIDDEN_STATES = ("kind", "model", "layers", "combine", "dtype", "codec")
+KEYS: dict[str, tuple[str, ...]] = {
+    "speech": (*HIDDEN_STATES, "batch_seconds", "online"),
+    "text": (*HIDDEN_STATES, "text", "batch_tokens", "online"),
+    "recogniser": (
+        "kind", "model", "checkpoint", "output", "text", "codec", "batch_seconds", "online",
+    ),
+    OWN: ("kind", "conf", "text", "codec", "batch_seconds", "batch_tokens", "online"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,13 +38,19 @@ class TeacherConfig:
     """A validated teacher file."""
 
     path: str  # of the file, for messages
-    kind: str
-    model: str  # hub id or local directory
-    layers: tuple[int, ...]  # hidden states; 0 is what enters the first layer
+    kind: str  # one of KINDS, or the dotted path of a class
+    model: str = ""  # hub id or local directory; none for a user's own class
+    layers: tuple[int, ...] = ()  # hidden states; 0 is what enters the first layer
     combine: str | None = None  # mean | stack (side by side in the width); None for one layer
     dtype: str = "float32"
     codec: dict[str, Any] = field(default_factory=lambda: {"name": "fp32"})
     batch_seconds: float = 60.0  # of padded audio in one teacher call
+    batch_tokens: int = 4096  # padded pieces of text in one teacher call
+    text: str = "text"  # file of the data dir that is read, by teachers that read text
+    output: str | None = None  # posteriors | path, of a recogniser
+    checkpoint: str | None = None  # file in a recogniser's directory
+    conf: dict[str, Any] = field(default_factory=dict)  # arguments of a user's own class
+    online: bool = False  # in the training step instead of from disk
 
     @classmethod
     def read(cls, path: str | Path) -> "TeacherConfig":
@@ -49,32 +70,74 @@ class TeacherConfig:
         if problems:
             raise UserError(problems)
         values = {key: value for key, value in content.items() if value is not None}
-        values["layers"] = tuple(values["layers"])
+        values["layers"] = tuple(values.get("layers", ()))
         if len(values["layers"]) == 1:
             values.pop("combine", None)  # one layer: nothing to combine
         return cls(path=path, **values)
 
     def settings(self, weights_sha256: str = "") -> Settings:
         """What decides the numbers of a target."""
-        return Settings(
-            self.kind, weights_sha256, self.layers, self.combine, self.dtype, dict(self.codec)
-        )
+        codec = complete_codec(self.codec)
+        return Settings(self.kind, weights_sha256, self.layers, self.combine, self.dtype, codec)
 
 
 def _problems(content: dict[str, Any]) -> list[str]:
-    problems = [_unknown("key", key, KEYS) for key in content if key not in KEYS]
+    kind = _kind_of(content.get("kind"))
+    keys = KEYS.get(kind, tuple(dict.fromkeys(key for known in KEYS.values() for key in known)))
+    problems = [_unknown_key(key, kind, keys) for key in content if key not in keys]
     problems += [
-        f"{key}: missing; {hint}" for key, hint in _REQUIRED.items() if content.get(key) is None
+        f"{key}: missing; {hint}"
+        for key, hint in _REQUIRED.items()
+        if key in keys and (kind in KEYS or key == "kind") and content.get(key) is None
     ]
-    for key, check in _CHECKS.items():
+    for key in keys:
         if content.get(key) is not None:
-            problems += [f"{key}: {problem}" for problem in check(content[key])]
+            problems += [f"{key}: {problem}" for problem in _CHECKS[key](content[key])]
+    return problems + _CROSS_CHECKS.get(kind, lambda _: [])(content)
+
+
+def _kind_of(given: Any) -> str | None:
+    """The row of KEYS that holds; the nearest for a misspelt kind, so that its keys are checked."""
+    if isinstance(given, str) and "." in given:
+        return OWN
+    nearest = difflib.get_close_matches(str(given), KINDS, n=1)
+    return nearest[0] if nearest else None
+
+
+def _unknown_key(key: Any, kind: str | None, keys: Iterable[str]) -> str:
+    owners = [name for name, known in KEYS.items() if key in known]
+    if not owners or kind is None:
+        return _unknown("key", key, keys)
+    return f"{_unknown('key', key, keys)}; {key!r} is a key of kind {' and '.join(owners)}"
+
+
+def _hidden_states_problems(content: dict[str, Any]) -> list[str]:
     layers = content.get("layers")
     if isinstance(layers, list) and len(layers) > 1 and content.get("combine") is None:
+        allowed = ", ".join(COMBINE)
+        return [f"combine: missing, but {len(layers)} layers are given; allowed: {allowed}"]
+    return []
+
+
+def _recogniser_problems(content: dict[str, Any]) -> list[str]:
+    problems = []
+    output, codec = content.get("output"), content.get("codec")
+    name = codec.get("name") if isinstance(codec, dict) else PATH_CODEC
+    if output == "path" and name != PATH_CODEC:
         problems.append(
-            f"combine: missing, but {len(layers)} layers are given; allowed: {', '.join(COMBINE)}"
+            f"codec: {name!r} does not bring a path's frame numbers and symbols back exactly; "
+            f"allowed for `output: path`: {{name: {PATH_CODEC}}}"
         )
+    if output == "posteriors" and content.get("text") is not None:
+        problems.append("text: posteriors need no text; remove it, or write `output: path`")
     return problems
+
+
+def _own_problems(content: dict[str, Any]) -> list[str]:
+    from distill_asr.teachers.own import class_problems
+
+    conf = content.get("conf") or {}
+    return class_problems(content["kind"], conf) if isinstance(conf, dict) else []
 
 
 def _check_model(value: Any) -> list[str]:
@@ -95,19 +158,32 @@ def _check_layers(value: Any) -> list[str]:
     return [f"given {value!r}, expected a list of distinct layer numbers from 0 on, e.g. [24]"]
 
 
-def _check_codec(value: Any) -> list[str]:
-    if not isinstance(value, dict) or "name" not in value:
-        return [f"given {value!r}, expected {{name: {'|'.join(CODECS)}}}"]
-    if value["name"] not in list(CODECS):  # a list: what YAML gives may be unhashable
-        return [_unknown("name", value["name"], CODECS)]
-    options = ["name", *inspect.signature(CODECS[value["name"]]).parameters]
-    return [_unknown("option", key, options) for key in value if key not in options]
-
-
 def _check_batch_seconds(value: Any) -> list[str]:
     if type(value) in (int, float) and 0 < value < float("inf"):
         return []
     return [f"given {value!r}, expected a positive number of seconds"]
+
+
+def _check_batch_tokens(value: Any) -> list[str]:
+    if type(value) is int and value > 0:
+        return []
+    return [f"given {value!r}, expected a positive number of pieces"]
+
+
+def _check_file_name(value: Any) -> list[str]:
+    if isinstance(value, str) and value not in ("", ".", "..") and Path(value).name == value:
+        return []
+    return [f"given {value!r}, expected the plain name of a file"]
+
+
+def _check_kind(value: Any) -> list[str]:
+    if isinstance(value, str) and ("." in value or value in KINDS):
+        return []
+    return [f"{_unknown('value', value, KINDS)}, or the dotted path of a class"]
+
+
+def _instance_of(expected: type, words: str) -> Any:
+    return lambda value: [] if type(value) is expected else [f"given {value!r}, expected {words}"]
 
 
 def _one_of(allowed: Iterable[str]) -> Any:
@@ -122,16 +198,29 @@ def _unknown(what: str, given: Any, allowed: Iterable[str]) -> str:
 
 
 _REQUIRED = {
-    "kind": f"one of {', '.join(KINDS)}",
+    "kind": f"one of {', '.join(KINDS)}, or the dotted path of a class",
     "model": "a hub id or a local directory",
     "layers": "a list of layer numbers, e.g. [24]",
+    "output": f"one of {', '.join(OUTPUTS)}",
 }
-_CHECKS = {
-    "kind": _one_of(KINDS),
+_CHECKS: dict[str, Callable[[Any], list[str]]] = {
+    "kind": _check_kind,
     "model": _check_model,
     "layers": _check_layers,
     "combine": _one_of(COMBINE),
     "dtype": _one_of(DTYPES),
-    "codec": _check_codec,
+    "codec": codec_problems,
     "batch_seconds": _check_batch_seconds,
+    "batch_tokens": _check_batch_tokens,
+    "text": _check_file_name,
+    "output": _one_of(OUTPUTS),
+    "checkpoint": _check_file_name,
+    "conf": _instance_of(dict, "a mapping of arguments"),
+    "online": _instance_of(bool, "true or false"),
+}
+_CROSS_CHECKS: dict[str | None, Callable[[dict[str, Any]], list[str]]] = {
+    "speech": _hidden_states_problems,
+    "text": _hidden_states_problems,
+    "recogniser": _recogniser_problems,
+    OWN: _own_problems,
 }

@@ -1,9 +1,9 @@
 """Make wav2vec 2.0-like models give the same states for an utterance alone and in a padded batch.
 
 Two places let padding leak into valid frames. The group norm after the first convolution takes
-its statistics over time, padding included. And convolutions in the positional embedding see, right
-of an utterance, what earlier layers made of the padding (a bias, a norm), where an utterance alone
-sees zeros. Attention masks mend neither.
+its statistics over time, padding included. And convolutions in the encoder (the positional
+embedding's, a conformer's) see, right of an utterance, what earlier layers made of the padding (a
+bias, a norm), where an utterance alone sees zeros. Attention masks mend neither.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class UtteranceGroupNorm(nn.Module):
 
 
 def keep_padding_out(model: nn.Module) -> ValidLengths:
-    """Patch a model with ``feature_extractor`` and ``encoder.pos_conv_embed`` in place.
+    """Patch a model with ``feature_extractor`` and ``encoder`` in place.
 
     Returns
     -------
@@ -54,8 +54,8 @@ def keep_padding_out(model: nn.Module) -> ValidLengths:
             if number != 0:
                 raise NotImplementedError("group norm beyond the first convolution")
             layer.layer_norm = UtteranceGroupNorm(layer.layer_norm, lengths)
-    for module in model.encoder.pos_conv_embed.modules():
-        if isinstance(module, nn.Conv1d):
+    for module in model.encoder.modules():
+        if isinstance(module, nn.Conv1d) and module.kernel_size != (1,):
             module.register_forward_pre_hook(lambda _, inputs: (_masked(inputs[0], lengths),))
     return lengths
 

@@ -49,6 +49,6 @@ def write_targets(
     for number, shard in enumerate(shards):
         # as in a dump, not in the order of ids
         pairs = [(utterance, states[utterance]) for utterance in reversed(shard)]
-        writer.write_shard(number, source.audio_sha256(shard), pairs)
+        writer.write_shard(number, source.sha256(shard), pairs)
     manifest = writer.finish(len(shards), name, "some/model", step_ms, source.fingerprint())
     return states, manifest

@@ -98,7 +98,7 @@ decode_one() { # seed name ...
         $decode_cmd distill-asr decode --exp "exp/$2_seed$1" --data "dump/$set" $decode_opts
     done
 }
-export -f dump_opts pretrain_one train_one pretrain_then_train decode_one
+export -f dump_opts pretrain_one train_one pretrain_then_train decode_one train_teacher
 export train_sets
 
 if at 1; then
@@ -128,9 +128,10 @@ if at 3; then
             cp -r "teachers/$teacher" "exp/teachers/.$teacher.tmp"
             mv "exp/teachers/.$teacher.tmp" "exp/teachers/$teacher"
         fi
-        # shellcheck disable=SC2086
-        train_teacher "$teacher" $teacher_sets # only scores it where it is trained already
     done
+    # only scores those that are trained already
+    # shellcheck disable=SC2086
+    printf '%s\n' $teachers | xargs -P "$nj" -I{} bash -c "set -euo pipefail; train_teacher {} $teacher_sets"
 fi
 
 if at 4; then

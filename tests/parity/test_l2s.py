@@ -1,47 +1,106 @@
-"""The regression of Distill-L2S: our loss and reduction against the published numbers."""
+"""Distill-L2S: our matcher, loss and reduction against the published numbers."""
 
 import pytest
 import torch
+from torch.nn import functional
 
 from distill_asr.distiller import Distiller, DistillerOptions, TeacherFacts
+from distill_asr.heads import ProjectionHead
 from distill_asr.losses import MSE
-from distill_asr.states import Pairs, States
-
-# the published code resamples the teacher to the student's length before the loss
-ENTRIES = {"forward_nearest_nofilter": "nearest", "forward_linear_nofilter": "linear"}
+from distill_asr.matching.shrink import ShrinkMatcher
+from distill_asr.states import Context, States
 
 
-class Resample:
-    """Published resampling, written with torch's own interpolation."""
-
-    def __init__(self, mode: str) -> None:
-        self.options = {"mode": mode} | ({"align_corners": True} if mode == "linear" else {})
-
-    def __call__(self, student: States, teacher: States, context: object) -> Pairs:
-        pieces = []
-        for i, (frames, words) in enumerate(
-            zip(student.lengths.tolist(), teacher.lengths.tolist(), strict=True)
-        ):
-            sentence = teacher.values[i, :words].T.unsqueeze(0)
-            stretched = torch.nn.functional.interpolate(sentence, size=frames, **self.options)
-            pieces.append((student.values[i, :frames], stretched[0].T, torch.full((frames,), i)))
-        return Pairs(*(torch.cat(column) for column in zip(*pieces, strict=True)))
+def cases(parity, prefix: str) -> dict:
+    """Entries of the file by name; at least one, or the comparison says nothing."""
+    found = {name: case for name, case in parity("l2s").items() if name.startswith(prefix)}
+    assert found
+    return found
 
 
-@pytest.mark.parametrize(("entry", "mode"), ENTRIES.items())
-def test_feature_loss(parity, entry: str, mode: str) -> None:
-    case = parity("l2s")[entry]
-    student = torch.tensor(case["student_h"])
+def ids(vocabulary: int) -> dict[str, int]:
+    """The published code guesses both from the size of the vocabulary."""
+    return {"blank": vocabulary - 1, "unk": vocabulary - 2}
+
+
+def frame_numbers(count: int) -> States:
+    return States(torch.arange(float(count)).reshape(1, count, 1), torch.tensor([count]), 20.0)
+
+
+def test_shrink(parity) -> None:
+    for name, examples in cases(parity, "shrink_V").items():
+        vocabulary = int(name.removeprefix("shrink_V"))
+        matcher = ShrinkMatcher(**ids(vocabulary))
+        for example in examples:
+            path = torch.tensor(example["argmax"]).unsqueeze(0)
+            logits = functional.one_hot(path, vocabulary).float()
+            context = Context(taps={"ctc": States(logits, torch.tensor([path.size(1)]), 20.0)})
+            student = frame_numbers(path.size(1))
+            pairs = matcher(student, frame_numbers(3), context)
+            assert pairs.student.flatten().tolist() == pytest.approx(example["out"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "key"), [("nearest", "nearest"), ("linear", "linear_align_corners")]
+)
+def test_interpolation(parity, mode: str, key: str) -> None:
+    for name, examples in cases(parity, "interp_L").items():
+        teacher = frame_numbers(int(name.removeprefix("interp_L")))
+        for example in examples:
+            matcher = ShrinkMatcher("all", mode)
+            pairs = matcher(frame_numbers(example["S"]), teacher, Context())
+            assert pairs.teacher.flatten().tolist() == pytest.approx(example[key], abs=1e-5)
+
+
+def term_of(case: dict) -> torch.Tensor:
+    """Our distillation term for a published forward."""
+    student, adapter = torch.tensor(case["student_h"]), torch.tensor(case["adapter"])
     teacher = torch.tensor(case["teacher_h"])
-    adapter = torch.tensor(case["adapter"])
-    head = torch.nn.Linear(*adapter.shape, bias=False)
+    mode = case["interpolation"]
+    units = "runs" if mode["shrink"] else "frames" if mode["filter_out_pad"] else "all"
+    assert case["blank"] == ids(case["V"])["blank"]
+    matcher = ShrinkMatcher(units, mode["mode"], **ids(case["V"]))
+    head = ProjectionHead(*adapter.shape)
     head.weight.data = adapter.T
-    options = DistillerOptions(teacher="t", tap="encoder", loss="mse", standardise=False)
-    distiller = Distiller(
-        options, Resample(mode), head, MSE(), TeacherFacts(teacher.size(-1), None)
+    options = DistillerOptions(
+        teacher="t", tap="encoder", loss="mse", match="shrink", standardise=False
     )
-    states = States(student, torch.tensor(case["frame_lengths"]), 20.0)
-    lengths = torch.tensor(case["teacher_mask"]).sum(dim=1)
-    term = distiller(states, teacher, lengths, None)
-    published = case["feat_loss_sum_over_batch"] / student.size(0)
-    assert term.item() == pytest.approx(published, abs=1e-5)
+    facts = TeacherFacts(teacher.size(-1), None)
+    distiller = Distiller(options, matcher, head, MSE(), facts)
+    frames = torch.tensor(case["frame_lengths"])
+    context = Context(taps={"ctc": States(torch.tensor(case["logits"]), frames, 20.0)})
+    positions = torch.tensor(case["teacher_mask"]).sum(dim=1)
+    return distiller(States(student, frames, 20.0), teacher, positions, context)
+
+
+def test_feature_loss(parity) -> None:
+    for name, case in cases(parity, "forward_").items():
+        published = case["feat_loss_sum_over_batch"] / len(case["frame_lengths"])
+        assert term_of(case).item() == pytest.approx(published, abs=1e-5), name
+
+
+def test_total_loss(parity) -> None:
+    """CTC is divided by each utterance's number of labels, which decides what a weight means."""
+    for name, case in cases(parity, "forward_").items():
+        labels = torch.tensor(case["labels"])
+        ctc = functional.ctc_loss(
+            torch.tensor(case["logits"]).log_softmax(dim=-1).transpose(0, 1),
+            labels[labels >= 0],
+            torch.tensor(case["frame_lengths"]),
+            (labels >= 0).sum(dim=1),
+            blank=case["blank"],
+            reduction="mean",
+        )
+        assert ctc.item() == pytest.approx(case["ctc_mean"], rel=1e-5), name
+        total = ctc + case["lam"] * term_of(case)
+        assert total.item() == pytest.approx(case["total"], rel=1e-5), name
+
+
+def test_the_projection_starts_within_the_published_bound(parity) -> None:
+    for name, case in cases(parity, "forward_").items():
+        adapter = torch.tensor(case["adapter"])
+        ours = ProjectionHead(*adapter.shape).weight
+        bound = adapter.size(1) ** -0.5
+        assert adapter.abs().max() <= bound, name
+        assert ours.abs().max() <= bound
+        assert ours.std().item() == pytest.approx(adapter.std().item(), rel=0.2), name

@@ -133,9 +133,21 @@ def test_lengths_that_do_not_fit_name_the_utterance() -> None:
 
 def test_random_pick_gives_each_utterance_to_one_teacher() -> None:
     student = taught("encoder_only", {"pick": "random", "x": A, "y": B}).train()
-    drawn = student._choose(["x", "y"], 1000, torch.device("cpu"))
+    there = torch.ones(1000, dtype=torch.bool)
+    drawn = student._choose({"x": there, "y": there})
     assert torch.equal(drawn["x"], ~drawn["y"])
     assert 400 < int(drawn["x"].sum()) < 600
+
+
+def test_random_pick_is_among_the_teachers_that_have_targets() -> None:
+    student = taught("encoder_only", {"pick": "random", "x": A, "y": B}).train()
+    x, y = (
+        torch.tensor([True, False, False, True] * 50),
+        torch.tensor([True, True, False] * 66 + [True] * 2),
+    )
+    drawn = student._choose({"x": x, "y": y})
+    assert drawn["x"][x & ~y].all() and drawn["y"][y & ~x].all()
+    assert 0 < int(drawn["x"][x & y].sum()) < int((x & y).sum())
 
 
 def test_random_pick_is_by_utterance_and_reproducible() -> None:
@@ -226,3 +238,32 @@ def test_half_precision_gives_float32_losses(model: str) -> None:
     assert stats["distill/x"].dtype == torch.float32
     loss.backward()
     assert all(bool(torch.isfinite(p.grad).all()) for p in student.parameters())
+
+
+# -- targets for some utterances only ----------------------------------------------
+
+
+def some(*there: bool) -> dict[str, Any]:
+    """A batch of one duration whose utterances have targets of teacher a only where told."""
+    given = batch(samples=(16000,) * len(there))
+    given["targets_a_lengths"] = given["targets_a_lengths"] * torch.tensor(there)
+    return given
+
+
+SKIPPING = {"x": A | {"missing": "skip"}, "y": B}
+
+
+def test_the_share_of_utterances_taught_is_logged() -> None:
+    stats = taught("encoder_only", SKIPPING).eval()(**some(True, False, False, True))[1]
+    assert stats["distill/x/taught"].item() == 0.5
+    assert "distill/y/taught" not in stats, "that block does not skip"
+
+
+@each_student
+def test_a_batch_without_any_targets_still_gives_every_gradient(model: str) -> None:
+    student = taught(model, {"x": A | {"missing": "skip"}}).train()
+    loss, stats, _ = student(**some(False, False))
+    loss.backward()
+    assert stats["distill/x"].item() == 0.0 and stats["distill/x/taught"].item() == 0.0
+    assert all(p.grad is not None for p in student.parameters())
+    assert not any(p.grad.any() for p in student.distillers.parameters())

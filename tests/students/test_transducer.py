@@ -157,3 +157,12 @@ def test_the_text_matters_and_is_left_as_it_was() -> None:
         other = made.transducer_loss(values, lengths, text.clamp(min=6), text_lengths)
     assert loss != other
     assert text.tolist() == [[3, 4], [5, -1]]
+
+
+def test_the_auxiliary_ctc_gives_shrink_matching_its_path() -> None:
+    block = {"teacher": "teacher", "tap": "encoder", "match": "shrink", "loss": "mse"}
+    made = student(distill={"x": block}).train()
+    loss, _, _ = made(**tiny_batch())
+    loss.backward()
+    assert made.distillers["x"].head.weight.grad.abs().sum() > 0
+    assert type(made.distillers["x"].head).__name__ == "ProjectionHead", "published with it"

@@ -32,7 +32,6 @@ def test_reads_every_sample(tmp_path: Path) -> None:
     source = AudioSource(DataDir.read(write_data_dir(tmp_path, {"a": 700, "b": 500})))
     expected, _ = soundfile.read(tmp_path / "wav/a.wav", dtype="float32")
     assert np.array_equal(source.read("a"), expected)
-    assert source.seconds(["a", "b"]) == 1200 / 16000
     assert source.problems() == []
 
 

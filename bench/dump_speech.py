@@ -1,0 +1,207 @@
+"""A dump of speech targets against the plain loop: one utterance at a time, float32, all cores.
+
+A HuBERT of the base shape with random weights hears utterances of 2 to 15 s. Both arms take turns,
+a part of the utterances each, so that whatever else the machine does hits both. Ours is what
+`distill-asr dump` runs: audio read from files, targets written to disk. Models are loaded before.
+
+    python bench/dump_speech.py
+    python bench/dump_speech.py --dtype float32
+    python bench/dump_speech.py --device cuda --utterances 600
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from distill_asr.data.audio import read_audio
+from distill_asr.data.datadir import DataDir
+from distill_asr.dump import dump_sets
+from distill_asr.dumping.machine import usable_cores
+from distill_asr.dumping.workers import Processes
+from distill_asr.targets import TargetReader
+from distill_asr.teachers import TeacherConfig
+from distill_asr.teachers.precision import has_bfloat16, relative_error
+from distill_asr.testing.data_dirs import write_data_dir
+
+SAMPLE_RATE = 16000
+LIMITS = {"bfloat16": 3.0, "float32": 1.15}  # ours over the plain loop, on CPU
+SHARE = 0.5  # of the bfloat16 matmul rate, on CUDA
+ERROR = 0.01
+
+
+def main() -> int:
+    """Print both rates and their ratio; 1 where it is under the limit."""
+    options = parse()
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        config = make_teacher(root / "hubert", options)
+        parts = make_data(root, options)
+        plain = PlainLoop(config.model, options.device)
+        devices = [options.device] * options.nj
+        with closing(Processes(config, devices, options.threads)) as workers:
+            seconds, error = measure(parts, plain, config, workers, options)
+    return report(parts, seconds, error, plain.flops_a_second(), options)
+
+
+def parse() -> argparse.Namespace:
+    """Options; the defaults take about two minutes on two cores."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--utterances", type=int, default=60)
+    parser.add_argument("--seconds", type=float, nargs=2, default=(2.0, 15.0))
+    parser.add_argument("--parts", type=int, default=3, help="turns of each arm")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", help="bfloat16 or float32 (default: the best there is)")
+    parser.add_argument("--nj", type=int, help="workers (default: one a core; one on CUDA)")
+    parser.add_argument("--threads", type=int, help="of each (default: its share of the cores)")
+    parser.add_argument("--batch-seconds", type=float, help="(default: 20; 300 on CUDA)")
+    options = parser.parse_args()
+    cuda = options.device.startswith("cuda")
+    options.dtype = options.dtype or ("bfloat16" if has_bfloat16(options.device) else "float32")
+    options.nj = options.nj or (1 if cuda else usable_cores())
+    options.threads = options.threads or max(1, usable_cores() // options.nj)
+    options.batch_seconds = options.batch_seconds or (300.0 if cuda else 20.0)
+    return options
+
+
+def make_teacher(path: Path, options: argparse.Namespace) -> TeacherConfig:
+    """Save the random model; the last layer is dumped."""
+    import transformers
+
+    torch.manual_seed(0)
+    transformers.HubertModel(transformers.HubertConfig()).save_pretrained(path)
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(path)
+    content = {"kind": "speech", "model": str(path), "layers": [12], "dtype": options.dtype}
+    content |= {"codec": {"name": "fp16"}, "batch_seconds": options.batch_seconds}
+    return TeacherConfig.from_mapping(content, str(path))
+
+
+def make_data(root: Path, options: argparse.Namespace) -> list[DataDir]:
+    """Data dirs of noise, the first one to warm up with; lengths in no order."""
+    rng = np.random.default_rng(0)
+    lengths = np.linspace(*options.seconds, options.utterances) * SAMPLE_RATE
+    parts = np.array_split(rng.permutation(lengths.round().astype(int)), options.parts)
+    data_dirs = []
+    for number, part in enumerate([np.full(4 * options.nj, 3 * SAMPLE_RATE), *parts]):
+        named = {f"utt{number}-{i:04d}": int(count) for i, count in enumerate(part)}
+        data_dirs.append(DataDir.read(write_data_dir(root / f"part{number}", named, number)))
+    return data_dirs
+
+
+class PlainLoop:
+    """What one writes first: the library's model and a loop."""
+
+    def __init__(self, model: str, device: str) -> None:
+        import transformers
+
+        self.device = device
+        self.model = transformers.HubertModel.from_pretrained(model).eval().to(device)
+        self.extractor = transformers.AutoFeatureExtractor.from_pretrained(model)
+
+    def states(self, waveform: np.ndarray) -> np.ndarray:
+        """Give the last layer [S, E]."""
+        with torch.inference_mode():
+            return self._output(waveform).last_hidden_state[0].cpu().numpy()
+
+    def _output(self, waveform: np.ndarray) -> Any:
+        inputs = self.extractor(waveform, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        return self.model(**inputs.to(self.device), output_hidden_states=True)
+
+    def run(self, data_dir: DataDir) -> dict[str, np.ndarray]:
+        """States of every utterance."""
+        return {u: self.states(read_audio(path)[0]) for u, path in data_dir.wav.items()}
+
+    def flops_a_second(self) -> float:
+        """Floating-point operations for a second of audio, of utterances of 8 s."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        noise = np.random.default_rng(0).normal(0, 0.1, 8 * SAMPLE_RATE).astype(np.float32)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            self._output(noise)
+        return counter.get_total_flops() / 8
+
+
+def measure(
+    parts: list[DataDir],
+    plain: PlainLoop,
+    config: TeacherConfig,
+    workers: Processes,
+    options: argparse.Namespace,
+) -> tuple[dict[str, float], float]:
+    """Seconds of each arm, and the relative error of what ours wrote."""
+    seconds = {"plain": 0.0, "ours": 0.0}
+    found, expected = [], []
+
+    def ours(part: DataDir) -> None:
+        shard_utts = -(-len(part) // (2 * options.nj))
+        dump_sets([part], "hubert", config, workers, shard_utts, float("inf"))
+
+    for number, part in enumerate(parts):
+        states = {}
+        turns = {"ours": lambda: ours(part), "plain": lambda: states.update(plain.run(part))}  # noqa: B023
+        for arm in sorted(turns, reverse=number % 2 == 0):
+            begin = time.perf_counter()
+            turns[arm]()
+            if number > 0:  # the first one warms up
+                seconds[arm] += time.perf_counter() - begin
+        targets = TargetReader(part.path / "targets/hubert")
+        found += [targets[u] for u in states]
+        expected += list(states.values())
+    return seconds, relative_error(found, expected)
+
+
+def matmul_rate(device: str, dtype: torch.dtype) -> float:
+    """Operations a second of a large matrix product in the dtype, all cores."""
+    size = 8192 if device.startswith("cuda") else 2048
+    a = torch.randn(size, size, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(8):
+        begin = time.perf_counter()
+        (a @ a)[0, 0].item()  # waits for the device
+        best = min(best, time.perf_counter() - begin)
+    return 2 * size**3 / best
+
+
+def report(
+    parts: list[DataDir],
+    seconds: dict[str, float],
+    error: float,
+    flops: float,
+    options: argparse.Namespace,
+) -> int:
+    """Rates, their ratio, and how much of the machine that is."""
+    audio = sum(sum(part.num_samples.values()) for part in parts[1:]) / SAMPLE_RATE
+    rates = {arm: audio / taken for arm, taken in seconds.items()}
+    ratio = rates["ours"] / rates["plain"]
+    peak = matmul_rate(options.device, getattr(torch, options.dtype))
+    share = rates["ours"] * flops / peak
+    print(
+        f"{sum(map(len, parts[1:]))} utterances, {audio:.0f} s, {options.device}; ours: "
+        f"{options.dtype}, {options.nj} worker(s) of {options.threads} thread(s), batches of "
+        f"{options.batch_seconds:g} s"
+    )
+    print(f"plain loop {rates['plain']:8.1f} x real time")
+    print(f"ours       {rates['ours']:8.1f} x real time")
+    print(
+        f"ours does {rates['ours'] * flops / 1e9:.0f} GFLOP/s, {100 * share:.0f} % of the "
+        f"{peak / 1e9:.0f} of a {options.dtype} matrix product"
+    )
+    print(f"states within {error:.1e} of float32, limit {ERROR:g}")
+    if options.device.startswith("cuda"):
+        print(f"ratio {ratio:.2f}; share of the matmul rate {share:.2f}, limit {SHARE}")
+        return int(share < SHARE or error > ERROR)
+    limit = LIMITS[options.dtype]
+    print(f"ratio      {ratio:8.2f}, limit {limit}")
+    return int(ratio < limit or error > ERROR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Search over a CIF student: as many tokens as fire, cut at the end token.
+
+Legend: U fired vectors, V vocabulary, K hypotheses.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from distill_asr.decode.search import Hypothesis
+
+
+class CifSearch:
+    """Beam search for both kinds of decoder; scores are not normalised by length.
+
+    A hypothesis is complete at the end token, or when every fired vector has its token.
+
+    Parameters
+    ----------
+    student : in evaluation mode.
+    beam_size : 1 is greedy.
+    nbest : hypotheses kept.
+    """
+
+    def __init__(self, student: nn.Module, beam_size: int, nbest: int) -> None:
+        from espnet.nets.pytorch_backend.transformer.subsampling import TooShortUttError
+
+        self.student = student
+        self.beam_size = beam_size
+        self.nbest = nbest
+        self.too_short = TooShortUttError
+
+    @torch.inference_mode()
+    def __call__(self, speech: Tensor) -> list[Hypothesis]:
+        """speech [samples] -> hypotheses, best first; an empty one where nothing fires."""
+        lengths = torch.tensor([speech.numel()], device=speech.device)
+        try:
+            encoded, encoded_lengths = self.student.encode(speech.unsqueeze(0), lengths)
+        except self.too_short:  # shorter than one frame of the encoder
+            return [Hypothesis([], 0.0)]
+        cif = self.student.integrate(encoded, encoded_lengths.to(torch.int64))
+        return self.search(cif.states[0])
+
+    def search(self, cif: Tensor) -> list[Hypothesis]:
+        """Fired vectors [U, D] -> hypotheses, best first."""
+        decoder, end = self.student.decoder, self.student.eos
+        complete: list[Hypothesis] = []
+        tokens = torch.full((1, 1), self.student.sos, device=cif.device)  # [K, 1 + u]
+        scores = torch.zeros(1, device=cif.device)
+        memory = decoder.start(cif) if len(cif) else None
+        for index in range(len(cif)):
+            logits, memory = decoder.step(memory, index, tokens[:, -1])
+            rows, last, scores = self._best(scores, logits)
+            tokens = torch.cat([tokens[rows], last.unsqueeze(1)], dim=1)
+            ended = last == end
+            complete += _hypotheses(tokens[ended][:, :-1], scores[ended])
+            tokens, scores, rows = tokens[~ended], scores[~ended], rows[~ended]
+            if self._is_done(complete, scores):
+                break
+            memory = decoder.select(memory, rows)
+        complete += _hypotheses(tokens, scores)
+        return sorted(complete, key=lambda one: -one.score)[: self.nbest]
+
+    def _best(self, scores: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The best extensions of K hypotheses: which one, by which token, and their scores."""
+        extended = scores.unsqueeze(1) + logits.float().log_softmax(dim=-1)
+        extended[:, self.student.blank_id] = float("-inf")
+        extended = extended.flatten()
+        scores, places = extended.topk(min(self.beam_size, len(extended)))
+        places, scores = places[scores.isfinite()], scores[scores.isfinite()]
+        return places // logits.size(1), places % logits.size(1), scores
+
+    def _is_done(self, complete: list[Hypothesis], scores: Tensor) -> bool:
+        """No open hypothesis is left, or none can come among the best: scores only fall."""
+        if not len(scores):
+            return True
+        ranked = sorted((one.score for one in complete), reverse=True)
+        return len(ranked) >= self.nbest and ranked[self.nbest - 1] >= float(scores.max())
+
+
+def _hypotheses(tokens: Tensor, scores: Tensor) -> list[Hypothesis]:
+    """[K, 1 + u] with the start token -> hypotheses without it."""
+    return [
+        Hypothesis(row[1:], score)
+        for row, score in zip(tokens.tolist(), scores.tolist(), strict=True)
+    ]

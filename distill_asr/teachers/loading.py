@@ -1,0 +1,214 @@
+"""Loading pretrained models for teachers: parts checked, mistakes explained, contents hashed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from distill_asr.errors import UserError
+from distill_asr.teachers.config import TeacherConfig
+
+SAMPLE_RATE = 16000
+# weights that no hidden state depends on, absent from some checkpoints: learnt for masked
+# pre-training, or to make one vector of a sentence
+UNUSED = re.compile(r"masked_spec_embed$|^pooler\.")
+# of a config: where it came from, not what the model computes
+NOT_THE_MODEL = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"}
+
+
+def load_model_config(config: TeacherConfig, files: str) -> Any:
+    """Load config.json; UserError if there is no such model (``files``: what it consists of)."""
+    import transformers
+
+    try:
+        return transformers.AutoConfig.from_pretrained(model_name(config))
+    except (OSError, ValueError) as error:
+        raise UserError(_missing(config, files, error)) from error
+
+
+def load_model(
+    config: TeacherConfig, model_class: Any, model_config: Any, files: str, **options: Any
+) -> Any:
+    """Load weights in float32, and refuse a checkpoint without some of them.
+
+    Parameters
+    ----------
+    model_class : ``transformers.AutoModel``, or one class of it.
+    files : what a model of this kind consists of, for the message.
+    options : for ``from_pretrained``.
+
+    Raises
+    ------
+    UserError : no such weights, damaged ones, or those of another architecture.
+    """
+    try:
+        # float32 whatever the checkpoint holds, so that the fingerprint is of the same numbers
+        with _quiet():
+            model, info = model_class.from_pretrained(
+                model_name(config),
+                config=model_config,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **options,
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(_missing(config, files, error)) from error
+    lost = sorted(key for key in info["missing_keys"] if not UNUSED.search(key))
+    lost += sorted(str(key[0]) for key in info["mismatched_keys"])
+    if lost:
+        raise UserError(
+            f"{config.path}: model {config.model}: the checkpoint lacks {len(lost)} weight(s) of "
+            f"this family, e.g. {', '.join(lost[:3])}; it is damaged or of another architecture"
+        )
+    return model
+
+
+def load_extractor(config: TeacherConfig, expected: str | None, remedy: str) -> Any:
+    """Load the feature extractor (preprocessor_config.json) of a speech model.
+
+    Parameters
+    ----------
+    expected : name of its class in transformers; None for any.
+    remedy : what to do where it is missing or another one.
+
+    Raises
+    ------
+    UserError : missing, of another class, or for another sampling rate.
+    """
+    import transformers
+
+    where = f"{config.path}: model {config.model}: "
+    try:
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(model_name(config))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{where}preprocessor_config.json is missing or not readable; {remedy}"
+        ) from error
+    if expected is not None and not isinstance(extractor, getattr(transformers, expected)):
+        raise UserError(
+            f"{where}preprocessor_config.json describes a {type(extractor).__name__}, expected "
+            f"{expected}; {remedy}"
+        )
+    rate = getattr(extractor, "sampling_rate", None)
+    if rate != SAMPLE_RATE:
+        raise UserError(
+            f"{where}wants {rate} Hz audio, data is {SAMPLE_RATE} Hz; choose a {SAMPLE_RATE} Hz "
+            "teacher"
+        )
+    return extractor
+
+
+def load_tokenizer(config: TeacherConfig, model_config: Any) -> Any:
+    """Load the tokenizer of a text model; UserError if it is missing or another model's."""
+    import transformers
+
+    where = f"{config.path}: model {config.model}: "
+    remedy = "copy tokenizer.json (or vocab.txt ...) from where the model was published"
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(model_name(config))
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{where}the tokenizer cannot be loaded ({reason}); {remedy}") from error
+    # without its files the library makes up a tokenizer that knows nothing but special pieces
+    pieces = model_config.vocab_size
+    if len(tokenizer) <= pieces / 2 or tokenizer.vocab_size > pieces:
+        raise UserError(
+            f"{where}the tokenizer knows {len(tokenizer)} pieces, the model {pieces}; the "
+            f"tokenizer's files are missing or another model's; {remedy}"
+        )
+    return tokenizer
+
+
+def tokenizer_facts(tokenizer: Any) -> dict[str, Any]:
+    """Everything that decides into which pieces a sentence falls: the files' content."""
+    if tokenizer.is_fast:
+        return {"tokenizer.json": json.loads(tokenizer.backend_tokenizer.to_str())}
+    with TemporaryDirectory() as directory:
+        paths = [Path(path) for path in tokenizer.save_vocabulary(directory)]
+        hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {"class": type(tokenizer).__name__, "special": tokenizer.special_tokens_map, **hashes}
+
+
+def require_layers(config: TeacherConfig, depth: int) -> None:
+    """Refuse layers that a model of ``depth`` layers does not have."""
+    problems = [
+        f"{config.path}: layers: {layer} given, but {config.model} has {depth} layers; allowed: "
+        f"0 to {depth}"
+        for layer in config.layers
+        if layer > depth
+    ]
+    if problems:
+        raise UserError(problems)
+
+
+def input_name(model_config: Any) -> str:
+    """What a family's model reads, in transformers' words: input_values, input_ids, ..."""
+    import transformers
+
+    found = transformers.MODEL_MAPPING.get(type(model_config), None)
+    first = found[0] if isinstance(found, (list, tuple)) else found
+    return getattr(first, "main_input_name", "nothing known")
+
+
+def model_name(config: TeacherConfig) -> str:
+    """Hub id, or the path of a local directory."""
+    directory = Path(config.model).expanduser()
+    return str(directory) if directory.is_dir() else config.model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library from listing weights of heads; what matters is checked here."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _missing(config: TeacherConfig, files: str, error: Exception) -> str:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (
+        f"{config.path}: model: {config.model} is neither a usable local directory nor on the hub "
+        f"or in its cache ({reason}). With network access run `hf download {config.model}` once; "
+        f"without, copy a directory with {files} from elsewhere and write its path as `model:`"
+    )
+
+
+def require_device(device: str) -> None:
+    """Refuse a device that cannot be used."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {device}: cannot be used here ({error}); try cpu") from error
+
+
+def model_facts(model: Any) -> dict[str, Any]:
+    """What a transformers model computes, besides its weights."""
+    return {k: v for k, v in model.config.to_diff_dict().items() if k not in NOT_THE_MODEL}
+
+
+def fingerprint(weights: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> str:
+    """SHA-256 of everything that decides the states, whatever file format it was loaded from.
+
+    Parameters
+    ----------
+    weights : state dict.
+    facts : what the numbers depend on besides: the model's config, feature extraction, tokens.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        if not UNUSED.search(name):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    digest.update(json.dumps(dict(facts), sort_keys=True, default=str).encode())
+    return digest.hexdigest()

@@ -1,0 +1,141 @@
+"""Teachers of a user's own class, named by dotted path: found, checked, watched.
+
+Legend: S teacher positions, E teacher width.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill_asr.errors import UserError
+
+if TYPE_CHECKING:
+    from distill_asr.teachers.config import TeacherConfig
+
+READS = ("audio", "text", "audio+text")
+METHODS = ("states", "size")
+GUIDE = "see docs/teachers.md, 'Your own class'"
+
+
+def class_problems(kind: str, conf: dict[str, Any]) -> list[str]:
+    """Say what is wrong with the class, and with the arguments it would get."""
+    try:
+        found = _find(kind)
+    except Exception as error:  # whatever the import of a user's own file brings up
+        return [
+            f"kind: {kind!r} cannot be imported ({type(error).__name__}: {error}); its module must "
+            "be installed, or lie in a directory of PYTHONPATH"
+        ]
+    if not inspect.isclass(found):
+        return [f"kind: {kind!r} is no class"]
+    problems = [
+        f"kind: {kind}: has no method `{name}`; {GUIDE}"
+        for name in METHODS
+        if not callable(getattr(found, name, None))
+    ]
+    return problems + _argument_problems(found, conf)
+
+
+def load_own(config: TeacherConfig, device: str) -> WatchedTeacher:
+    """Build ``kind(device=device, **conf)``; UserError if it lacks what a teacher offers."""
+    where = f"{config.path}: kind: {config.kind}"
+    try:
+        teacher = _find(config.kind)(device=device, **config.conf)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{where}: cannot be built: {error}") from error
+    problems = [f"{where}: {problem}; {GUIDE}" for problem in _attribute_problems(teacher)]
+    if problems:
+        raise UserError(problems)
+    return WatchedTeacher(teacher, where)
+
+
+class WatchedTeacher:
+    """A user's teacher, whose every answer is held against what it promised."""
+
+    def __init__(self, teacher: Any, where: str) -> None:
+        for name in ATTRIBUTES:
+            setattr(self, name, getattr(teacher, name))
+        self.size = teacher.size
+        self._teacher = teacher
+        self._where = where
+
+    def states(self, items: list[Any]) -> list[np.ndarray]:
+        """Give float32 [S_i, E] for each item; UserError where the class gave something else."""
+        states = self._teacher.states(items)
+        if len(states) != len(items):
+            raise UserError(
+                f"{self._where}: states() gave {len(states)} answers to {len(items)} items; "
+                "expected one each"
+            )
+        for row in states:
+            found = (
+                f"{row.dtype} {list(row.shape)}" if isinstance(row, np.ndarray) else f"{type(row)}"
+            )
+            if found != f"float32 [{len(row)}, {self.width}]" or len(row) == 0:
+                raise UserError(
+                    f"{self._where}: states() gave {found}, expected a numpy array float32 "
+                    f"[positions, {self.width}] with at least one position"
+                )
+        return states
+
+
+def _find(kind: str) -> Any:
+    module, _, name = kind.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def _argument_problems(found: type, conf: dict[str, Any]) -> list[str]:
+    parameters = inspect.signature(found).parameters
+    named = {n: p for n, p in parameters.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
+    problems = []
+    if len(named) == len(parameters):  # no **keywords
+        if "device" not in named:
+            problems.append(f"kind: {found.__name__} takes no argument `device`; {GUIDE}")
+        for name in conf:
+            if name not in named and name != "device":
+                nearest = difflib.get_close_matches(str(name), named, n=1)
+                hint = f"; did you mean {nearest[0]}?" if nearest else ""
+                problems.append(f"conf.{name}: {found.__name__} takes no such argument{hint}")
+    if "device" in conf:
+        problems.append("conf.device: comes from --device; remove it")
+    return problems + [
+        f"conf.{name}: missing, {found.__name__} needs it"
+        for name, parameter in named.items()
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind is not inspect.Parameter.VAR_POSITIONAL
+        and name not in conf
+        and name != "device"
+    ]
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return type(value) is int and value >= least
+
+
+# attribute: what is expected, and whether a value is that
+ATTRIBUTES = {
+    "reads": (" or ".join(READS), lambda v: isinstance(v, str) and v in READS),
+    "step_ms": (
+        "a duration in ms, None on token level",
+        lambda v: v is None or (type(v) in (int, float) and v > 0),
+    ),
+    "width": ("a number of dimensions", lambda v: _is_count(v, 1)),
+    "min_samples": ("a number of samples, 0 for text", lambda v: _is_count(v, 0)),
+    "max_size": ("a largest size, None without limit", lambda v: v is None or _is_count(v, 1)),
+    "fingerprint": ("a SHA-256 as hexadecimal text", lambda v: isinstance(v, str) and len(v) == 64),
+}
+
+
+def _attribute_problems(teacher: Any) -> list[str]:
+    problems = []
+    for name, (expected, is_good) in ATTRIBUTES.items():
+        if not hasattr(teacher, name):
+            problems.append(f"`{name}` is missing, expected {expected}")
+        elif not is_good(getattr(teacher, name)):
+            problems.append(f"`{name}` is {getattr(teacher, name)!r}, expected {expected}")
+    return problems

@@ -1,0 +1,179 @@
+"""Pretrained text models as teachers: BERT, RoBERTa, XLM-R, InfoXLM, GPT-2, Llama and others.
+
+Legend: B batch, P pieces with padding, S teacher positions (pieces of a sentence), E teacher width.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from distill_asr.errors import UserError
+from distill_asr.teachers.config import TeacherConfig
+from distill_asr.teachers.layers import LayerChoice
+from distill_asr.teachers.loading import (
+    fingerprint,
+    input_name,
+    load_model,
+    load_model_config,
+    load_tokenizer,
+    model_facts,
+    require_device,
+    require_layers,
+    tokenizer_facts,
+)
+from distill_asr.teachers.precision import computing, prepare, require_dtype
+
+FILES = "config.json, the tokenizer's files and model.safetensors"
+NO_LIMIT = 10**9  # tokenizers without a length on record claim about 1e30
+
+
+class TextTeacher:
+    """A frozen text model that gives hidden states, one position a piece; see ``from_config``.
+
+    Special pieces are kept, as the tokenizer sets them ([CLS] first, [SEP] last in BERT; none in
+    GPT-2). Layer 0 is what enters the first layer, layer n what leaves the n-th; the last one is
+    the model's output, i.e. after the final norm where the model has one.
+
+    Attributes
+    ----------
+    step_ms : None, positions have no duration.
+    width : E; layers that are stacked lie side by side in it, in the order of the config.
+    max_size : most pieces that the model can take, special ones included; None without limit.
+    fingerprint : SHA-256 over weights, model config and tokenizer.
+    """
+
+    reads = "text"
+    step_ms = None
+    min_samples = 0
+
+    def __init__(self, model: Any, tokenizer: Any, config: TeacherConfig, device: str) -> None:
+        self.layers = LayerChoice.of(config, model.config.num_hidden_layers)
+        facts = model_facts(model) | {"tokenizer": tokenizer_facts(tokenizer)}
+        self.fingerprint = fingerprint(model.state_dict(), facts)
+        self.width = self.layers.width(model.config.hidden_size)
+        self.max_size = _most_pieces(model, tokenizer)
+        self._tokenizer = tokenizer
+        # GPT-2 has no piece for padding, others have one that their model does not know; the mask
+        # hides it anyway
+        padding = tokenizer.pad_token_id or 0
+        self._padding = padding if padding < model.config.vocab_size else 0
+        _drop_layers_above(max(config.layers), model)
+        if hasattr(model.config, "use_cache"):
+            model.config.use_cache = False  # keys and values serve generation only
+        self._model = prepare(model, config.dtype, device)
+        self._dtype = config.dtype
+        self._device = device
+
+    @classmethod
+    def from_config(cls, config: TeacherConfig, device: str = "cpu") -> "TextTeacher":
+        """Load from a local directory or the hub (its cache first).
+
+        Raises
+        ------
+        UserError : no such model or layer, a model that is none of text or has a decoder of its
+            own, parts missing, no device.
+        """
+        import transformers
+
+        require_device(device)
+        require_dtype(config.dtype, device, config.path)
+        model_config = load_model_config(config, FILES)
+        _require_text_model(config, model_config)
+        require_layers(config, model_config.num_hidden_layers)
+        tokenizer = load_tokenizer(config, model_config)
+        model = load_model(config, transformers.AutoModel, model_config, FILES)
+        return cls(model, tokenizer, config, device)
+
+    def size(self, item: str) -> int:
+        """Number of pieces, special ones included."""
+        return len(self._pieces([item])["input_ids"][0])
+
+    def states(self, items: list[str]) -> list[np.ndarray]:
+        """Give the teacher's states, each as if its sentence were alone.
+
+        Parameters
+        ----------
+        items : sentences, each of at least one piece and at most ``max_size``.
+
+        Returns
+        -------
+        float32 [S_i, E] each.
+
+        Raises
+        ------
+        UserError : the batch does not fit into the device's memory.
+        """
+        inputs, counts = self._padded(items)
+        try:
+            with computing(self._dtype, self._device):
+                on_device = {name: values.to(self._device) for name, values in inputs.items()}
+                output = self._model(**on_device, output_hidden_states=True)
+                states = self.layers(output).float().cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"device {self._device}: out of memory with {len(items)} sentence(s) of up to "
+                f"{max(counts)} pieces; lower `batch_tokens`"
+            ) from error
+        return [row[:count].copy() for row, count in zip(states, counts, strict=True)]
+
+    def _padded(self, sentences: list[str]) -> tuple[dict[str, Tensor], list[int]]:
+        """Give the model's inputs [B, P], padded on the right, and S of each sentence."""
+        pieces = self._pieces(sentences)
+        counts = [len(row) for row in pieces["input_ids"]]
+        for sentence, count in zip(sentences, counts, strict=True):
+            if not 0 < count <= (self.max_size or count):
+                limit = f"1 to {self.max_size}" if self.max_size else "at least 1"
+                raise ValueError(f"{count} pieces, expected {limit}: {sentence[:80]!r}")
+        fill = {"input_ids": self._padding, "token_type_ids": 0}
+        inputs = {
+            name: torch.tensor([row + [fill[name]] * (max(counts) - len(row)) for row in rows])
+            for name, rows in pieces.items()
+        }
+        steps = torch.arange(max(counts))
+        inputs["attention_mask"] = (steps < torch.tensor(counts)[:, None]).to(torch.int64)
+        return inputs, counts
+
+    def _pieces(self, sentences: list[str]) -> dict[str, list[list[int]]]:
+        encoded = self._tokenizer(
+            sentences, padding=False, truncation=False, return_attention_mask=False, verbose=False
+        )
+        return {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
+
+
+def _require_text_model(config: TeacherConfig, model_config: Any) -> None:
+    where = f"{config.path}: model: {config.model} is of family {model_config.model_type!r}"
+    if (read := input_name(model_config)) != "input_ids":
+        hint = "; use `kind: speech`" if read in ("input_values", "input_features") else ""
+        raise UserError(f"{where}, which reads {read}, no text{hint}")
+    stack = getattr(model_config, "num_hidden_layers", None)
+    if getattr(model_config, "is_encoder_decoder", False) or stack is None:
+        raise UserError(
+            f"{where}, which is more than one stack of layers; allowed: encoders (BERT, RoBERTa, "
+            "XLM-R) and decoder-only models (GPT-2, Llama, Qwen)"
+        )
+
+
+def _most_pieces(model: Any, tokenizer: Any) -> int | None:
+    """Where positions are learnt, as many as there are, the ones before the first piece left out.
+
+    RoBERTa and its relatives count positions from the padding's index on, so that two of their
+    514 are never reached.
+    """
+    limits = [tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None)]
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            skipped = 0 if module.padding_idx is None else module.padding_idx + 1
+            limits.append(module.num_embeddings - skipped)
+    return min((limit for limit in limits if limit and 0 < limit < NO_LIMIT), default=None)
+
+
+def _drop_layers_above(layer: int, model: nn.Module) -> None:
+    """Free what the states up to ``layer`` do not need, where the layers are one plain list."""
+    depth = model.config.num_hidden_layers
+    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
+    if len(stacks) == 1:
+        # the library itself calls the norm above the last layer that is left the last hidden
+        # state, so one more is kept
+        del stacks[0][layer + 1 :]

@@ -1,0 +1,54 @@
+"""Parts of a student with learning rates of their own."""
+
+from argparse import Namespace
+
+import pytest
+
+from distill_asr.config_check import check_config
+from distill_asr.errors import UserError
+from distill_asr.learning_rates import parameter_groups
+from distill_asr.task import DistillTask
+from distill_asr.testing.fixtures import tiny_config
+from distill_asr.testing.students import tiny_student
+
+
+def test_every_parameter_is_in_one_group_and_the_longer_name_counts() -> None:
+    student = tiny_student("ctc")
+    rates = {"encoder": 1e-3, "encoder.encoders.0": 1e-4, "ctc": 0.0}
+    groups = parameter_groups(student, rates)
+    assert [group.get("lr") for group in groups] == [None, 1e-3, 1e-4, 0.0]
+    ids = [id(p) for group in groups for p in group["params"]]
+    assert sorted(ids) == sorted(map(id, student.parameters()))
+    first = {id(p) for p in student.encoder.encoders[0].parameters()}
+    assert {id(p) for p in groups[2]["params"]} == first
+
+
+def test_the_optimizer_has_them() -> None:
+    student = tiny_student("ctc")
+    args = Namespace(
+        learning_rates={"encoder": 1e-4}, optim="adamw", optim_conf={"lr": 0.01},
+        sharded_ddp=False, exclude_weight_decay=False,
+    )  # fmt: skip
+    (optimizer,) = DistillTask.build_optimizers(args, student)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01, 1e-4]
+    args.learning_rates = {}
+    (optimizer,) = DistillTask.build_optimizers(args, student)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01]
+    args = Namespace(**vars(args) | {"learning_rates": {"ctc": 1.0}, "sharded_ddp": True})
+    with pytest.raises(UserError, match="sharded_ddp"):
+        DistillTask.build_optimizers(args, student)
+
+
+@pytest.mark.parametrize(
+    ("rates", "named"),
+    [
+        ({"encodr": 1e-3}, r"encodr: no parameters.*did you mean 'encoder'"),
+        ({"enc": 1e-3}, "enc: no parameters"),
+        ({"encoder": "1e-3"}, "encoder: '1e-3'"),
+        ({"encoder": -1.0}, "encoder: -1.0"),
+    ],
+)
+def test_mistakes_are_found_before_training(rates: dict, named: str) -> None:
+    check_config(tiny_config("ctc", learning_rates={"encoder": 0.001}), "good.yaml")
+    with pytest.raises(UserError, match=f"learning_rates.{named}"):
+        check_config(tiny_config("ctc", learning_rates=rates), "bad.yaml")
