@@ -151,7 +151,7 @@ def test_codebooks_come_along(tmp_path: Path) -> None:
 
 def test_codes_of_different_codebooks_are_not_one_teacher(tmp_path: Path) -> None:
     sets = [dumped_as_codes(tmp_path / "dump/a"), dumped_as_codes(tmp_path / "dump2/b", seed=1)]
-    with pytest.raises(UserError, match="teacher 't': .*not the same teacher"):
+    with pytest.raises(UserError, match=r"teacher 't': .*not the same teacher"):
         write_teacher_facts(tmp_path / "exp", sets, [], config(x=CODES))
 
 

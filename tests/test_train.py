@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,15 @@ import yaml
 
 pytest.importorskip("espnet2")
 from distill_asr import cli
+from distill_asr.data.datadir import DataDir
+from distill_asr.targets import TargetReader
+from distill_asr.targets.source import AudioSource
+from distill_asr.targets.writer import TargetWriter
+from distill_asr.testing.codebooks import write_codebooks
+from distill_asr.testing.speech_models import save_speech_model
+from distill_asr.testing.targets import target_settings
+
+TEACHERS = {"one": 6, "two": 4}  # widths, see conftest.py
 
 
 def weights(experiment: Path, name: str) -> dict[str, torch.Tensor]:
@@ -234,3 +244,126 @@ def test_other_sets_and_other_targets_are_refused(recipe, capsys) -> None:
     assert (
         "differs in the content of its data, targets or initial weights" in capsys.readouterr().err
     )
+
+
+# -- codes, targets for some, teachers in the step -----------------------------------
+
+
+def rewrite_as_codes(recipe, *sets: Path) -> None:
+    """Dump teacher ``one`` anew, as codes of one quantizer."""
+    for path in sets:
+        shutil.rmtree(path / "targets/one")
+        codec = write_codebooks(path / "targets/one", TEACHERS["one"])
+        recipe.dump(path, "one", codec=codec)
+
+
+def edited(config: Path, **blocks: dict) -> Path:
+    """The config with other distillers."""
+    content = yaml.safe_load(config.read_text())
+    config.write_text(yaml.safe_dump(content | {"distill": blocks}))
+    return config
+
+
+ONE = {"teacher": "one", "tap": "encoder", "loss": "l1"}
+
+
+def test_codes_and_states_of_one_teacher(recipe) -> None:
+    rewrite_as_codes(recipe, recipe.train_set, recipe.dev_set)
+    codes = ONE | {"loss": "codebook", "weight": 0.1}
+    config = edited(recipe.config("encoder_only", ["one"]), states=ONE, codes=codes)
+    exp = recipe.train(config, "exp")
+    train, valid = epoch_lines(exp)[0].split("[valid]")
+    for part in (train, valid):
+        assert "distill/states=" in part and "distill/codes=" in part
+    assert train_scalars(exp)["distill/codes"][0] == pytest.approx(np.log(256), rel=0.2)
+    saved = weights(exp, "1epoch.pth")
+    assert saved["distillers.codes.head.weight"].shape == (2 * 4 * 256, 16)
+    assert saved["distillers.states.head.weight"].shape == (2 * TEACHERS["one"], 16)
+    assert (exp / "data/codebooks_one.safetensors").exists()
+
+
+def test_states_from_codes_teach_what_those_states_teach(recipe) -> None:
+    """Decoding in the step gives what a dump of the decoded states would have given."""
+    rewrite_as_codes(recipe, recipe.train_set, recipe.dev_set)
+    config = recipe.config("encoder_only", ["one"])
+    coded = recipe.train(config, "coded")
+    for path in (recipe.train_set, recipe.dev_set):
+        reader = TargetReader(path / "targets/one")
+        decoded = {utterance: reader[utterance] for utterance in reader}
+        shutil.rmtree(path / "targets/one")
+        writer = TargetWriter(path / "targets/one", target_settings())
+        source = AudioSource(DataDir.read(path))
+        writer.write_shard(0, source.sha256(source.ids), decoded.items())
+        writer.finish(1, "one", "m", 20.0, source.fingerprint())
+    plain = recipe.train(config, "plain")
+    assert train_scalars(coded)["loss"] == pytest.approx(train_scalars(plain)["loss"], rel=1e-5)
+
+
+def test_a_loss_on_codes_needs_them(recipe, capsys) -> None:
+    config = edited(recipe.config("encoder_only", ["one"]), d_one=ONE | {"loss": "codebook"})
+    assert cli.main(recipe.train_command(config, "exp")) == 1
+    report = capsys.readouterr().err
+    assert report.count("distill.d_one.loss: reads codes, but ") == 2  # of both sets
+    assert not (recipe.root / "exp").exists()
+
+
+def test_targets_for_some_utterances_only(recipe) -> None:
+    labelled = recipe.add_set("labelled", teachers=(), seed=5)
+    config = edited(recipe.config("ctc", ["one"]), d_one=ONE | {"missing": "skip"})
+    exp = recipe.train(config, "exp", train=[recipe.train_set, labelled])
+    log = (exp / "train.log").read_text()
+    assert "targets_one.json: 4 of 8 utterances have no targets, and are skipped" in log
+    assert 0.3 < train_scalars(exp)["distill/d_one/taught"][0] < 0.7
+    assert train_scalars(exp)["distill/d_one"][0] > 0
+
+
+class OnlineTeacher:
+    """A speech model as an online teacher's file, and its dumped twin, in a recipe."""
+
+    def __init__(self, recipe) -> None:
+        save_speech_model(recipe.root / "model")
+        self.file = recipe.root / "online.yaml"
+        self.file.write_text(
+            f"kind: speech\nmodel: {recipe.root / 'model'}\nlayers: [2]\nonline: true\n"
+        )
+        self.config = recipe.config("encoder_only", ["one"], max_epoch=2)
+        self.block = ONE | {"teacher": str(self.file)}
+
+
+@pytest.fixture
+def online(recipe) -> OnlineTeacher:
+    return OnlineTeacher(recipe)
+
+
+def test_a_teacher_in_the_step_teaches_what_its_dump_teaches(recipe, online) -> None:
+    sets = [str(recipe.train_set), str(recipe.dev_set)]
+    assert cli.main(["dump", "--teacher", str(online.file), "--name", "whole", *sets]) == 0
+    inside = recipe.train(edited(online.config, x=online.block), "inside")
+    dumped = recipe.train(edited(online.config, x=ONE | {"teacher": "whole"}), "dumped")
+    for tag in ("loss", "distill/x", "grad_norm"):
+        expected = train_scalars(dumped)[tag]
+        assert len(expected) == 2
+        np.testing.assert_allclose(train_scalars(inside)[tag], expected, rtol=1e-5)
+    for name, value in weights(dumped, "valid.loss.ave.pth").items():
+        torch.testing.assert_close(
+            weights(inside, "valid.loss.ave.pth")[name], value, rtol=1e-4, atol=1e-5
+        )
+    saved = weights(inside, "2epoch.pth")
+    assert {name.split(".")[0] for name in saved} == {"encoder", "distillers"}
+    assert sum(value.numel() for value in saved.values()) < 30_000
+
+
+def test_a_student_with_text_is_judged_without_its_online_teacher(recipe, online) -> None:
+    config = edited(recipe.config("ctc", ["one"]), x=online.block)
+    exp = recipe.train(config, "exp")
+    train, valid = epoch_lines(exp)[0].split("[valid]")
+    assert "distill/x=" in train and "distill/x=" not in valid
+
+
+def test_an_online_teacher_that_changed_is_another_experiment(recipe, online, capsys) -> None:
+    config = edited(online.config, x=online.block)
+    recipe.train(config, "exp")
+    assert cli.main(recipe.train_command(config, "exp")) == 0  # done
+    online.file.write_text(online.file.read_text().replace("[2]", "[1]"))
+    assert cli.main(recipe.train_command(config, "exp")) == 1
+    assert "differs in the content of its data" in capsys.readouterr().err

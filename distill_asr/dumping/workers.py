@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from distill_asr.teachers import TeacherConfig
 
 ATTEMPTS = 3  # at a piece whose worker dies
+LAST_WORDS = 10.0  # seconds that an idle worker has to end
 Work = Callable[..., Any]  # work(loaded teacher, report, *arguments)
 Report = Callable[[int, int], None]  # report(number of the piece, how much of it is done)
 
@@ -118,10 +119,13 @@ class Processes:
     def close(self) -> None:
         """See ``Workers``."""
         for worker in self._workers:
-            worker.process.kill()
+            worker.pipe.close()  # at which the idle ones end by themselves
+            if worker.number is not None:
+                worker.process.kill()
         for worker in self._workers:
+            worker.process.join(LAST_WORDS)
+            worker.process.kill()
             worker.process.join()
-            worker.pipe.close()
 
     def _start(self, device: str) -> _Worker:
         # spawn: a forked child of a process with threads (torch, BLAS) may hang

@@ -54,12 +54,12 @@ class OnlineTeacher:
         """
         import torch
 
-        teacher = self.on(speech.device)
-        sizes = {str(i): int(lengths[i]) for i in counts.nonzero().flatten().tolist()}
-        states: list[np.ndarray] = [np.zeros((0, teacher.width), np.float32)] * len(speech)
         heard = speech.detach().float().cpu().numpy()
-        # some models draw from the random state even in eval; a dump would not have
+        sizes = {str(i): int(lengths[i]) for i in counts.nonzero().flatten().tolist()}
+        # loading draws from the random state, and some models do in eval; a dump would not have
         with torch.random.fork_rng([]), torch.autocast(speech.device.type, enabled=False):
+            teacher = self.on(speech.device)
+            states: list[np.ndarray] = [np.zeros((0, teacher.width), np.float32)] * len(speech)
             for batch in batches(sizes, sizes, self.config.batch_seconds):
                 waveforms = [heard[int(i), : sizes[i]] for i in batch]
                 for i, row in zip(batch, teacher.states(waveforms), strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import sys
 from functools import cache
 from pathlib import Path
@@ -330,5 +331,9 @@ def test_decoding_with_other_chunks(experiment: Path, tmp_path: Path, capsys) ->
         assert cli.main([str(word) for word in [*command, *more]]) == 0
         lines.append((tmp_path / "out" / "nbest.jsonl").read_text().splitlines())
     assert len({tuple(found) for found in lines}) == 3
+    for row in map(json.loads, lines[0]):
+        (best,) = row["nbest"]
+        assert row["step_ms"] == 40 and len(best["frames"]) == len(best["tokens"]) > 0
+        assert best["frames"] == sorted(best["frames"]) and set(best["tokens"]) <= set(TOKENS)
     assert cli.main([str(word) for word in [*command, "--chunk-size", -1]]) == 1
     assert "expected frames, or 0 for full context" in capsys.readouterr().err
