@@ -48,6 +48,7 @@ def with_block(**changes: Any) -> dict:
         with_block(loss="distill_asr.losses.MSE", loss_conf={"reduce_dim": "sum"}),
         with_block(head="mlp", head_conf={"hidden_size": 4}, match_conf={"delay": 80}),
         with_block(head="distill_asr.heads.LinearHead", weight=2, reduce="pair"),
+        with_block(loss="codebook", head="mlp", missing="skip"),
     ],
 )
 def test_good_configs(config: dict) -> None:
@@ -110,6 +111,12 @@ MISTAKES: list[tuple[dict, str]] = [
     (with_block(weight=True), "distill.x.weight: expected float, found True"),
     (with_block(teacher=5), "distill.x.teacher: expected str, found 5"),
     (with_block(reduce="token"), "distill.x.reduce: 'token'; allowed: pair, utterance"),
+    (with_block(missing="ignore"), "distill.x.missing: 'ignore'; allowed: error, skip"),
+    (with_block(loss="codebook", match_conf={"reduction": "average"}),
+     "distill.x.match: 'frame' averages teacher positions, and codes have no average"),
+    (with_block(loss="codebook", match="shrink"), "distill.x.match: 'shrink' averages teacher pos"),
+    (with_block(loss="codebook", loss_conf={"scale": 1}), "loss_conf.scale: Codebook takes no"),
+    (with_block(teacher="none.yaml"), "distill.x.teacher: none.yaml: no such file"),
     (with_block(standardise="no"), "distill.x.standardise: expected bool, found 'no' (text)"),
     (with_block(loss="cosin"), "distill.x.loss: unknown 'cosin'; did you mean 'cosine'?"),
     (with_block(match="frames"), "distill.x.match: unknown 'frames'; did you mean 'frame'?"),
@@ -158,6 +165,35 @@ def test_effects_that_change_the_timing_are_refused_with_distillers_only(effects
 def test_effects_that_keep_the_timing_are_welcome() -> None:
     conf = {"fs": 16000, "data_aug_effects": [[1.0, "lowpass", {"cutoff_freq": 1000}]]}
     assert problems_of(tiny_config(distill={"x": BLOCK}, preprocessor_conf=conf)) == []
+
+
+def online_block(folder: Path, online: bool = True, **changes: Any) -> dict:
+    """A block whose teacher's file is real; its model need not be there for the check."""
+    path = folder / "t.yaml"
+    path.write_text(f"kind: speech\nmodel: m\nlayers: [1]\nonline: {str(online).lower()}\n")
+    return BLOCK | {"teacher": str(path)} | changes
+
+
+def test_a_teacher_in_the_training_step(tmp_path: Path) -> None:
+    def said(**changes: Any) -> list[str]:
+        return problems_of(tiny_config(distill={"x": online_block(tmp_path, **changes)}))
+
+    assert said() == []
+    (problem,) = said(online=False)
+    assert problem.startswith(f"distill.x.teacher: {tmp_path / 't.yaml'}: no `online: true`")
+    (problem,) = said(missing="skip")
+    assert problem.startswith("distill.x.missing: an online teacher hears every utterance")
+    (problem,) = said(loss="codebook")
+    assert problem.startswith("distill.x.loss: reads codes, which an online teacher does not give")
+
+
+@pytest.mark.parametrize("effects", EFFECTS)
+def test_a_teacher_in_the_step_hears_the_changed_timing_too(tmp_path: Path, effects: list) -> None:
+    conf = {"fs": 16000, "data_aug_effects": effects}
+    block = online_block(tmp_path)
+    assert problems_of(tiny_config(distill={"x": block}, preprocessor_conf=conf)) == []
+    (problem,) = problems_of(tiny_config(distill={"x": block, "y": BLOCK}, preprocessor_conf=conf))
+    assert "moves the audio against the targets" in problem
 
 
 def test_time_warp_is_refused_beside_distillers() -> None:

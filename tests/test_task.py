@@ -20,6 +20,7 @@ from distill_asr.distiller import TeacherFacts
 from distill_asr.espnet_plugin import FRONTENDS, PREDICTORS, STUDENTS, ASRTask
 from distill_asr.students.base import Student
 from distill_asr.task import DistillTask, build_untrained, sampling_rate, teacher_facts
+from distill_asr.testing.codebooks import random_codebooks
 from distill_asr.testing.fixtures import TOKENS, tiny_config, write_tokens
 from distill_asr.testing.students import tiny_batch
 from distill_asr.trainer import DistillTrainer
@@ -135,6 +136,30 @@ def test_facts_of_a_teacher(tmp_path: Path) -> None:
     assert (facts.width, facts.step_ms) == (4, 20.0)
     assert facts.mean.dtype == facts.std.dtype == torch.float32
     assert facts.mean.tolist() == mean.tolist() and facts.std.tolist() == std.tolist()
+
+
+def test_facts_of_a_teacher_of_codes(tmp_path: Path) -> None:
+    books = random_codebooks(width=4, count=2)
+    (tmp_path / "books").write_bytes(books.to_bytes())
+    facts = teacher_facts(4, 20.0, codebooks=str(tmp_path / "books"))
+    assert facts.codebooks.sha256 == books.sha256 and facts.mean is None
+
+
+def test_a_student_of_codes_and_of_an_online_teacher(tmp_path: Path) -> None:
+    (tmp_path / "books").write_bytes(random_codebooks(width=4, count=2).to_bytes())
+    config = tiny_config(
+        "encoder_only",
+        distill={"x": BLOCK | {"loss": "codebook"}, "y": BLOCK | {"teacher": "t.yaml"}},
+    )
+    online = {"path": "t.yaml", "kind": "speech", "model": "not/there", "layers": [2]}
+    facts = {
+        "w": {"width": 4, "step_ms": 20.0, "codebooks": str(tmp_path / "books")},
+        "t.yaml": {"width": 3, "step_ms": 40.0, "online": online},
+    }
+    student = DistillTask.build_model(arguments(config, distill_teachers=facts))
+    assert student.distillers["x"].head.weight.shape == (2 * 2 * 256, 16)
+    assert student.distillers["y"].head.weight.shape == (3, 16)
+    assert student.online["t.yaml"].config.layers == (2,), "and its model is not looked for yet"
 
 
 @pytest.mark.parametrize(

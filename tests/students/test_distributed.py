@@ -102,4 +102,5 @@ def test_an_online_teacher_does_not_learn(tmp_path: Path) -> None:
     again = student.online[name](given["speech"], given["speech_lengths"], torch.ones(2).bool())
     assert torch.equal(first[0], again[0])
     states = student.online[name].on(torch.device("cpu")).states([given["speech"][0].numpy()])
-    assert torch.equal(torch.from_numpy(states[0]), again[0][0][: len(states[0])])
+    alone = torch.from_numpy(states[0])
+    assert torch.allclose(alone, again[0][0][: len(alone)], atol=1e-5)
