@@ -12,7 +12,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "distill_asr/__init__.py").
 
 MINI = ["espeakng-loader>=0.2.4", "babel>=2.16", "accelerate>=1.0"]
 CLUSTER = ["dask[distributed]", "dask-jobqueue", "asyncssh"]
-MVQ = ["multi_quantization"]
+MVQ = ["multi_quantization==0.1.1"]  # exactly: its search is replaced, see codebook_search.py
 REPORT = ["matplotlib"]
 EXPORT = ["onnx", "onnxruntime"]
 LORA = ["peft"]
@@ -43,7 +43,7 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "mini": MINI,
+        "mini": [*MINI, *MVQ],
         "cluster": CLUSTER,
         "mvq": MVQ,
         "report": REPORT,
