@@ -35,11 +35,13 @@ class Kernels(TorchFunctionMode):
     def __init__(self, device_type: str, lowered: bool) -> None:
         super().__init__()
         self._table: dict[Any, Callable] = {}
-        if device_type == "cpu":
+        if device_type != "cpu":
+            if lowered:
+                self._table[functional.conv1d] = _conv1d_in_its_dtype
+            return
+        if torch.backends.mkldnn.is_available():
             self._table |= {functional.linear: _linear, functional.conv1d: _conv1d_channels_last}
-        elif lowered:
-            self._table[functional.conv1d] = _conv1d_in_its_dtype
-        if device_type == "cpu" and lowered:
+        if lowered:
             self._table |= {
                 functional.layer_norm: _layer_norm,
                 functional.scaled_dot_product_attention: _attention,

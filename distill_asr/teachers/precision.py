@@ -40,7 +40,7 @@ def has_bfloat16(device: str) -> bool:
     """Whether the device multiplies in bfloat16."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return bool(BF16_FLAGS & _cpu_flags())
+    return torch.backends.mkldnn.is_available() and bool(BF16_FLAGS & _cpu_flags())
 
 
 def prepare(model: nn.Module, dtype: str, device: str) -> nn.Module:
