@@ -26,8 +26,8 @@ lint: $(READY)
 	$(BIN)/python tools/check_sizes.py
 	$(BIN)/python -m distill_asr validate egs/*/asr1/conf/pretrain*.yaml egs/*/asr1/conf/train*.yaml
 
-bench: $(READY)     ## measurements, each a ratio in one run
-	$(BIN)/python bench/step_overhead.py
+bench: $(READY)     ## every measurement, each a ratio in one run; see bench/README.md
+	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV)

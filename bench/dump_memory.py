@@ -29,7 +29,7 @@ SAMPLE_RATE = 16000
 def main() -> int:
     """Print both peaks and their ratio; 1 where it is over the limit."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--utterances", type=int, default=200, help=f"and {FACTOR} times as many")
+    parser.add_argument("--utterances", type=int, default=2000, help=f"and {FACTOR} times as many")
     parser.add_argument("--nj", type=int, default=1, help="workers")
     options = parser.parse_args()
     counts = (options.utterances, FACTOR * options.utterances)

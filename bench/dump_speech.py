@@ -62,13 +62,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", help="bfloat16 or float32 (default: the best there is)")
     parser.add_argument("--nj", type=int, help="workers (default: one a core; one on CUDA)")
     parser.add_argument("--threads", type=int, help="of each (default: its share of the cores)")
-    parser.add_argument("--batch-seconds", type=float, help="(default: 20; 300 on CUDA)")
+    parser.add_argument("--batch-seconds", type=float, help="(default: 10; 300 on CUDA)")
     options = parser.parse_args()
     cuda = options.device.startswith("cuda")
     options.dtype = options.dtype or ("bfloat16" if has_bfloat16(options.device) else "float32")
     options.nj = options.nj or (1 if cuda else usable_cores())
     options.threads = options.threads or max(1, usable_cores() // options.nj)
-    options.batch_seconds = options.batch_seconds or (300.0 if cuda else 20.0)
+    options.batch_seconds = options.batch_seconds or (300.0 if cuda else 10.0)
     return options
 
 

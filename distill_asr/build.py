@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import importlib
 
-from distill_asr.distiller import CODES, Distiller, DistillerOptions, TeacherFacts, reads
+from distill_asr.distiller import (
+    CODES,
+    POSTERIORS,
+    Distiller,
+    DistillerOptions,
+    TeacherFacts,
+    reads,
+)
+from distill_asr.errors import UserError
 from distill_asr.heads import HEADS
 from distill_asr.losses import LOSSES
 from distill_asr.matching import MATCHERS
@@ -27,9 +35,10 @@ def find_class(kind: str, name: str) -> type:
     return getattr(importlib.import_module(module), attribute)
 
 
-def head_name(head: str | None, matcher: type) -> str:
-    """The head a block names, or the one its matcher's method was published with."""
-    return head or getattr(matcher, "default_head", "linear")
+def head_name(head: str | None, matcher: type, loss: type) -> str:
+    """The head a block names, or the one its method was published with; none for posteriors."""
+    default = "identity" if reads(loss) == POSTERIORS else "linear"
+    return head or getattr(matcher, "default_head", default)
 
 
 def build_distillers(
@@ -37,19 +46,32 @@ def build_distillers(
     taps: dict[str, TapShape],
     teachers: dict[str, TeacherFacts],
 ) -> dict[str, Distiller]:
-    """One distiller a block, heads sized by the tap's and the teacher's widths and rates."""
-    distillers = {}
+    """One distiller a block, heads sized by the tap's and the teacher's widths and rates.
+
+    Raises
+    ------
+    UserError : of every block whose student and teacher do not fit together.
+    """
+    distillers, problems = {}, []
     for name, options in blocks.items():
-        tap, facts = taps[options.tap], teachers[options.teacher]
-        matcher = find_class("match", options.match)(**(options.match_conf or {}))
-        loss = find_class("loss", options.loss)(**(options.loss_conf or {}))
-        if reads(loss) == CODES:
-            codebooks, classes, _ = facts.codebooks.entries.shape
-            paired = matcher.paired_width(codebooks, tap.step_ms, facts.step_ms)
-            paired = loss.input_width(paired, classes)
-        else:
-            paired = matcher.paired_width(facts.width, tap.step_ms, facts.step_ms)
-        head = find_class("head", head_name(options.head, type(matcher)))
-        head = head(tap.width, paired, **(options.head_conf or {}))
-        distillers[name] = Distiller(options, matcher, head, loss, facts)
+        try:
+            distillers[name] = _distiller(options, taps[options.tap], teachers[options.teacher])
+        except ValueError as error:
+            problems.append(f"distill.{name}: {error}")
+    if problems:
+        raise UserError(problems)
     return distillers
+
+
+def _distiller(options: DistillerOptions, tap: TapShape, facts: TeacherFacts) -> Distiller:
+    matcher = find_class("match", options.match)(**(options.match_conf or {}))
+    loss = find_class("loss", options.loss)(**(options.loss_conf or {}))
+    if reads(loss) == CODES:
+        codebooks, classes, _ = facts.codebooks.entries.shape
+        paired = matcher.paired_width(codebooks, tap.step_ms, facts.step_ms)
+        paired = loss.input_width(paired, classes)
+    else:
+        paired = matcher.paired_width(facts.width, tap.step_ms, facts.step_ms)
+    head = find_class("head", head_name(options.head, type(matcher), type(loss)))
+    head = head(tap.width, paired, **(options.head_conf or {}))
+    return Distiller(options, matcher, head, loss, facts)

@@ -27,6 +27,7 @@ BUILDER_GIVES = {
     },
 }  # fmt: skip
 WITHOUT_TEXT = {"encoder_only"}
+POSTERIOR_TAPS = {"path": "logits", "ctc": "ctc"}  # by matcher
 MATCHERS_THAT_AVERAGE = {"shrink", "token"}  # or interpolate
 RETIMING_EFFECTS = {"speed_perturb", "time_stretch", "reverse"}  # of ESPnet's preprocessor
 
@@ -131,11 +132,11 @@ def _check_block(key: str, block: object) -> list[str]:
             problems.append(f"{key}.{option}: {block[option]!r}{nearest(block[option], allowed)}")
     problems += _check_online(key, block)
     defaults = {f.name: f.default for f in dataclasses.fields(DistillerOptions)}
-    matcher: type = object
+    chosen: dict[str, type] = {"loss": object, "match": object}
     for kind, registry in REGISTRIES.items():
         name = block.get(kind, defaults[kind])
         if kind == "head" and name is None:
-            name = head_name(name, matcher)
+            name = head_name(name, chosen["match"], chosen["loss"])
         if not isinstance(name, str):
             continue  # reported as missing or of a wrong type above
         try:
@@ -150,9 +151,10 @@ def _check_block(key: str, block: object) -> list[str]:
         if not inspect.isclass(found):
             problems.append(f"{key}.{kind}: {name!r} is no class")
             continue
-        matcher = found if kind == "match" else matcher
+        chosen[kind] = found
         if kind == "loss":
             problems += _check_reading(key, block, found)
+            problems += _check_posteriors(key, block, found)
         hidden = {"input_size", "output_size"} if kind == "head" else set()
         conf = block.get(f"{kind}_conf")
         problems += check_arguments(f"{key}.{kind}_conf", conf, found, hidden, construct=not hidden)
@@ -197,6 +199,29 @@ def _check_reading(key: str, block: dict, loss: type) -> list[str]:
             f"{key}.loss: reads codes, which an online teacher does not give; dump it with "
             "`codec: {name: mvq}`, or choose a loss on vectors"
         )
+    return problems
+
+
+def _check_posteriors(key: str, block: dict, loss: type) -> list[str]:
+    """Losses on posteriors, and the matchers and taps that give some, need each other."""
+    from distill_asr.distiller import POSTERIORS, reads
+
+    match, tap = str(block.get("match", "frame")), block.get("tap")
+    reading = reads(loss) == POSTERIORS
+    problems = []
+    if reading and "." not in match and match not in POSTERIOR_TAPS:
+        allowed = ", ".join(f"{m} with tap {t}" for m, t in POSTERIOR_TAPS.items())
+        problems.append(f"{key}.match: {match!r} pairs states, this loss posteriors; use {allowed}")
+    if not reading and match in POSTERIOR_TAPS:
+        problems.append(
+            f"{key}.loss: {block.get('loss')!r} reads states, {match!r} pairs posteriors; use kl"
+        )
+    if tap != (needed := POSTERIOR_TAPS.get(match, tap)):
+        problems.append(f"{key}.tap: {tap!r}, but match {match!r} pairs {needed!r}")
+    if tap == "logits" and match == "frame":
+        problems.append(f"{key}.match: a transducer's logits have no frames alone; use path")
+    if reading and block.get("head") not in (None, "identity"):
+        problems.append(f"{key}.head: {block['head']!r}: posteriors have no head; remove it")
     return problems
 
 

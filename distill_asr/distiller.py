@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from distill_asr.states import Context, Pairs, States
 from distill_asr.targets.codebooks import Codebooks
 
-REDUCTIONS = ("pair", "utterance")
+REDUCTIONS = ("pair", "utterance", "sum")
 MISSING = ("error", "skip")
-VECTORS, CODES = "vectors", "codes"  # what a loss can read of the targets
+# what a loss can read of the targets; posteriors are over the student's own tokens
+VECTORS, CODES, POSTERIORS = "vectors", "codes", "posteriors"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class DistillerOptions:
     match: str = "frame"  # name in distill_asr.matching, or a dotted path
     head: str | None = None  # name in distill_asr.heads, or a dotted path; None: the matcher's
     weight: float = 1.0  # factor in the training loss
-    reduce: str = "utterance"  # pair | utterance: what counts once
+    reduce: str = "utterance"  # pair | utterance | sum: mean over pairs; per utterance; its sum
     standardise: bool = True  # bring the targets to mean 0, deviation 1 per dimension
     missing: str = "error"  # error | skip: what to do with utterances that have no targets
     loss_conf: dict | None = None
@@ -142,28 +143,42 @@ class Distiller(nn.Module):
         with torch.autocast(device_type=targets.device.type, enabled=False):
             taught = pairs.teacher if self.reads == CODES else pairs.teacher.float()
             losses = self.loss(self.head(pairs.student.float()), taught)
-        return self._reduced(losses, pairs.utterance)
+        return self._reduced(*_best(losses, pairs))
 
     def _read(self, targets: Tensor) -> Tensor:
         """What the loss reads: codes as they are, or vectors, standardised."""
         if self.reads == CODES:
             return targets
         vectors = targets if self._decoder is None else self._decoder(targets)
-        if self.mean is None:
-            return vectors
-        return (vectors.float() - self.mean) / self.std
+        vectors = vectors.float()
+        return vectors if self.mean is None else (vectors - self.mean) / self.std
 
     def _reduced(self, losses: Tensor, utterance: Tensor) -> Tensor:
-        """[N] -> scalar: mean over pairs, or per utterance and then over utterances."""
+        """[N] -> scalar: mean over pairs, or mean or sum per utterance, then over utterances."""
         if losses.numel() == 0:
             zero = losses.sum()
             return zero + sum(p.sum() for p in self.head.parameters()) * 0.0
         if self.options.reduce == "pair":
             return losses.mean()
         _, index, counts = utterance.unique(return_inverse=True, return_counts=True)
-        return (losses / counts[index]).sum() / counts.numel()
+        if self.options.reduce == "utterance":
+            losses = losses / counts[index]
+        return losses.sum() / counts.numel()
+
+
+def _best(losses: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """Losses [M] and their utterances [M], the smallest of each set of alternatives."""
+    if pairs.alternatives is None:
+        return losses, pairs.utterance
+    groups, index = pairs.alternatives.unique(return_inverse=True)
+    best = losses.new_zeros(groups.numel()).scatter_reduce(
+        0, index, losses, "amin", include_self=False
+    )
+    utterance = pairs.utterance.new_zeros(groups.numel()).scatter(0, index, pairs.utterance)
+    return best, utterance
 
 
 def _select(pairs: Pairs, chosen: Tensor) -> Pairs:
     kept = chosen[pairs.utterance]
-    return Pairs(pairs.student[kept], pairs.teacher[kept], pairs.utterance[kept])
+    rows = (pairs.student, pairs.teacher, pairs.utterance, pairs.alternatives)
+    return Pairs(*(None if row is None else row[kept] for row in rows))

@@ -6,9 +6,12 @@ N matched pairs of the whole batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor
+
+PATH_COLUMNS = 3  # t, u, symbol: what stands before the posteriors in a row of a lattice path
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,16 @@ class Pairs:
     student: Tensor  # [N, D]
     teacher: Tensor  # [N, E]
     utterance: Tensor  # [N], index into the batch
+    # [N], or None: of the pairs with one number only that of the smallest loss counts
+    alternatives: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class LatticeLogits:
+    """A transducer's logits, computed at chosen nodes only."""
+
+    logits: Callable[[Tensor, Tensor, Tensor], Tensor]  # utterance, t, u, [N] each -> [N, V]
+    tokens: Tensor  # [B], U of each utterance: u goes from 0 to U
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,7 @@ class Context:
     taps: dict[str, States] = field(default_factory=dict)  # every tap recorded in this call
     texts: list[str] = field(default_factory=list)  # what a text teacher read; may be empty
     tokens: list[list[str]] = field(default_factory=list)  # the student's, without an end token
+    lattice: LatticeLogits | None = None  # of a transducer, where the tap is asked for
 
     def name(self, index: int) -> str:
         """Utterance id of batch entry ``index``, or its number where ids are not known."""

@@ -35,7 +35,10 @@ class Wanted:
 
     teacher: str
     may_miss: bool  # every block of it says `missing: skip`
-    codes: tuple[str, ...]  # blocks whose loss reads codes
+    codes: tuple[str, ...] = ()  # blocks whose loss reads codes
+    # blocks whose loss reads posteriors, and what a row has besides them
+    posteriors: tuple[tuple[str, int], ...] = ()
+    tokens: tuple[str, ...] = ()  # the student's, where posteriors are read
 
 
 def distiller_blocks(config: dict) -> dict[str, dict]:
@@ -57,16 +60,32 @@ def online_teachers_of(config: dict) -> list[str]:
 
 def wanted_targets(config: dict) -> list[Wanted]:
     """What a checked config asks of each teacher's targets."""
-    from distill_asr.build import find_class
-    from distill_asr.distiller import CODES, reads
+    return [_wanted(config, teacher) for teacher in teachers_of(config)]
 
-    wanted = []
-    for teacher in teachers_of(config):
-        blocks = {n: b for n, b in distiller_blocks(config).items() if b["teacher"] == teacher}
-        skips = all(block.get("missing") == "skip" for block in blocks.values())
-        codes = (n for n, b in blocks.items() if reads(find_class("loss", b["loss"])) == CODES)
-        wanted.append(Wanted(teacher, skips, tuple(codes)))
-    return wanted
+
+def _wanted(config: dict, teacher: str) -> Wanted:
+    from distill_asr.build import find_class
+    from distill_asr.distiller import CODES, POSTERIORS, reads
+
+    blocks = {n: b for n, b in distiller_blocks(config).items() if b["teacher"] == teacher}
+    skips = all(block.get("missing") == "skip" for block in blocks.values())
+    read = {name: reads(find_class("loss", block["loss"])) for name, block in blocks.items()}
+    codes = tuple(name for name in blocks if read[name] == CODES)
+    posteriors = tuple(
+        (name, getattr(find_class("match", block.get("match", "frame")), "columns", 0))
+        for name, block in blocks.items()
+        if read[name] == POSTERIORS
+    )
+    return Wanted(teacher, skips, codes, posteriors, student_tokens(config) if posteriors else ())
+
+
+def student_tokens(config: dict) -> tuple[str, ...]:
+    """The token list, read from its file; none where there is no such file."""
+    listed = config.get("token_list") or []
+    if isinstance(listed, str):
+        path = Path(listed)
+        listed = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return tuple(listed)
 
 
 def targets_of(data: DataDir, teacher: str) -> Path:
@@ -109,9 +128,56 @@ def _problems_of_set(data: DataDir, wanted: Wanted) -> list[str]:
             f"{_dump_hint(data, wanted.teacher)}, or let it be with `missing: skip`"
         ]
     problems = check_targets(directory, data, allow_missing=wanted.may_miss)
-    if problems or not wanted.codes:
+    if problems:
         return problems
-    codec = Manifest.load(directory).codec["name"]
+    manifest = Manifest.load(directory)
+    return _code_problems(directory, manifest, wanted) + [
+        f"distill.{block}: {directory}: {problem}"
+        for block, columns in wanted.posteriors
+        for problem in posterior_problems(manifest, columns, wanted.tokens)
+    ]
+
+
+def posterior_problems(
+    said: Manifest | Teacher, columns: int, tokens: tuple[str, ...]
+) -> list[str]:
+    """Why a student cannot learn a teacher's posteriors.
+
+    Parameters
+    ----------
+    said : the manifest of its targets, or the teacher itself.
+    columns : numbers in front of the posteriors; 3 of a lattice path.
+    tokens : the student's.
+    """
+    known = getattr(said, "tokens", None)
+    if known is None:
+        return [
+            "holds states, but this loss reads posteriors; use those of a teacher of "
+            "`kind: recogniser`, or a loss on states"
+        ]
+    if not tokens:
+        return []  # reported as a missing token list
+    if tuple(known) != tokens:
+        pairs = enumerate(zip(known, tokens, strict=False))
+        first = next((i for i, (a, b) in pairs if a != b), min(len(known), len(tokens)))
+        return [
+            f"posteriors over {len(known)} tokens, and the student has {len(tokens)}; number "
+            f"{first} is the first to differ, {_at(known, first)} and {_at(tokens, first)}; "
+            "train teacher and student with one token list"
+        ]
+    if said.width != len(known) + columns:
+        outputs = {0: "posteriors", 3: "path"}
+        found = outputs.get(said.width - len(known), f"{said.width} columns")
+        return [f"holds {found}; dump this teacher with `output: {outputs[columns]}`"]
+    return []
+
+
+def _at(tokens: Sequence[str], index: int) -> str:
+    return repr(tokens[index]) if index < len(tokens) else "nothing"
+
+
+def _code_problems(directory: Path, manifest: Manifest, wanted: Wanted) -> list[str]:
+    codec = manifest.codec["name"]
     if codec == "mvq":
         return []
     return [
@@ -162,7 +228,7 @@ def write_teacher_facts(
     for teacher in [*teachers_of(config), *online_teachers_of(config)]:
         try:
             facts[teacher] = (
-                _facts_online(output, teacher, train, judged)
+                _facts_online(output, teacher, train, judged, _wanted(config, teacher))
                 if is_online(teacher)
                 else _facts_of_targets(output, teacher, train)
             )
@@ -190,7 +256,7 @@ def _facts_of_targets(output: Path, teacher: str, sets: Sequence[DataDir]) -> di
 
 
 def _facts_online(
-    output: Path, path: str, train: Sequence[DataDir], judged: Sequence[DataDir]
+    output: Path, path: str, train: Sequence[DataDir], judged: Sequence[DataDir], wanted: Wanted
 ) -> dict:
     import torch
 
@@ -199,6 +265,9 @@ def _facts_online(
     online = OnlineTeacher(config)
     teacher = online.on(device)
     problems = [p for data in [*train, *judged] for p in _unheard(data, teacher)]
+    for block, columns in wanted.posteriors:
+        found = posterior_problems(teacher, columns, wanted.tokens)
+        problems += [f"distill.{block}: {problem}" for problem in found]
     if problems:
         raise UserError(problems)
     statistics = _statistics_online(output, path, online, teacher, train)
@@ -252,7 +321,7 @@ def _statistics_online(
                 "use another --output, or remove that directory"
             )
     statistics = sample_statistics(
-        teacher, sets, online.config.batch_seconds, STATISTICS_UTTERANCES, STATISTICS_SEED
+        teacher, sets, online.config.on("cpu").batch_seconds, STATISTICS_UTTERANCES, STATISTICS_SEED
     )
     std = np.maximum(statistics.std, STD_FLOOR)
     return _write_statistics(output, path, mean=statistics.mean, std=std, made_for=made_for)

@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", action="append", required=True, help="prepared dir, repeatable")
     parser.add_argument("--valid", action="append", required=True, help="prepared dir, repeatable")
     parser.add_argument("--output", required=True, help="experiment directory")
-    parser.add_argument("--init", help="take the encoder over from this experiment directory")
+    parser.add_argument(
+        "--init", help="take the encoder, and its statistics, over from this experiment"
+    )
     parser.add_argument("espnet", nargs="*", help="after --: options of ESPnet, such as --ngpu 1")
 
 
@@ -49,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     given = config.get("init_param") or []
     if args.init and isinstance(given, list):  # anything else is reported below
         config["init_param"] = [*given, initial_encoder(args.init)]
+        config = _with_initial_statistics(config, args.init)
     output = Path(args.output)
     record = experiment_record(config, args)
     identity = fingerprint(record)
@@ -120,6 +123,15 @@ def initial_encoder(directory: str) -> str:
         raise UserError(f"--init {directory}: no {model.name} there; finish that training first")
     read_checkpoint(model, "finish that training again")
     return f"{model}:encoder:encoder"
+
+
+def _with_initial_statistics(config: dict, directory: str) -> dict:
+    """An encoder goes on with the normalisation it was trained with."""
+    file = statistics_file(Path(directory))
+    if not _wants_statistics(config) or not file.exists():
+        return config
+    conf = config.get("normalize_conf") or {}
+    return {**config, "normalize_conf": {**conf, "stats_file": str(file)}}
 
 
 def statistics_file(output: Path) -> Path:

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from distill_asr.build import REGISTRIES, build_distillers, find_class
 from distill_asr.distiller import Distiller, DistillerOptions, TeacherFacts
+from distill_asr.errors import UserError
 from distill_asr.heads import HEADS, IdentityHead, LinearHead, MLPHead
 from distill_asr.losses import L1, Cosine
 from distill_asr.matching import FrameMatcher
-from distill_asr.states import Context, States
+from distill_asr.states import Context, Pairs, States
 from distill_asr.students.taps import TapShape
 from distill_asr.testing.codebooks import random_codebooks
 
@@ -175,8 +176,8 @@ def test_lengths_that_do_not_fit_name_the_utterance() -> None:
 
 
 def test_unknown_reduction_is_refused() -> None:
-    with pytest.raises(ValueError, match="'sum'"):
-        distiller(replace(OPTIONS, reduce="sum"))
+    with pytest.raises(ValueError, match="'max'"):
+        distiller(replace(OPTIONS, reduce="max"))
 
 
 # -- heads ---------------------------------------------------------------------
@@ -220,7 +221,7 @@ def test_names_become_objects_of_the_right_size() -> None:
 
 def test_rates_that_do_not_fit_are_found_at_building() -> None:
     blocks = {"x": DistillerOptions("w", "encoder", "l1")}
-    with pytest.raises(ValueError, match="no whole multiple"):
+    with pytest.raises(UserError, match=r"distill.x: .*no whole multiple"):
         build_distillers(blocks, {"encoder": TapShape(8, 30.0)}, {"w": TeacherFacts(10, 20.0)})
 
 
@@ -309,3 +310,68 @@ def test_a_batch_without_any_codes_is_zero_with_a_gradient(loss: str) -> None:
 def test_codebooks_are_no_part_of_a_checkpoint() -> None:
     assert set(coded("l1").state_dict()) == {"head.weight", "head.bias"}
     assert {name for name, _ in coded("l1").named_buffers()} == {"mean", "std"}
+
+
+# -- alternatives, sums, posteriors --------------------------------------------------
+
+
+class Offered:
+    """A matcher that gives the pairs it was given."""
+
+    def __init__(self, *rows: Tensor) -> None:
+        self.pairs = Pairs(*rows)
+
+    def __call__(self, student: States, teacher: States, context: Context) -> Pairs:
+        return self.pairs
+
+
+def of_pairs(losses: list[float], utterance: list[int], groups: list[int], reduce: str) -> Tensor:
+    """The term for pairs of these losses, of which those of one group are alternatives."""
+    values = torch.tensor(losses, requires_grad=True)
+    pairs = (values.unsqueeze(1), torch.zeros(len(losses), 1))
+    matcher = Offered(*pairs, torch.tensor(utterance), torch.tensor(groups))
+    made = Distiller(replace(OPTIONS, reduce=reduce), matcher, nn.Identity(), L1(), FACTS)
+    term = made(HEARD, SAID, SAID_LENGTHS, Context())
+    term.backward()
+    return torch.stack([term.detach(), *values.grad])
+
+
+@pytest.mark.parametrize(
+    ("reduce", "expected"),
+    [("pair", (1 + 2 + 4) / 3), ("utterance", ((1 + 2) / 2 + 4) / 2), ("sum", (1 + 2 + 4) / 2)],
+)
+def test_of_alternatives_the_smallest_loss_counts(reduce: str, expected: float) -> None:
+    term, *gradient = of_pairs([3.0, 1.0, 2.0, 6.0, 4.0], [0, 0, 0, 1, 1], [7, 7, 8, 9, 9], reduce)
+    assert term.item() == pytest.approx(expected)
+    assert [bool(g) for g in gradient] == [False, True, True, False, True]
+
+
+def test_alternatives_of_utterances_not_chosen_count_nowhere() -> None:
+    rows = torch.tensor([[3.0], [1.0], [6.0]]), torch.zeros(3, 1)
+    matcher = Offered(*rows, torch.tensor([0, 0, 1]), torch.tensor([0, 0, 1]))
+    made = Distiller(OPTIONS, matcher, nn.Identity(), L1(), FACTS)
+    chosen = torch.tensor([True, False])
+    assert made(HEARD, SAID, SAID_LENGTHS, Context(), chosen).item() == pytest.approx(1.0)
+
+
+def test_sum_over_an_utterance() -> None:
+    term = distiller(replace(OPTIONS, reduce="sum"))(HEARD, SAID, SAID_LENGTHS, Context())
+    assert term.item() == pytest.approx(((1 + 2 + 3) + 10) / 2)
+
+
+def test_posteriors_are_not_standardised_and_have_no_head() -> None:
+    options = DistillerOptions(teacher="t", tap="ctc", match="ctc", loss="kl")
+    facts = TeacherFacts(4, 40.0, mean=torch.full((4,), 3.0), std=torch.full((4,), 2.0))
+    made = build_distillers({"x": options}, {"ctc": TapShape(4, 40.0)}, {"t": facts})["x"]
+    assert isinstance(made.head, IdentityHead) and made.mean is None
+    said = torch.randn(2, 3, 4).log_softmax(-1)
+    lengths = torch.tensor([3, 2])
+    same = made(States(said + 1.0, lengths, 40.0), said, lengths, Context())
+    assert same.item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_half_precision_targets_count_in_float32() -> None:
+    said = SAID.half()
+    term = distiller(replace(OPTIONS, standardise=False))(HEARD, said, SAID_LENGTHS, Context())
+    assert term.dtype == torch.float32
+    assert term.item() == pytest.approx(((1 + 2 + 3) / 3 + 10) / 2)

@@ -17,6 +17,7 @@ from espnet2.train.trainer import Trainer
 
 from distill_asr import espnet_plugin
 from distill_asr.distiller import TeacherFacts
+from distill_asr.errors import UserError
 from distill_asr.espnet_plugin import FRONTENDS, PREDICTORS, STUDENTS, ASRTask
 from distill_asr.students.base import Student
 from distill_asr.task import DistillTask, build_untrained, sampling_rate, teacher_facts
@@ -83,7 +84,7 @@ def test_rates_that_do_not_fit_are_found_before_training() -> None:
     args = arguments(
         tiny_config(distill={"x": BLOCK}), distill_teachers={"w": {"width": 4, "step_ms": 30.0}}
     )
-    with pytest.raises(ValueError, match="no whole multiple"):
+    with pytest.raises(UserError, match=r"distill.x: .*no whole multiple"):
         DistillTask.build_model(args)
 
 
@@ -122,7 +123,7 @@ def test_building_is_reproducible_with_or_without_distillers() -> None:
 
 def test_an_untrained_student_needs_no_files() -> None:
     student = build_untrained(tiny_config("ctc", token_list="not/there/yet.txt"))
-    assert student.tap_names() == ["encoder", "encoder:1", "encoder:2"]
+    assert student.tap_names() == ["encoder", "encoder:1", "encoder:2", "ctc"]
 
 
 # -- facts -------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What a training takes from its teachers, and what it says when that is not there."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from distill_asr.targets.codebooks import Codebooks
 from distill_asr.teaching import (
     list_targets,
     online_teachers_of,
+    student_tokens,
     target_problems,
     teachers_of,
     wanted_targets,
@@ -210,3 +212,52 @@ def test_audio_that_an_online_teacher_cannot_hear(online: Online) -> None:
     assert (
         "short: 2 utterance(s)" in problem and "shorter than the teacher can hear, 400" in problem
     )
+
+
+# -- posteriors ----------------------------------------------------------------------
+
+TOKENS = ("<blank>", "<unk>", "a", "b")
+CTC = {"teacher": "t", "tap": "ctc", "match": "ctc", "loss": "kl"}
+PATH = {"teacher": "t", "tap": "logits", "match": "path", "loss": "kl"}
+
+
+def posterior_report(
+    tmp_path: Path, block: dict, width: int, tokens: tuple | None, mine: tuple = TOKENS
+) -> list[str]:
+    """What is said of targets of that width over those tokens."""
+    make_prepared_dir(tmp_path / "a")
+    write_targets(tmp_path / "a", "t", width=width, tokens=tokens)
+    (wanted,) = wanted_targets(config(x=block) | {"token_list": list(mine)})
+    return target_problems([DataDir.read(tmp_path / "a")], wanted)
+
+
+def test_posteriors_over_the_students_tokens(tmp_path: Path) -> None:
+    assert posterior_report(tmp_path / "ctc", CTC, 4, TOKENS) == []
+    assert posterior_report(tmp_path / "path", PATH, 3 + 4, TOKENS) == []
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        ((*TOKENS[:3], "c"), "number 3 is the first to differ, 'c' and 'b'"),
+        (TOKENS[:3], "over 3 tokens, and the student has 4; number 3 is .* nothing and 'b'"),
+        (None, "holds states, but this loss reads posteriors"),
+    ],
+)
+def test_other_tokens_are_refused(tmp_path: Path, tokens: tuple | None, said: str) -> None:
+    (problem,) = posterior_report(tmp_path, CTC, len(tokens or TOKENS), tokens)
+    assert re.search(said, problem) and "distill.x" in problem and "targets/t" in problem
+
+
+def test_paths_and_posteriors_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    (problem,) = posterior_report(tmp_path / "a", CTC, 3 + 4, TOKENS)
+    assert "holds path; dump this teacher with `output: posteriors`" in problem
+    (problem,) = posterior_report(tmp_path / "b", PATH, 4, TOKENS)
+    assert "holds posteriors; dump this teacher with `output: path`" in problem
+
+
+def test_the_students_tokens_are_read_from_their_file(tmp_path: Path) -> None:
+    listed = tmp_path / "tokens.txt"
+    listed.write_text("\n".join(TOKENS) + "\n")
+    assert student_tokens({"token_list": str(listed)}) == TOKENS
+    assert student_tokens({"token_list": "none/such"}) == student_tokens({}) == ()

@@ -136,6 +136,17 @@ def test_other_initial_weights_are_another_experiment(recipe, capsys) -> None:
     assert "initial weights" in capsys.readouterr().err
 
 
+def test_init_takes_the_statistics_over(recipe) -> None:
+    measured = {"normalize": "global_mvn", "normalize_conf": {"norm_vars": True}}
+    first = recipe.train(recipe.config("encoder_only", ["one"], **measured), "first")
+    other = recipe.add_set("other", seed=7)
+    config = recipe.config("transducer", **measured)
+    second = recipe.train(config, "second", "--init", first, train=[other])
+    file = yaml.safe_load((second / "config.yaml").read_text())["normalize_conf"]["stats_file"]
+    assert file == str(first / "stats/train/feats_stats.npz")
+    assert not (second / "stats").exists()
+
+
 def test_init_from_an_unfinished_training(recipe, capsys) -> None:
     (recipe.root / "first").mkdir()
     command = recipe.train_command(

@@ -27,6 +27,7 @@ class TeacherFacts:
     min_samples: int
     max_size: int | None
     fingerprint: str
+    tokens: tuple[str, ...] | None = None  # of a teacher that gives posteriors
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class LoadedTeacher:
     config: TeacherConfig
     device: str
     threads: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "config", self.config.on(self.device))
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -51,7 +55,8 @@ def facts(loaded: LoadedTeacher, _: Report) -> TeacherFacts:
     """Describe the teacher."""
     teacher = loaded.teacher
     names = ("reads", "step_ms", "min_samples", "max_size", "fingerprint")
-    return TeacherFacts(**{name: getattr(teacher, name) for name in names})
+    known = {name: getattr(teacher, name) for name in names}
+    return TeacherFacts(**known, tokens=getattr(teacher, "tokens", None))
 
 
 def size_problems(loaded: LoadedTeacher, _: Report, source: DataSource) -> list[str]:

@@ -123,6 +123,7 @@ class SetDump:
             job.config.model or job.config.kind,
             job.facts.step_ms,
             job.source.fingerprint(),
+            job.facts.tokens,
         )
         seconds = time.monotonic() - self._begin
         unit = "frames" if job.facts.step_ms else "positions"

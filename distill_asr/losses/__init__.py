@@ -3,6 +3,7 @@
 from distill_asr.losses.codebook import Codebook
 from distill_asr.losses.contrastive import Contrastive
 from distill_asr.losses.cosine import Cosine
+from distill_asr.losses.kl import KL
 from distill_asr.losses.l1 import L1
 from distill_asr.losses.l1_cosine import L1Cosine
 from distill_asr.losses.mse import MSE
@@ -14,4 +15,5 @@ LOSSES = {
     "l1_cosine": L1Cosine,
     "contrastive": Contrastive,
     "codebook": Codebook,
+    "kl": KL,
 }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from distill_asr.teachers.online import OnlineTeacher
 
 PICKS = ("all", "random")
+ENCODED = ""  # stands for what `encode` gives, after a post-encoder
 TARGET_PREFIX = "targets_"  # data name of a teacher's targets in ESPnet's batches
 
 
@@ -35,7 +36,12 @@ class Student:
 
     def tap_names(self) -> list[str]:
         """Taps that this student can give."""
-        return encoder_tap_names(self.encoder)
+        return encoder_tap_names(self.encoder) + list(self.logit_taps())
+
+    def logit_taps(self) -> dict[str, int]:
+        """Taps as wide as the vocabulary, with that width, at the encoder's frame rate."""
+        ctc = getattr(self, "ctc", None)
+        return {} if ctc is None else {"ctc": ctc.ctc_lo.out_features}
 
     def token_taps(self) -> dict[str, TapShape]:
         """Taps on token level, which have no duration to be measured."""
@@ -115,7 +121,8 @@ class Student:
             raise RuntimeError(f"the batch has no targets for the distillers {missing}")
         chosen = self._choose(available)
         targets = self._targets(batch, online, available, chosen)
-        context = Context(list(batch.get("utt_id", [])), self.taps.states)
+        names = list(batch.get("utt_id", []))
+        context = Context(names, self.taps.states, lattice=self.taps.lattice)
         terms, taught = {}, {}
         for name, there in available.items():
             distiller = self.distillers[name]
@@ -189,19 +196,23 @@ def probe_taps(student: Student, names: list[str], fs: int) -> dict[str, TapShap
     fs : sampling rate in Hz.
     """
     shapes = {name: shape for name, shape in student.token_taps().items() if name in names}
+    vocabulary = student.logit_taps()
     names = [name for name in names if name not in shapes]
     short, long = fs * 2, fs * 10
     with torch.random.fork_rng(devices=[]), torch.no_grad(), _evaluating(student):
         frames = [_tap_states(student, samples) for samples in (short, long)]
     for name in names:
-        first, last = frames[0][name].lengths.item(), frames[1][name].lengths.item()
+        source = ENCODED if name in vocabulary else name
+        first, last = frames[0][source].lengths.item(), frames[1][source].lengths.item()
         step_ms = round(1000 * (long - short) / fs / (last - first), 0)
-        shapes[name] = TapShape(frames[1][name].values.size(-1), step_ms)
+        width = vocabulary.get(name, frames[1][source].values.size(-1))
+        shapes[name] = TapShape(width, step_ms)
     return shapes
 
 
 def _tap_states(student: Student, samples: int) -> dict[str, States]:
     speech = torch.randn(1, samples) * 0.1
     with student.taps.recording():
-        student.encode(speech, torch.tensor([samples]))
-        return dict(student.taps.states)
+        encoded, lengths = student.encode(speech, torch.tensor([samples]))
+        encoded = encoded[0] if isinstance(encoded, tuple) else encoded  # beside inner CTC outputs
+        return {**student.taps.states, ENCODED: States(encoded, lengths, None)}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from distill_asr.states import States
+from distill_asr.states import LatticeLogits, States
 
 # where ESPnet's encoders keep their stack of layers, in the order of looking
 LAYER_PATHS = (
@@ -63,6 +63,7 @@ class TapRecorder:
         self._lengths: Tensor | None = None
         self.shapes: dict[str, TapShape] = {}
         self.states: dict[str, States] = {}
+        self.lattice: LatticeLogits | None = None
 
     def watch_encoder(self, encoder: nn.Module, names: list[str]) -> None:
         """Hook the encoder for the given tap names (see ``encoder_tap_names``)."""
@@ -87,8 +88,7 @@ class TapRecorder:
 
         def output_layer(module: nn.Module, args: tuple, output: Tensor) -> None:
             if lengths:
-                step_ms = self.shapes["encoder"].step_ms if "encoder" in self.shapes else None
-                self.states["ctc"] = States(output, lengths.pop().to(torch.int64), step_ms)
+                self.put("ctc", States(output, lengths.pop().to(torch.int64), self._step("ctc")))
 
         ctc.register_forward_pre_hook(before)
         ctc.ctc_lo.register_forward_hook(output_layer)
@@ -100,12 +100,22 @@ class TapRecorder:
         try:
             yield
         finally:
-            self._raw, self._lengths, self.states = None, None, {}
+            self._raw, self._lengths, self.states, self.lattice = None, None, {}, None
 
     def put(self, name: str, states: States) -> None:
         """Record a tap that the student gives itself."""
         if self._raw is not None:
             self.states[name] = states
+
+    def put_lattice(self, lattice: LatticeLogits, encoded: Tensor, lengths: Tensor) -> None:
+        """Record a transducer's ``logits``: what gives them, and the encoder's output [B, T, D]."""
+        if self._raw is not None:
+            self.lattice = lattice
+            self.put("logits", States(encoded, lengths.to(torch.int64), self._step("logits")))
+
+    def _step(self, name: str) -> float | None:
+        """Duration of a step of a tap at the encoder's frame rate."""
+        return self.shapes[name].step_ms if name in self.shapes else None
 
     def _layer_hook(self, name: str):
         def hook(module: nn.Module, args: tuple, output: object) -> None:

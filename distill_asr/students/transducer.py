@@ -10,6 +10,7 @@ from espnet2.asr_transducer.joint_network import JointNetwork
 from espnet2.torch_utils.device_funcs import force_gatherable
 from torch import Tensor, nn
 
+from distill_asr.states import LatticeLogits
 from distill_asr.students.base import Student
 from distill_asr.students.joint_loss import Lattice, transducer_loss
 
@@ -81,7 +82,9 @@ class TransducerStudent(Student, ESPnetASRModel):
     ) -> tuple:
         """Transducer loss per utterance, averaged, plus the weighted CTC."""
         encoded, encoded_lengths = self.encode(speech, speech_lengths)
-        loss = self.transducer_loss(encoded, encoded_lengths, text, text_lengths)
+        predicted = self.predict(text, text_lengths)
+        self._put_lattice(encoded, encoded_lengths, predicted, text_lengths)
+        loss = self.transducer_loss(encoded, encoded_lengths, text, text_lengths, predicted)
         stats = {"loss_transducer": loss.detach()}
         if self.ctc is not None:
             loss_ctc, cer_ctc = self._calc_ctc_loss(encoded, encoded_lengths, text, text_lengths)
@@ -90,8 +93,23 @@ class TransducerStudent(Student, ESPnetASRModel):
         stats["loss"] = loss.detach()
         return force_gatherable((loss, stats, speech.size(0)), loss.device)
 
+    def logit_taps(self) -> dict[str, int]:
+        """``logits`` are the lattice's, for ``match: path``; ``ctc`` the auxiliary CTC's."""
+        return {**super().logit_taps(), "logits": self.joint_network.lin_out.out_features}
+
+    def predict(self, text: Tensor, text_lengths: Tensor) -> Tensor:
+        """Predictor's output [B, U + 1, P] for transcripts [B, U]."""
+        history = nn.functional.pad(self._labels(text, text_lengths), (1, 0), value=self.blank_id)
+        self.decoder.set_device(history.device)  # it remembers where it was built
+        return self.decoder(history)
+
     def transducer_loss(
-        self, encoded: Tensor, encoded_lengths: Tensor, text: Tensor, text_lengths: Tensor
+        self,
+        encoded: Tensor,
+        encoded_lengths: Tensor,
+        text: Tensor,
+        text_lengths: Tensor,
+        predicted: Tensor | None = None,
     ) -> Tensor:
         """Negative log-likelihood per utterance, averaged over the batch.
 
@@ -100,15 +118,30 @@ class TransducerStudent(Student, ESPnetASRModel):
         encoded : [B, T, D].
         encoded_lengths, text_lengths : [B].
         text : [B, U], padded with ``ignore_id``.
+        predicted : [B, U + 1, P], from ``predict``, where it is known already.
         """
+        if predicted is None:
+            predicted = self.predict(text, text_lengths)
         # the loss wants the longest utterance to reach the last frame and the last token
         encoded = encoded[:, : encoded_lengths.max()]
-        text = text[:, : text_lengths.max()]
-        labels = text.masked_fill(text == self.ignore_id, self.blank_id)
-        history = nn.functional.pad(labels, (1, 0), value=self.blank_id)
-        self.decoder.set_device(history.device)  # it remembers where it was built
-        predicted = self.decoder(history)  # [B, U + 1, P]
+        labels = self._labels(text, text_lengths)
         lattice = Lattice(labels, encoded_lengths, text_lengths, self.blank_id)
         return transducer_loss(
             self.joint_network, encoded, predicted, lattice, self.joint_budget_mb
         )
+
+    def _labels(self, text: Tensor, text_lengths: Tensor) -> Tensor:
+        """Transcripts padded with blanks, as long as the longest."""
+        text = text[:, : text_lengths.max()]
+        return text.masked_fill(text == self.ignore_id, self.blank_id)
+
+    def _put_lattice(
+        self, encoded: Tensor, encoded_lengths: Tensor, predicted: Tensor, text_lengths: Tensor
+    ) -> None:
+        if not hasattr(self, "taps"):
+            return
+
+        def logits(utterance: Tensor, frame: Tensor, token: Tensor) -> Tensor:
+            return self.joint_network(encoded[utterance, frame], predicted[utterance, token])
+
+        self.taps.put_lattice(LatticeLogits(logits, text_lengths), encoded, encoded_lengths)

@@ -80,6 +80,7 @@ class Manifest:
     std: list[float]  # [E], population
     source: Source
     shards: list[Shard]
+    tokens: tuple[str, ...] | None = None  # of a teacher that gives posteriors
 
     @classmethod
     def load(cls, directory: str | Path) -> "Manifest":
@@ -105,6 +106,8 @@ class Manifest:
             )
         try:
             content["layers"] = tuple(content["layers"])
+            if content.get("tokens") is not None:
+                content["tokens"] = tuple(content["tokens"])
             content["source"] = Source(**content["source"])
             content["shards"] = [Shard(**shard) for shard in content["shards"]]
             return cls(**content)

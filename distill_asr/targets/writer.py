@@ -75,7 +75,13 @@ class TargetWriter:
         return writer.write(number, source_sha256, states, same)
 
     def finish(
-        self, num_shards: int, name: str, model: str, step_ms: float | None, source: Source
+        self,
+        num_shards: int,
+        name: str,
+        model: str,
+        step_ms: float | None,
+        source: Source,
+        tokens: tuple[str, ...] | None = None,
     ) -> Manifest:
         """Write the index, then the manifest, then drop what only an unfinished dump needs."""
         places: dict[str, str] = {}
@@ -97,6 +103,7 @@ class TargetWriter:
             std=statistics.std.tolist(),
             source=source,
             shards=shards,
+            tokens=tokens,
         )
         with reporting(self.directory):
             _remove_temporaries(self.directory)  # of workers that died

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ COMBINE = ("mean", "stack")
 DTYPES = ("float32", "bfloat16")
 OUTPUTS = ("posteriors", "path")
 PATH_CODEC = "fp32"  # a path's frame numbers must come back exactly
+# a CPU is fastest with what its caches hold, a GPU with much at a time
+BATCH_SECONDS = {"cpu": 10.0, "other": 60.0}
 OWN = "your own"  # stands for all dotted paths
 HIDDEN_STATES = ("kind", "model", "layers", "combine", "dtype", "codec")
 KEYS: dict[str, tuple[str, ...]] = {
@@ -44,7 +46,7 @@ class TeacherConfig:
     combine: str | None = None  # mean | stack (side by side in the width); None for one layer
     dtype: str = "float32"
     codec: dict[str, Any] = field(default_factory=lambda: {"name": "fp32"})
-    batch_seconds: float = 60.0  # of padded audio in one teacher call
+    batch_seconds: float | None = None  # of padded audio in one teacher call; None: see `on`
     batch_tokens: int = 4096  # padded pieces of text in one teacher call
     text: str = "text"  # file of the data dir that is read, by teachers that read text
     output: str | None = None  # posteriors | path, of a recogniser
@@ -74,6 +76,11 @@ class TeacherConfig:
         if len(values["layers"]) == 1:
             values.pop("combine", None)  # one layer: nothing to combine
         return cls(path=path, **values)
+
+    def on(self, device: str) -> "TeacherConfig":
+        """The same, with what depends on the device filled in."""
+        kind = "cpu" if device.startswith("cpu") else "other"
+        return replace(self, batch_seconds=self.batch_seconds or BATCH_SECONDS[kind])
 
     def settings(self, weights_sha256: str = "") -> Settings:
         """What decides the numbers of a target."""

@@ -60,7 +60,7 @@ class OnlineTeacher:
         with torch.random.fork_rng([]), torch.autocast(speech.device.type, enabled=False):
             teacher = self.on(speech.device)
             states: list[np.ndarray] = [np.zeros((0, teacher.width), np.float32)] * len(speech)
-            for batch in batches(sizes, sizes, self.config.batch_seconds):
+            for batch in batches(sizes, sizes, self.config.on(str(speech.device)).batch_seconds):
                 waveforms = [heard[int(i), : sizes[i]] for i in batch]
                 for i, row in zip(batch, teacher.states(waveforms), strict=True):
                     states[int(i)] = row

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from distill_asr.errors import UserError
+from distill_asr.states import PATH_COLUMNS
 from distill_asr.teachers.config import TeacherConfig
 from distill_asr.teachers.loading import SAMPLE_RATE, fingerprint, require_device
 from distill_asr.teachers.probing import measure
@@ -151,7 +152,7 @@ def _output(model: Any, args: Any, config: TeacherConfig) -> tuple[str, int, Cal
         return "audio", vocabulary, lambda encoded, _: model.ctc.log_softmax(encoded)[0]
     if getattr(model, "joint_network", None) is None:
         raise UserError(f"{where} is no transducer; use one, or `output: posteriors`")
-    return "audio+text", 3 + vocabulary, _path_function(model, args)
+    return "audio+text", PATH_COLUMNS + vocabulary, _path_function(model, args)
 
 
 def _path_function(model: Any, args: Any) -> Callable[[Tensor, str], Tensor]:
@@ -237,7 +238,7 @@ def _require_audio(config: TeacherConfig, args: Any) -> None:
     from distill_asr.task import sampling_rate
 
     where = f"{config.path}: model: {config.model}"
-    if args.input_size is not None:
+    if args.input_size not in (None, 1):  # 1: audio goes to the encoder as it is
         raise UserError(f"{where} reads features, not audio; choose one with a front-end")
     if (rate := sampling_rate(args)) != SAMPLE_RATE:
         raise UserError(f"{where} wants {rate} Hz audio, data is {SAMPLE_RATE} Hz")

@@ -63,6 +63,7 @@ class SpeechTeacher:
             device.
         """
         require_device(device)
+        config = config.on(device)
         require_dtype(config.dtype, device, config.path)
         model_config = load_model_config(config, FILES)
         return cls(family_of(model_config.model_type).load(config, model_config), config, device)

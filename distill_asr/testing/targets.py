@@ -25,6 +25,7 @@ def write_targets(
     step_ms: float = 20.0,
     shard_utts: int = 2,
     seed: int = 0,
+    tokens: tuple[str, ...] | None = None,
     **settings: object,
 ) -> tuple[dict[str, np.ndarray], Manifest]:
     """Write ``<data_dir>/targets/<name>``; give the states float32 [S, E] and the manifest.
@@ -33,6 +34,7 @@ def write_targets(
     ----------
     data_dir : prepared; S is the utterance's duration over ``step_ms``, at least 1.
     width : E.
+    tokens : of a teacher that gives posteriors.
     settings : what differs from ``target_settings()``.
     """
     source = AudioSource(DataDir.read(data_dir))
@@ -50,5 +52,6 @@ def write_targets(
         # as in a dump, not in the order of ids
         pairs = [(utterance, states[utterance]) for utterance in reversed(shard)]
         writer.write_shard(number, source.sha256(shard), pairs)
-    manifest = writer.finish(len(shards), name, "some/model", step_ms, source.fingerprint())
+    source_facts = source.fingerprint()
+    manifest = writer.finish(len(shards), name, "some/model", step_ms, source_facts, tokens)
     return states, manifest

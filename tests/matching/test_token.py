@@ -170,7 +170,9 @@ def test_padding_and_company_change_nothing(bert, words: list[list[str]], extra:
         pairs = matcher(*one, told(text))
         alone.append(Pairs(pairs.student, pairs.teacher, pairs.utterance + i))
         assert len(pairs.student) == len(text.replace(" ", "")) + 1
-    together = [torch.cat([getattr(p, name) for p in alone]) for name in vars(found)]
+    together = [
+        torch.cat([getattr(p, name) for p in alone]) for name in ("student", "teacher", "utterance")
+    ]
     assert same(found, Pairs(*together))
 
 

@@ -146,7 +146,7 @@ def taps(made: CIFStudent, given: dict[str, Any]) -> dict:
 @each_decoder
 def test_token_taps_have_a_state_a_token_and_the_end(decoder: str) -> None:
     made, given = student(decoder), batch()
-    assert made.tap_names() == ["encoder", "encoder:1", "encoder:2", "cif", "decoder"]
+    assert made.tap_names() == ["encoder", "encoder:1", "encoder:2", "ctc", "cif", "decoder"]
     made.watch(["encoder:1", "cif", "decoder"])
     for mode in (made.train(), made.eval()):  # transcripts are known in both
         found = taps(mode, given)

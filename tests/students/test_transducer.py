@@ -166,3 +166,80 @@ def test_the_auxiliary_ctc_gives_shrink_matching_its_path() -> None:
     loss.backward()
     assert made.distillers["x"].head.weight.grad.abs().sum() > 0
     assert type(made.distillers["x"].head).__name__ == "ProjectionHead", "published with it"
+
+
+# -- one-best paths of a recogniser --------------------------------------------------
+
+PATH = {"teacher": "big", "tap": "logits", "match": "path", "loss": "kl"}
+
+
+def taught(**changes: object) -> TransducerStudent:
+    """A student with one distiller on its lattice."""
+    facts = {"big": {"width": 3 + len(TOKENS), "step_ms": 40.0}}
+    return tiny_student("transducer", {"path": PATH | changes}, facts)
+
+
+def own_path(made: TransducerStudent, batch: dict, count: int) -> dict:
+    """The batch with what the student itself says at the first nodes of each utterance."""
+    with torch.no_grad():
+        encoded, lengths = made.encode(batch["speech"], batch["speech_lengths"])
+        predicted = made.predict(batch["text"], batch["text_lengths"])
+        rows = []
+        for b in range(len(lengths)):
+            nodes = [(t, min(t, int(batch["text_lengths"][b]))) for t in range(count)]
+            said = torch.stack(
+                [made.joint_network(encoded[b, t], predicted[b, u]) for t, u in nodes]
+            )
+            place = torch.tensor([(*node, 0) for node in nodes], dtype=torch.float32)
+            rows.append(torch.cat([place, said.log_softmax(-1)], dim=1))
+    given = {"targets_big": torch.stack(rows), "targets_big_lengths": torch.tensor([count] * 2)}
+    return {k: v for k, v in batch.items() if not k.startswith("targets_")} | given
+
+
+def test_a_student_that_says_what_its_teacher_says_has_nothing_to_learn() -> None:
+    made = taught().eval()
+    batch = own_path(made, tiny_batch(), 6)
+    assert made(**batch)[1]["distill/path"].item() == pytest.approx(0.0, abs=1e-5)
+    batch["targets_big"][0, 2, 3:] = torch.randn(len(TOKENS)).log_softmax(0)
+    assert made(**batch)[1]["distill/path"].item() > 1e-3
+
+
+def test_paths_teach_encoder_predictor_and_joint_network() -> None:
+    made = taught(reduce="sum", match_conf={"delay": 80.0, "window": 40.0}, weight=0.5).train()
+    batch = own_path(made, tiny_batch(), 6)
+    batch["targets_big"][..., 3:] = torch.randn(2, 6, len(TOKENS)).log_softmax(-1)
+    loss, stats, _ = made(**batch)
+    expected = stats["loss_asr"] + 0.5 * stats["distill/path"]
+    torch.testing.assert_close(loss.detach().reshape(()), expected.reshape(()))
+    made.zero_grad()
+    with made.taps.recording():  # the term alone
+        made.asr_loss(**batch)
+        terms, _ = made._distill(batch, {})
+    terms["path"].backward()
+    for part in (made.encoder, made.decoder, made.joint_network):
+        assert any(p.grad is not None and bool(p.grad.any()) for p in part.parameters())
+
+
+def test_padding_changes_nothing_of_the_path_term() -> None:
+    made = taught().eval()
+    batch = own_path(made, tiny_batch(samples=(16000, 16000)), 6)
+    batch["targets_big"][..., 3:] = torch.randn(2, 6, len(TOKENS)).log_softmax(-1)
+    term = made(**batch)[1]["distill/path"]
+    padded = dict(batch)
+    padded["targets_big"] = torch.nn.functional.pad(batch["targets_big"], (0, 0, 0, 4), value=9.0)
+    padded["text"] = torch.nn.functional.pad(batch["text"], (0, 3), value=-1)
+    torch.testing.assert_close(made(**padded)[1]["distill/path"], term)
+
+
+def test_posteriors_of_a_ctc_teach_the_auxiliary_ctc() -> None:
+    block = {"teacher": "big", "tap": "ctc", "match": "ctc", "loss": "kl"}
+    made = tiny_student(
+        "transducer", {"x": block}, {"big": {"width": len(TOKENS), "step_ms": 40.0}}
+    )
+    made.eval()
+    batch = tiny_batch(teachers={"big": len(TOKENS)}, step_ms=40.0)
+    with torch.no_grad():
+        encoded, lengths = made.encode(batch["speech"], batch["speech_lengths"])
+        said = made.ctc.log_softmax(encoded)
+    batch |= {"targets_big": said, "targets_big_lengths": lengths}
+    assert made(**batch)[1]["distill/x"].item() == pytest.approx(0.0, abs=1e-5)

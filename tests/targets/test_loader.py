@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from distill_asr.targets import TargetReader
 from distill_asr.targets.loader import TargetStream, load_targets
@@ -33,6 +34,23 @@ def test_vectors_are_as_they_lie_on_disk(make_targets: Callable, codec: str) -> 
         dtype = {"fp32": np.float32, "fp16": np.float16}[codec]
         assert stream[utterance].dtype == dtype
         assert np.array_equal(stream[utterance], expected.astype(dtype))
+
+
+def test_half_precision_stays_so_through_espnets_dataset(
+    make_targets: Callable, tmp_path: Path
+) -> None:
+    from espnet2.train.collate_fn import CommonCollateFn
+    from espnet2.train.dataset import ESPnetDataset
+
+    from distill_asr.espnet_plugin import TARGETS_TYPE
+
+    directory, states, _ = make_targets(codec={"name": "fp16"})
+    dataset = ESPnetDataset([(listed(tmp_path / "l", directory), "x", TARGETS_TYPE)])
+    _, batch = CommonCollateFn()([dataset[utterance] for utterance in states])
+    assert batch["x"].dtype == torch.float16
+    for row, length, said in zip(batch["x"], batch["x_lengths"], states.values(), strict=True):
+        assert np.array_equal(row[:length].numpy(), said.astype(np.float16))
+        assert not bool(row[length:].any())
 
 
 def test_codes_are_not_decoded(make_targets: Callable, tmp_path: Path) -> None:

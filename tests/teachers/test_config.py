@@ -28,7 +28,8 @@ def test_shipped_files_are_valid(path: Path) -> None:
 def test_defaults() -> None:
     config = TeacherConfig.from_mapping(GOOD, "x.yaml")
     assert (config.combine, config.dtype, config.codec) == (None, "float32", {"name": "fp32"})
-    assert (config.batch_seconds, config.batch_tokens, config.text) == (60, 4096, "text")
+    assert (config.batch_seconds, config.batch_tokens, config.text) == (None, 4096, "text")
+    assert (config.on("cpu").batch_seconds, config.on("cuda:1").batch_seconds) == (10, 60)
     assert config.online is False and config.conf == {}
     assert TeacherConfig.from_mapping(RECOGNISER, "x.yaml").layers == ()
 
