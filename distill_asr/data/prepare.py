@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distill_asr.data import tokens
+from distill_asr.data import bpe, tokens
 from distill_asr.data.audio import AudioFacts, BadAudioError, audio_facts, read_audio
 from distill_asr.data.datadir import DataDir, Problems, read_tables, report_audio
 from distill_asr.data.normalise import FORMS, NORMALISERS, TranscriptRule
@@ -37,8 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-duration", type=float, default=0.1, help="seconds")
     parser.add_argument("--max-duration", type=float, default=30.0, help="seconds")
     parser.add_argument("--nj", type=int, default=min(4, os.cpu_count() or 1), help="processes")
-    parser.add_argument("--tokens", choices=tokens.KINDS, help="also write a token list")
+    kinds = (*tokens.KINDS, bpe.KIND)
+    parser.add_argument("--tokens", choices=kinds, help="also write a token list")
     parser.add_argument("--token-list", type=Path, help="where; needed with --tokens")
+    parser.add_argument("--vocab-size", type=int, help="tokens in all; needed with --tokens bpe")
+    parser.add_argument("--bpe-model", type=Path, help="where; needed with --tokens bpe")
     parser.add_argument(
         "--text",
         type=Path,
@@ -70,12 +73,17 @@ def run(args: argparse.Namespace) -> int:
         + (f" (see {args.target / FILTERED})" if record["filtered"] else "")
     )
     if args.tokens:
-        written = tokens.write_token_list(
-            _transcripts(args.text or [args.target / "text"]), args.token_list, args.tokens
-        )
+        written = _write_tokens(args)
         print(f"{args.token_list}: {len(written)} tokens")
         _write_tags(tokens.language_tags(written), args.token_list.with_suffix(".tags"))
     return 0
+
+
+def _write_tokens(args: argparse.Namespace) -> list[str]:
+    texts = _transcripts(args.text or [args.target / "text"])
+    if args.tokens == bpe.KIND:
+        return bpe.write_bpe(texts, args.vocab_size, args.bpe_model, args.token_list)
+    return tokens.write_token_list(texts, args.token_list, args.tokens)
 
 
 def _write_tags(tags: list[str], path: Path) -> None:
@@ -295,12 +303,21 @@ def _check_arguments(args: argparse.Namespace) -> TranscriptRule | None:
     if args.tokens and not args.token_list:
         problems.append("--tokens needs --token-list PATH")
     if not args.tokens and (args.token_list or args.text):
-        problems.append("--token-list and --text need --tokens " + "|".join(tokens.KINDS))
+        kinds = "|".join((*tokens.KINDS, bpe.KIND))
+        problems.append(f"--token-list and --text need --tokens {kinds}")
+    problems += _bpe_problems(args)
     problems += [f"--text {path}: no such file" for path in args.text or () if not path.is_file()]
     rule = _transcript_rule(args, problems)
     if problems:
         raise UserError(problems)
     return rule
+
+
+def _bpe_problems(args: argparse.Namespace) -> list[str]:
+    given = {"--vocab-size N": args.vocab_size, "--bpe-model PATH": args.bpe_model}
+    if args.tokens != bpe.KIND:
+        return [f"{name} needs --tokens bpe" for name, value in given.items() if value is not None]
+    return [f"--tokens bpe needs {name}" for name, value in given.items() if value is None]
 
 
 def _transcript_rule(args: argparse.Namespace, problems: list[str]) -> TranscriptRule | None:

@@ -6,11 +6,14 @@ set -euo pipefail
 help_message="Usage: ./run.sh [options]
   --stage N --stop_stage N   1 data, 2 prepare, 3 teachers, 4 dump, 5 pretrain, 6 train, 7 decode, 8 score
   --experiments NAMES        which lines of conf/experiments (comma-separated); 'all' for every one
+  --teachers NAMES           which files of conf/teacher to dump, separated by spaces
   --seeds LIST               comma-separated
   --nj N                     processes at a time
   --ngpu N                   GPUs a training
   --baseline NAME            what the others are compared with
   --decode_opts OPTIONS      for distill-asr decode, such as '--beam-size 10'
+  --teacher_opts OPTIONS     for distill-asr dump, such as '--device cuda'
+  --local_data_opts OPTIONS  for local/data.py
   --train_teachers true      train the teachers here instead of taking those in teachers/"
 
 stage=1
@@ -21,16 +24,22 @@ nj=2
 ngpu=0
 baseline=baseline
 decode_opts="--beam-size 4"
+teacher_opts=
+experiments_file=conf/experiments
 local_data_opts=
 fs=16000
 train_sets="train"      # with transcripts
 unlabelled_sets=        # audio only
 valid_set=dev
 test_sets=
-teacher_sets=           # for training the recipe's own teachers: training set, dev set
+teacher_sets=           # for training the recipe's own teachers: training set, dev set; none: no own
 train_teachers=false
 teachers=               # names; conf/teacher/<name>.yaml says what to dump
+text_teachers=          # likewise; they read the transcripts of train_sets
 token_type=char
+token_list=dump/tokens.txt
+vocab_size=             # of token type bpe
+bpe_model=dump/bpe.model
 
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=/dev/null
@@ -43,7 +52,7 @@ at() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
 # experiments that were asked for: "name stage-1-config stage-1-sets stage-2-config options"
 chosen() {
-    grep -v '^ *#' conf/experiments | while read -r line; do
+    grep -v '^ *#' "$experiments_file" | while read -r line; do
         name=${line%% *}
         if [ -n "$name" ] && { [ "$experiments" = all ] || [[ ",$experiments," == *",$name,"* ]]; }; then
             echo "$line"
@@ -51,8 +60,8 @@ chosen() {
     done
 }
 for name in ${experiments//,/ }; do
-    if [ "$name" != all ] && ! grep -q "^$name " conf/experiments; then
-        log "no experiment '$name' in conf/experiments: $(grep -v '^ *#' conf/experiments | cut -d' ' -f1 | tr '\n' ' ')"
+    if [ "$name" != all ] && ! grep -q "^$name " "$experiments_file"; then
+        log "no experiment '$name' in $experiments_file: $(grep -v '^ *#' "$experiments_file" | cut -d' ' -f1 | tr '\n' ' ')"
         exit 1
     fi
 done
@@ -74,8 +83,10 @@ pretrain_one() { # seed name config sets
 train_one() { # seed name stage-1-config stage-1-sets config options...
     local seed=$1 name=$2 first=$3 sets=$4 config=$5
     shift 5
-    local init=()
+    local init=() stats="exp/${first}_${sets//,/_}_seed$seed/stats/train/feats_stats.npz"
     [ "$first" = - ] || init=(--init "exp/${first}_${sets//,/_}_seed$seed")
+    # global_mvn: the encoder goes on with the statistics that it has learnt with
+    [ ! -f "$stats" ] || init+=(--set "normalize_conf.stats_file=$stats")
     # shellcheck disable=SC2046
     $train_cmd distill-asr train --config "conf/$config.yaml" $(dump_opts "$train_sets") \
         --valid "dump/$valid_set" --set "seed=$seed" --set "ngpu=$ngpu" "${init[@]}" "$@" \
@@ -86,6 +97,12 @@ train_teacher() { # name training-set dev-set
     for set in $test_sets; do tests+=(--test "dump/$set"); done
     $train_cmd python3 "$common/train_teacher.py" --config "conf/teacher_$1.yaml" \
         --train "data/$2" --dev "data/$3" "${tests[@]}" --output "exp/teachers/$1"
+}
+dump_one() { # teacher sets...
+    local teacher=$1
+    shift
+    # shellcheck disable=SC2086
+    $dump_cmd distill-asr dump --teacher "conf/teacher/$teacher.yaml" --name "$teacher" $teacher_opts "${@/#/dump/}"
 }
 pretrain_then_train() {
     pretrain_one "$@"
@@ -115,11 +132,13 @@ if at 2; then
     texts=()
     for set in $train_sets; do texts+=("dump/$set/text"); done
     first=${train_sets%% *}
+    bpe_opts=()
+    [ "$token_type" != bpe ] || bpe_opts=(--vocab-size "$vocab_size" --bpe-model "$bpe_model")
     distill-asr prepare "data/$first" "dump/$first" --fs "$fs" --nj "$nj" \
-        --tokens "$token_type" --token-list dump/tokens.txt --text "${texts[@]}"
+        --tokens "$token_type" --token-list "$token_list" "${bpe_opts[@]}" --text "${texts[@]}"
 fi
 
-if at 3; then
+if at 3 && [ -n "$teacher_sets" ]; then
     log "stage 3: teachers"
     for teacher in $teachers; do
         if [ "$train_teachers" = false ] && [ -d "teachers/$teacher" ] && [ ! -d "exp/teachers/$teacher" ]; then
@@ -136,10 +155,13 @@ fi
 
 if at 4; then
     log "stage 4: dump"
+    # shellcheck disable=SC2086
     for teacher in $teachers; do
-        sets=()
-        for set in $train_sets $unlabelled_sets $valid_set; do sets+=("dump/$set"); done
-        $dump_cmd distill-asr dump --teacher "conf/teacher/$teacher.yaml" --name "$teacher" "${sets[@]}"
+        dump_one "$teacher" $train_sets $unlabelled_sets $valid_set
+    done
+    # shellcheck disable=SC2086
+    for teacher in $text_teachers; do
+        dump_one "$teacher" $train_sets
     done
 fi
 
@@ -164,8 +186,10 @@ if at 8; then
     names=$(chosen | cut -d' ' -f1 | paste -sd,)
     distill-asr score --exp exp --dump dump --systems "$names" --seeds "$seeds" \
         --sets "${test_sets// /,}" --baseline "$baseline" --out exp/RESULTS.md
-    for teacher in $teachers; do # the ceiling: what the teachers reach by themselves
-        # shellcheck disable=SC2086
-        train_teacher "$teacher" $teacher_sets 2> /dev/null | grep "WER"
-    done
+    if [ -n "$teacher_sets" ]; then # the ceiling: what the teachers reach by themselves
+        for teacher in $teachers; do
+            # shellcheck disable=SC2086
+            train_teacher "$teacher" $teacher_sets 2> /dev/null | grep "WER"
+        done
+    fi
 fi

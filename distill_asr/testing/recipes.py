@@ -1,0 +1,69 @@
+"""Recipes of the repository, run on little trees: a copy whose teachers and students are tiny."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+EGS = Path(__file__).parents[2] / "egs"
+
+
+class RecipeCopy:
+    """A recipe in a tree of its own, with what it shares with others.
+
+    Parameters
+    ----------
+    root : where the tree is made.
+    name : of the recipe, such as ``librispeech_100``.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads", "__pycache__")
+        for part in ("common", f"{name}/asr1"):
+            shutil.copytree(EGS / part, root / "egs" / part, ignore=ignored)
+        shutil.copytree(EGS.parent / "conf", root / "conf")
+        self.path = root / "egs" / name / "asr1"
+
+    def change(self, config: str, changes: dict[str, Any]) -> None:
+        """Merge ``changes`` over ``conf/<config>.yaml``, for itself and all that extend it."""
+        path = self.path / "conf" / f"{config}.yaml"
+        original = path.with_name(f"original_{path.name}")
+        path.rename(original)
+        content = {"extends": original.name, **changes}
+        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+    def run(self, *options: str, script: str = "run.sh", **variables: object) -> Any:
+        """Run the recipe's script; a completed process with its output as text."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        modules = os.pathsep.join([str(EGS.parent), os.environ.get("PYTHONPATH", "")])
+        variables = {"PATH": path, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1"} | variables
+        return subprocess.run(
+            ["bash", script, *options],
+            cwd=self.path,
+            env=os.environ | {name: str(value) for name, value in variables.items()},
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+
+
+def experiments(recipe: str, file: str = "experiments") -> dict[str, list[str]]:
+    """Words after the name of each line of ``conf/<file>`` in a recipe of the repository."""
+    lines = (EGS / recipe / "asr1" / "conf" / file).read_text(encoding="utf-8").splitlines()
+    rows = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+    return {name: rest for name, *rest in rows}
+
+
+def parameters(config: dict[str, Any], vocabulary: int) -> int:
+    """Parameters of the student of a training config with so many tokens, heads left out."""
+    from distill_asr.task import build_untrained
+
+    tokens = ["<blank>", "<unk>", *map(str, range(vocabulary - 3)), "<sos/eos>"]
+    plain = {**config, "token_list": tokens, "distill": {}, "normalize": None}
+    return sum(parameter.numel() for parameter in build_untrained(plain).parameters())

@@ -1,0 +1,130 @@
+"""egs/librispeech_100: its configs, and every stage on a little tree."""
+
+from pathlib import Path
+
+import pytest
+
+from distill_asr.config import load_config
+from distill_asr.config_check import check_config
+from distill_asr.testing.corpora import write_librispeech
+from distill_asr.testing.fixtures import tiny_speech_teacher
+from distill_asr.testing.recipes import EGS, RecipeCopy, experiments, parameters
+
+CONF = EGS / "librispeech_100" / "asr1" / "conf"
+STUDENTS = ("transducer_10m", "transducer_30m", "stream_10m", "stream_30m")
+TEACHERS = {"wavlm": "wavlm", "hubert": "hubert", "wav2vec2": "wav2vec2", "data2vec": "data2vec"}
+LINTED = sorted(path.name for pattern in ("train*", "pretrain*") for path in CONF.glob(pattern))
+SIZES = {
+    "attention_heads": 2,
+    "output_size": 16,
+    "linear_units": 16,
+    "num_blocks": 2,
+    "cnn_module_kernel": 3,
+}
+TINY = {
+    "encoder_conf": SIZES,
+    "decoder_conf": {"embed_size": 8, "hidden_size": 8},
+    "joint_net_conf": {"joint_space_size": 8},
+    "max_epoch": 1,
+    "batch_bins": 80000,
+    "num_workers": 0,
+}
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_students_have_the_size_they_are_named_after(name: str) -> None:
+    million = parameters(load_config(CONF / f"train_{name}.yaml"), vocabulary=256) / 1e6
+    named = float(name.rpartition("_")[2].removesuffix("m"))
+    assert 0.9 * named < million < 1.1 * named
+
+
+def test_streaming_students_have_chunks_of_320_ms() -> None:
+    for size in ("10m", "30m"):
+        config = load_config(CONF / f"pretrain_two_stream_{size}.yaml")
+        assert config["encoder_conf"]["chunk_size"] * 40 == 320
+        assert config["normalize"] == "global_mvn"
+        delays = {block["match_conf"]["delay"] for block in config["distill"].values()}
+        assert delays == {240}
+
+
+def test_every_row_of_the_grid_has_its_configs() -> None:
+    rows = experiments("librispeech_100")
+    for student in STUDENTS:
+        prefix, size = ("stream_" if "stream" in student else ""), student.rpartition("_")[2]
+        for row, teachers in {
+            "baseline": 0, "one_teacher": 1, "two_teachers": 2, "four_teachers": 4,
+            "two_path": 2, "unlab": 4, "unlab_path": 4,
+        }.items():  # fmt: skip
+            first, sets, second, *_ = rows.pop(f"{prefix}{row}_{size}")
+            config = load_config(CONF / f"{second}.yaml")
+            assert list(config.get("distill", {})) == (["path"] if "path" in row else [])
+            assert second.endswith(student)
+            if not teachers:
+                assert (first, sets) == ("-", "-")
+                continue
+            config = load_config(CONF / f"{first}.yaml")
+            assert list(config["distill"]) == list(TEACHERS)[:teachers]
+            assert config["encoder_conf"] == load_config(CONF / f"{second}.yaml")["encoder_conf"]
+            assert sets == ("train,unlab" if "unlab" in row else "train")
+    assert list(rows) == ["recogniser"]
+
+
+def test_both_levels_of_the_cif_student_together() -> None:
+    rows = experiments("librispeech_100", "experiments_hkd")
+    blocks = {
+        row: load_config(CONF / f"{rest[2]}.yaml").get("distill") for row, rest in rows.items()
+    }
+    assert blocks.pop("cif") is None
+    assert blocks["cif_both"] == blocks["cif_acoustic"] | blocks["cif_linguistic"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LINTED)
+def test_configs_are_valid(name: str) -> None:
+    check_config(load_config(CONF / name), name)
+
+
+def test_without_the_corpus_it_says_where_to_get_it(tmp_path: Path) -> None:
+    recipe = RecipeCopy(tmp_path, "librispeech_100")
+    done = recipe.run("--stop_stage", "1", LIBRISPEECH="")
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "openslr.org/12" in done.stderr and "LIBRISPEECH=DIR" in done.stderr
+
+
+def test_whichever_parts_there_are(tmp_path: Path) -> None:
+    corpus = write_librispeech(tmp_path / "corpus", ["train-clean-100", "dev-clean"])
+    recipe = RecipeCopy(tmp_path, "librispeech_100")
+    options = ("--stop_stage", "1", "--local_data_opts", "--partial")
+    done = recipe.run(*options, LIBRISPEECH=corpus)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (recipe.path / "data").iterdir()) == ["dev", "train"]
+
+
+@pytest.mark.slow
+def test_all_stages(tmp_path: Path) -> None:
+    """The plain student, and the streaming one with four teachers and unlabelled audio."""
+    corpus = write_librispeech(tmp_path / "corpus")
+    recipe = RecipeCopy(tmp_path, "librispeech_100")
+    for name, family in TEACHERS.items():
+        model = tiny_speech_teacher(tmp_path / "models" / name, family)
+        codec = {"name": "fp16"}
+        recipe.change(f"teacher/{name}", {"model": str(model), "layers": [2], "codec": codec})
+    for student in ("train_transducer_10m", "train_stream_10m"):
+        recipe.change(student, TINY)
+    recipe.change("distill/unlab", {"max_epoch": 1})
+    options = ["--teachers", " ".join(TEACHERS), "--vocab_size", "40"]
+    options += [
+        "--experiments",
+        "baseline_10m,stream_unlab_10m",
+        "--decode_opts",
+        "--method greedy",
+    ]
+    done = recipe.run(*options, LIBRISPEECH=corpus)
+    assert done.returncode == 0, done.stderr[-4000:]
+    table = (recipe.path / "exp" / "RESULTS.md").read_text()
+    assert "| stream_unlab_10m | 1 |" in table and "test_other WER" in table
+    assert len((recipe.path / "dump" / "tokens.txt").read_text().splitlines()) == 40
+    first = "exp/pretrain_unlab_stream_10m_train_unlab_seed1"
+    second = load_config(recipe.path / "exp" / "stream_unlab_10m_seed1" / "train.yaml")["config"]
+    assert second["normalize_conf"]["stats_file"] == f"{first}/stats/train/feats_stats.npz"
+    assert second["init_param"] == [f"{first}/valid.loss.ave.pth:encoder:encoder"]
