@@ -27,6 +27,7 @@ class Pairs:
     student: Tensor  # [N, D]
     teacher: Tensor  # [N, E]
     utterance: Tensor  # [N], index into the batch
+    tokens: Tensor | None = None  # [N], the student's token; from matchers that know it
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Context:
     taps: dict[str, States] = field(default_factory=dict)  # every tap recorded in this call
     texts: list[str] = field(default_factory=list)  # what a text teacher read; may be empty
     tokens: list[list[str]] = field(default_factory=list)  # the student's, without an end token
+    token_ids: Tensor | None = None  # [B, U], the same with an end token after each, then anything
 
     def name(self, index: int) -> str:
         """Utterance id of batch entry ``index``, or its number where ids are not known."""

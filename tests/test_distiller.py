@@ -11,8 +11,8 @@ from distill_asr.build import REGISTRIES, build_distillers, find_class
 from distill_asr.distiller import Distiller, DistillerOptions, TeacherFacts
 from distill_asr.heads import HEADS, IdentityHead, LinearHead, MLPHead
 from distill_asr.losses import L1, Cosine
-from distill_asr.matching import FrameMatcher
-from distill_asr.states import Context, States
+from distill_asr.matching import FrameMatcher, TokenMatcher
+from distill_asr.states import Context, Pairs, States
 from distill_asr.students.taps import TapShape
 from distill_asr.testing.codebooks import random_codebooks
 
@@ -177,6 +177,31 @@ def test_lengths_that_do_not_fit_name_the_utterance() -> None:
 def test_unknown_reduction_is_refused() -> None:
     with pytest.raises(ValueError, match="'sum'"):
         distiller(replace(OPTIONS, reduce="sum"))
+
+
+def test_the_loss_is_told_the_tokens_of_the_pairs_that_count() -> None:
+    facts = TeacherFacts(2, None, texts={"u": "a b", "v": "c"})
+    term = distiller(replace(OPTIONS, match="token"), facts)
+    seen: dict[str, list] = {}
+
+    def match(heard: States, said: States, context: Context) -> Pairs:
+        seen["texts"] = context.texts
+        return TokenMatcher()(heard, said, context)
+
+    class Asking(nn.Module):
+        needs_tokens = True
+
+        def forward(self, student: Tensor, teacher: Tensor, tokens: Tensor) -> Tensor:
+            seen["tokens"] = tokens.tolist()
+            return (student - teacher).square().sum(dim=1)
+
+    term.loss = Asking()
+    term.matcher = match
+    context = Context(["v", "u"], token_ids=torch.tensor([[4, 9, -1], [5, 6, 9]]))
+    states = States(torch.zeros(2, 3, 2), torch.tensor([2, 3]), None)
+    chosen = torch.tensor([False, True])
+    term(states, torch.zeros(2, 4, 2), torch.tensor([3, 4]), context, chosen)
+    assert seen == {"tokens": [5, 6, 9], "texts": ["c", "a b"]}
 
 
 # -- heads ---------------------------------------------------------------------

@@ -28,6 +28,7 @@ FILTERED = "filtered"  # `id seconds reason` of each utterance left out
 ORIGINAL = "text_original"  # transcripts as they came, where DST/text differs
 _KEPT_FORMATS = ("WAV", "FLAC")
 _FULL_SCALE = 32767
+_NAMED = 5  # words that a message names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nj", type=int, default=min(4, os.cpu_count() or 1), help="processes")
     parser.add_argument("--tokens", choices=tokens.KINDS, help="also write a token list")
     parser.add_argument("--token-list", type=Path, help="where; needed with --tokens")
+    parser.add_argument(
+        "--tokenizer",
+        metavar="MODEL",
+        help=f"with --tokens {tokens.PIECES}: hub id or directory of the text model",
+    )
     parser.add_argument(
         "--text",
         type=Path,
@@ -70,12 +76,23 @@ def run(args: argparse.Namespace) -> int:
         + (f" (see {args.target / FILTERED})" if record["filtered"] else "")
     )
     if args.tokens:
-        written = tokens.write_token_list(
-            _transcripts(args.text or [args.target / "text"]), args.token_list, args.tokens
-        )
+        texts = _transcripts(args.text or [args.target / "text"])
+        written = tokens.write_token_list(texts, args.token_list, args.tokens, args.tokenizer)
         print(f"{args.token_list}: {len(written)} tokens")
+        if args.tokenizer:
+            _report_unknown(texts, args.tokenizer)
         _write_tags(tokens.language_tags(written), args.token_list.with_suffix(".tags"))
     return 0
+
+
+def _report_unknown(texts: list[str], tokenizer: str) -> None:
+    unknown = tokens.unknown_pieces(texts, tokenizer)
+    named = ", ".join(f"{word} ({count})" for word, count in unknown.most_common(_NAMED))
+    if unknown:
+        print(
+            f"{tokenizer}: does not know {unknown.total()} of the transcripts' words, such as "
+            f"{named}; they are {tokens.UNKNOWN}"
+        )
 
 
 def _write_tags(tags: list[str], path: Path) -> None:
@@ -296,6 +313,8 @@ def _check_arguments(args: argparse.Namespace) -> TranscriptRule | None:
         problems.append("--tokens needs --token-list PATH")
     if not args.tokens and (args.token_list or args.text):
         problems.append("--token-list and --text need --tokens " + "|".join(tokens.KINDS))
+    if (args.tokens == tokens.PIECES) != bool(args.tokenizer):
+        problems.append(f"--tokens {tokens.PIECES} and --tokenizer MODEL need each other")
     problems += [f"--text {path}: no such file" for path in args.text or () if not path.is_file()]
     rule = _transcript_rule(args, problems)
     if problems:

@@ -5,13 +5,16 @@ Legend: B batch, T frames, U tokens, V vocabulary.
 
 from __future__ import annotations
 
+import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.asr_transducer.joint_network import JointNetwork
 from espnet2.torch_utils.device_funcs import force_gatherable
 from torch import Tensor, nn
 
+from distill_asr.states import States
 from distill_asr.students.base import Student
 from distill_asr.students.joint_loss import Lattice, transducer_loss
+from distill_asr.students.taps import TapShape
 
 
 class TransducerStudent(Student, ESPnetASRModel):
@@ -19,6 +22,8 @@ class TransducerStudent(Student, ESPnetASRModel):
 
     The encoder may be any of ESPnet's. ESPnet's model is the base for its front-end, ``encode``
     and CTC; its transducer branch is not used, since it needs a loss built from other sources.
+    The tap ``decoder`` gives the predictor's output: position u has read the tokens before token u,
+    the last one all of them, so that it is paired with the end token.
 
     Parameters
     ----------
@@ -71,6 +76,14 @@ class TransducerStudent(Student, ESPnetASRModel):
         if ctc_weight == 0.0:
             self.ctc = None
 
+    def tap_names(self) -> list[str]:
+        """Taps of the encoder and of the predictor."""
+        return super().tap_names() + list(self.token_taps())
+
+    def token_taps(self) -> dict[str, TapShape]:
+        """The predictor's."""
+        return {"decoder": TapShape(self.decoder.output_size, None)}
+
     def asr_loss(
         self,
         speech: Tensor,
@@ -108,6 +121,8 @@ class TransducerStudent(Student, ESPnetASRModel):
         history = nn.functional.pad(labels, (1, 0), value=self.blank_id)
         self.decoder.set_device(history.device)  # it remembers where it was built
         predicted = self.decoder(history)  # [B, U + 1, P]
+        if hasattr(self, "taps"):
+            self.taps.put("decoder", States(predicted, text_lengths.to(torch.int64) + 1, None))
         lattice = Lattice(labels, encoded_lengths, text_lengths, self.blank_id)
         return transducer_loss(
             self.joint_network, encoded, predicted, lattice, self.joint_budget_mb
