@@ -16,6 +16,7 @@ MVQ = ["multi_quantization==0.1.1"]  # exactly: its search is replaced, see code
 REPORT = ["matplotlib"]
 EXPORT = ["onnx", "onnxruntime"]
 LORA = ["peft"]
+BENCH = ["torch-cif==0.2.0"]  # what bench/cif.py compares with
 TEST = [*MINI, *REPORT, *LORA, *CLUSTER, *MVQ, "pytest", "hypothesis", "kaldi-native-fbank"]
 
 setup(
@@ -49,6 +50,7 @@ setup(
         "report": REPORT,
         "export": EXPORT,
         "lora": LORA,
+        "bench": BENCH,
         "test": TEST,
         "dev": [*TEST, "ruff", "pre-commit"],
     },

@@ -8,6 +8,7 @@ import inspect
 from pathlib import Path
 
 from distill_asr.config import load_config, nearest
+from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.errors import UserError
 
 # arguments that ESPnet's builder gives; a config that gives them too would clash
@@ -158,7 +159,20 @@ def _check_block(key: str, block: object) -> list[str]:
         hidden = {"input_size", "output_size"} if kind == "head" else set()
         conf = block.get(f"{kind}_conf")
         problems += check_arguments(f"{key}.{kind}_conf", conf, found, hidden, construct=not hidden)
-    return problems
+    return problems + _check_tokens(key, block, chosen["match"])
+
+
+def _check_tokens(key: str, block: dict, matcher: type) -> list[str]:
+    """A loss that compares the tokens of pairs needs a matcher that tells them."""
+    conf = block.get("loss_conf")
+    if not isinstance(conf, dict) or not conf.get("mask_same_token"):
+        return []
+    if getattr(matcher, "tells_tokens", False):
+        return []
+    return [
+        f"{key}.loss_conf.mask_same_token: `match: {block.get('match', 'frame')}` does not tell "
+        "the token of a pair; use `match: token`, or leave it out"
+    ]
 
 
 def _check_online(key: str, block: dict) -> list[str]:
@@ -244,6 +258,10 @@ def _check_student(config: dict) -> list[str]:
     without_text = isinstance(model, str) and model in WITHOUT_TEXT
     if not without_text and not config.get("token_list"):
         problems.append("token_list: missing; `distill-asr prepare --token-list` writes one")
+    if not without_text and config.get("token_type") == PIECES and not config.get("bpemodel"):
+        problems.append(
+            f"bpemodel: missing; token_type {PIECES} needs a text model's hub id or directory"
+        )
     blocks = _blocks(config)
     if without_text and not blocks:
         problems.append("distill: model encoder_only learns from distillers alone; name one")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,7 @@ class TeacherFacts:
     mean: Tensor | None = None  # [E]
     std: Tensor | None = None  # [E]
     codebooks: Codebooks | None = None  # where the targets are codes
+    texts: Mapping[str, str] | None = None  # what it read, by utterance, where a matcher asks
 
 
 def reads(loss: object) -> str:
@@ -106,6 +107,7 @@ class Distiller(nn.Module):
         self.head = head
         self.loss = loss
         self.step_ms = facts.step_ms
+        self.texts = facts.texts
         self.reads = reads(loss)
         decodes = self.reads == VECTORS and facts.codebooks is not None
         self._decoder = CodeReader(facts.codebooks) if decodes else None
@@ -137,12 +139,15 @@ class Distiller(nn.Module):
         that no device of a distributed run waits for a gradient that never comes.
         """
         teacher = States(self._read(targets), target_lengths, self.step_ms)
+        if self.texts is not None:
+            context = replace(context, texts=[self.texts.get(u, "") for u in context.utt_ids])
         pairs = self.matcher(student, teacher, context)
         if chosen is not None:
             pairs = _select(pairs, chosen)
         with torch.autocast(device_type=targets.device.type, enabled=False):
             taught = pairs.teacher if self.reads == CODES else pairs.teacher.float()
-            losses = self.loss(self.head(pairs.student.float()), taught)
+            known = {"tokens": pairs.tokens} if getattr(self.loss, "needs_tokens", False) else {}
+            losses = self.loss(self.head(pairs.student.float()), taught, **known)
         return self._reduced(*_best(losses, pairs))
 
     def _read(self, targets: Tensor) -> Tensor:
@@ -180,5 +185,5 @@ def _best(losses: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
 
 def _select(pairs: Pairs, chosen: Tensor) -> Pairs:
     kept = chosen[pairs.utterance]
-    rows = (pairs.student, pairs.teacher, pairs.utterance, pairs.alternatives)
+    rows = (pairs.student, pairs.teacher, pairs.utterance, pairs.tokens, pairs.alternatives)
     return Pairs(*(None if row is None else row[kept] for row in rows))

@@ -30,6 +30,7 @@ class Pairs:
     student: Tensor  # [N, D]
     teacher: Tensor  # [N, E]
     utterance: Tensor  # [N], index into the batch
+    tokens: Tensor | None = None  # [N], the student's token; from matchers that know it
     # [N], or None: of the pairs with one number only that of the smallest loss counts
     alternatives: Tensor | None = None
 
@@ -50,6 +51,7 @@ class Context:
     taps: dict[str, States] = field(default_factory=dict)  # every tap recorded in this call
     texts: list[str] = field(default_factory=list)  # what a text teacher read; may be empty
     tokens: list[list[str]] = field(default_factory=list)  # the student's, without an end token
+    token_ids: Tensor | None = None  # [B, U], the same with an end token after each, then anything
     lattice: LatticeLogits | None = None  # of a transducer, where the tap is asked for
 
     def name(self, index: int) -> str:

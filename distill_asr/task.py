@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +14,9 @@ from espnet2.tasks.abs_task import optim_classes
 from espnet2.utils.nested_dict_action import NestedDictAction
 
 from distill_asr.build import build_distillers
+from distill_asr.data.datadir import read_table
+from distill_asr.data.pieces import KIND as PIECES
+from distill_asr.data.pieces import PieceTokenizer
 from distill_asr.distiller import DistillerOptions, TeacherFacts
 from distill_asr.errors import UserError
 from distill_asr.espnet_plugin import ASRTask
@@ -58,6 +64,18 @@ class DistillTask(ASRTask):
         return ("text", *super().optional_data_names(train, inference))
 
     @classmethod
+    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> Any:
+        """ESPnet's; pieces of a text model get the ids of the token list."""
+        if args.token_type != PIECES:
+            return super().build_preprocess_fn(args, train)
+        # ESPnet's own branch gives the ids of the model's whole vocabulary
+        plain = argparse.Namespace(**{**vars(args), "token_type": "word", "bpemodel": None})
+        preprocessor = super().build_preprocess_fn(plain, train)
+        if preprocessor is not None:
+            preprocessor.tokenizer = PieceTokenizer(args.bpemodel)
+        return preprocessor
+
+    @classmethod
     def build_model(cls, args: argparse.Namespace) -> Student:
         """The student, with distillers unless this is a statistics pass."""
         model_args = argparse.Namespace(**vars(args))
@@ -101,6 +119,9 @@ def attach_distillers(student: Student, args: argparse.Namespace) -> None:
         if "online" in conf
     }
     distillers = build_distillers(blocks, shapes, facts)
+    for name, distiller in distillers.items():
+        if distiller.texts is not None:
+            logging.info(f"distill.{name}: {distiller.matcher.survey(distiller.texts)}")
     student.attach(distillers, args.distill.get("pick", "all"), online)
 
 
@@ -118,6 +139,7 @@ def teacher_facts(
     statistics: str | None = None,
     codebooks: str | None = None,
     online: dict | None = None,
+    texts: str | None = None,
 ) -> TeacherFacts:
     """From the resolved config.
 
@@ -126,13 +148,19 @@ def teacher_facts(
     statistics : an .npz with ``mean`` and ``std`` [E].
     codebooks : a file of the targets, where they are codes.
     online : the teacher's own config, of which a distiller need not know.
+    texts : a file of the sentences that it read, by utterance.
     """
-    books = Codebooks.load(codebooks) if codebooks else None
+    facts = TeacherFacts(
+        width,
+        step_ms,
+        codebooks=Codebooks.load(codebooks) if codebooks else None,
+        texts=read_table(Path(texts)) if texts else None,
+    )
     if statistics is None:
-        return TeacherFacts(width, step_ms, codebooks=books)
+        return facts
     with np.load(Path(statistics), allow_pickle=False) as arrays:
         mean, std = (torch.from_numpy(arrays[key].astype(np.float32)) for key in ("mean", "std"))
-    return TeacherFacts(width, step_ms, mean, std, books)
+    return replace(facts, mean=mean, std=std)
 
 
 def build_untrained(config: dict) -> Student:

@@ -88,6 +88,29 @@ def student_tokens(config: dict) -> tuple[str, ...]:
     return tuple(listed)
 
 
+def reads_text(config: dict, teacher: str) -> bool:
+    """Whether a block of this teacher has a matcher that asks what the teacher read.
+
+    Raises
+    ------
+    UserError : one that does lacks what it needs for it.
+    """
+    from distill_asr.build import find_class
+    from distill_asr.distiller import DistillerOptions
+
+    blocks = [b for b in distiller_blocks(config).values() if b["teacher"] == teacher]
+    matchers = [
+        find_class("match", block.get("match", DistillerOptions.match))(
+            **(block.get("match_conf") or {})
+        )
+        for block in blocks
+    ]
+    reading = [matcher for matcher in matchers if getattr(matcher, "reads_text", False)]
+    for matcher in reading:
+        matcher.check()
+    return bool(reading)
+
+
 def targets_of(data: DataDir, teacher: str) -> Path:
     """Where the targets of a set lie."""
     return Path(data.path) / "targets" / teacher
@@ -232,6 +255,8 @@ def write_teacher_facts(
                 if is_online(teacher)
                 else _facts_of_targets(output, teacher, train)
             )
+            if not is_online(teacher) and reads_text(config, teacher):
+                facts[teacher]["texts"] = _write_texts(output, teacher, train)
         except UserError as error:
             problems += [f"teacher {teacher!r}: {problem}" for problem in error.problems]
     if problems:
@@ -253,6 +278,30 @@ def _facts_of_targets(output: Path, teacher: str, sets: Sequence[DataDir]) -> di
         write_bytes(codebooks, (directories[0] / CODEBOOKS).read_bytes())
         facts["codebooks"] = str(codebooks)
     return facts
+
+
+def _write_texts(output: Path, teacher: str, sets: Sequence[DataDir]) -> str:
+    """What the teacher read of each utterance, for matchers that compare tokenisations.
+
+    Raises
+    ------
+    UserError : it heard audio.
+    """
+    from distill_asr.targets.manifest import Manifest
+    from distill_asr.targets.source import read_sentences
+
+    rows: dict[str, str] = {}
+    for data in with_targets(sets, teacher):
+        source = Manifest.load(targets_of(data, teacher)).source
+        if not source.text:
+            raise UserError(
+                f"{targets_of(data, teacher)}: of a teacher that read no text; leave "
+                "match_conf.tokenizer out, or name a text teacher"
+            )
+        rows |= read_sentences(data.path, source.text)
+    file = output / "data" / f"texts_{teacher}"
+    write_text_atomic(file, "".join(f"{utt} {text}\n" for utt, text in sorted(rows.items())))
+    return str(file)
 
 
 def _facts_online(

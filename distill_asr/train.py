@@ -16,6 +16,8 @@ import yaml
 
 from distill_asr.checkpoint import damaged_checkpoints, read_checkpoint
 from distill_asr.config import load_config
+from distill_asr.data.pieces import KIND as PIECES
+from distill_asr.data.pieces import PieceTokenizer
 from distill_asr.errors import UserError
 from distill_asr.experiment import (
     experiment_record,
@@ -75,7 +77,8 @@ def prepare(config: dict, args: argparse.Namespace, output: Path) -> list[str]:
     from distill_asr.config_check import check_config
 
     check_config(config, args.config)
-    problems = [f"{args.config}: {problem}" for problem in _missing_files(config)]
+    missing = _missing_files(config) + _tokenizer_problems(config)
+    problems = [f"{args.config}: {problem}" for problem in missing]
     try:
         train, valid = read_train_and_valid(args.train, args.valid, config)
     except UserError as error:
@@ -162,7 +165,9 @@ def _clean(output: Path) -> None:
 
 def _missing_files(config: dict) -> list[str]:
     """Files that the config names."""
-    files = [("bpemodel", config.get("bpemodel")), *_initial_files(config.get("init_param"))]
+    files = _initial_files(config.get("init_param"))
+    if config.get("token_type") != PIECES:
+        files.append(("bpemodel", config.get("bpemodel")))
     if needs_text(config):
         files.append(("token_list", config.get("token_list")))
         # ESPnet only warns, and splits the symbols into characters
@@ -172,6 +177,17 @@ def _missing_files(config: dict) -> list[str]:
         for key, file in files
         if isinstance(file, str) and not Path(file).is_file()
     ]
+
+
+def _tokenizer_problems(config: dict) -> list[str]:
+    """The text model whose pieces are the student's tokens."""
+    if config.get("token_type") != PIECES or not needs_text(config):
+        return []
+    try:
+        PieceTokenizer(config["bpemodel"]).text2tokens("")
+    except UserError as error:
+        return [f"bpemodel: {problem}" for problem in error.problems]
+    return []
 
 
 def _initial_files(params: object) -> list[tuple[str, str]]:

@@ -49,6 +49,7 @@ def with_block(**changes: Any) -> dict:
         with_block(head="mlp", head_conf={"hidden_size": 4}, match_conf={"delay": 80}),
         with_block(head="distill_asr.heads.LinearHead", weight=2, reduce="pair"),
         with_block(loss="codebook", head="mlp", missing="skip"),
+        with_block(match="token", loss="contrastive", loss_conf={"mask_same_token": True}),
     ],
 )
 def test_good_configs(config: dict) -> None:
@@ -114,6 +115,8 @@ MISTAKES: list[tuple[dict, str]] = [
     (with_block(missing="ignore"), "distill.x.missing: 'ignore'; allowed: error, skip"),
     (with_block(loss="codebook", match_conf={"reduction": "average"}),
      "distill.x.match: 'frame' averages teacher positions, and codes have no average"),
+    (with_block(loss="contrastive", loss_conf={"mask_same_token": True}),
+     "distill.x.loss_conf.mask_same_token: `match: frame` does not tell the token of a pair"),
     (with_block(loss="codebook", match="shrink"), "distill.x.match: 'shrink' averages teacher pos"),
     (with_block(loss="codebook", loss_conf={"scale": 1}), "loss_conf.scale: Codebook takes no"),
     (with_block(loss="kl"), "distill.x.match: 'frame' pairs states, this loss posteriors; use pa"),
@@ -138,7 +141,7 @@ MISTAKES: list[tuple[dict, str]] = [
     (with_block(head_conf={"bias": 3}), "distill.x.head_conf.bias: expected bool, found 3"),
     (with_block(head_conf={"input_size": 3}), "distill.x.head_conf.input_size: LinearHead takes"),
     (with_block(tap="encoder:3"), "distill.x.tap: this student has no 'encoder:3'; did you mean"),
-    (with_block(tap="decoder"), "distill.x.tap: this student has no 'decoder'; did you mean"),
+    (with_block(tap="cif"), "distill.x.tap: this student has no 'cif'; allowed: decoder, enc"),
     (with_block(tap=["encoder"]), "distill.x.tap: expected str, found ['encoder']"),
     # users' own classes
     (with_block(loss="my_losses.Best"), "'my_losses.Best' cannot be imported (ModuleNotFoundError"),

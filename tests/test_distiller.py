@@ -12,7 +12,7 @@ from distill_asr.distiller import Distiller, DistillerOptions, TeacherFacts
 from distill_asr.errors import UserError
 from distill_asr.heads import HEADS, IdentityHead, LinearHead, MLPHead
 from distill_asr.losses import L1, Cosine
-from distill_asr.matching import FrameMatcher
+from distill_asr.matching import FrameMatcher, TokenMatcher
 from distill_asr.states import Context, Pairs, States
 from distill_asr.students.taps import TapShape
 from distill_asr.testing.codebooks import random_codebooks
@@ -180,6 +180,31 @@ def test_unknown_reduction_is_refused() -> None:
         distiller(replace(OPTIONS, reduce="max"))
 
 
+def test_the_loss_is_told_the_tokens_of_the_pairs_that_count() -> None:
+    facts = TeacherFacts(2, None, texts={"u": "a b", "v": "c"})
+    term = distiller(replace(OPTIONS, match="token"), facts)
+    seen: dict[str, list] = {}
+
+    def match(heard: States, said: States, context: Context) -> Pairs:
+        seen["texts"] = context.texts
+        return TokenMatcher()(heard, said, context)
+
+    class Asking(nn.Module):
+        needs_tokens = True
+
+        def forward(self, student: Tensor, teacher: Tensor, tokens: Tensor) -> Tensor:
+            seen["tokens"] = tokens.tolist()
+            return (student - teacher).square().sum(dim=1)
+
+    term.loss = Asking()
+    term.matcher = match
+    context = Context(["v", "u"], token_ids=torch.tensor([[4, 9, -1], [5, 6, 9]]))
+    states = States(torch.zeros(2, 3, 2), torch.tensor([2, 3]), None)
+    chosen = torch.tensor([False, True])
+    term(states, torch.zeros(2, 4, 2), torch.tensor([3, 4]), context, chosen)
+    assert seen == {"tokens": [5, 6, 9], "texts": ["c", "a b"]}
+
+
 # -- heads ---------------------------------------------------------------------
 
 
@@ -319,7 +344,7 @@ class Offered:
     """A matcher that gives the pairs it was given."""
 
     def __init__(self, *rows: Tensor) -> None:
-        self.pairs = Pairs(*rows)
+        self.pairs = Pairs(*rows[:3], alternatives=rows[3])
 
     def __call__(self, student: States, teacher: States, context: Context) -> Pairs:
         return self.pairs
@@ -328,8 +353,8 @@ class Offered:
 def of_pairs(losses: list[float], utterance: list[int], groups: list[int], reduce: str) -> Tensor:
     """The term for pairs of these losses, of which those of one group are alternatives."""
     values = torch.tensor(losses, requires_grad=True)
-    pairs = (values.unsqueeze(1), torch.zeros(len(losses), 1))
-    matcher = Offered(*pairs, torch.tensor(utterance), torch.tensor(groups))
+    rows = (values.unsqueeze(1), torch.zeros(len(losses), 1))
+    matcher = Offered(*rows, torch.tensor(utterance), torch.tensor(groups))
     made = Distiller(replace(OPTIONS, reduce=reduce), matcher, nn.Identity(), L1(), FACTS)
     term = made(HEARD, SAID, SAID_LENGTHS, Context())
     term.backward()

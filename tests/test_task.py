@@ -123,7 +123,7 @@ def test_building_is_reproducible_with_or_without_distillers() -> None:
 
 def test_an_untrained_student_needs_no_files() -> None:
     student = build_untrained(tiny_config("ctc", token_list="not/there/yet.txt"))
-    assert student.tap_names() == ["encoder", "encoder:1", "encoder:2", "ctc"]
+    assert student.tap_names() == ["encoder", "encoder:1", "encoder:2", "ctc", "decoder"]
 
 
 # -- facts -------------------------------------------------------------------------

@@ -142,7 +142,7 @@ def plan_texts(sets: dict[str, SetPlan], seed: int) -> dict[str, list[str]]:
     taken: set[str] = set()
     texts = {}
     for name in sorted(sets, key=lambda one: not sets[one].distinct):
-        rng = np.random.default_rng([seed, _number(name), 0])
+        rng = np.random.default_rng([seed, number_of(name), 0])
         drawn: list[str] = []
         while len(drawn) < sets[name].utterances:
             text = sentence(rng)
@@ -161,7 +161,7 @@ def plan_set(name: str, plan: SetPlan, texts: Iterable[str], seed: int) -> list[
     for number, text in enumerate(texts):
         voice = plan.voices[number % len(plan.voices)]
         speaker = speaker_name(voice)
-        details = (voice, plan.voices, plan.conditions, (seed, _number(name), 1, number))
+        details = (voice, plan.voices, plan.conditions, (seed, number_of(name), 1, number))
         planned.append(Planned(f"{speaker}-{name}-{number:05d}", speaker, text, details))
     return planned
 
@@ -296,7 +296,7 @@ def _talkers(voices: tuple[str, ...], seed: tuple[int, int]) -> list[np.ndarray]
     return [_speak(sentence(rng), voices[i % len(voices)], plain, rng) for i in range(24)]
 
 
-def _number(name: str) -> int:
+def number_of(name: str) -> int:
     return zlib.crc32(name.encode())
 
 

@@ -28,6 +28,7 @@ FILTERED = "filtered"  # `id seconds reason` of each utterance left out
 ORIGINAL = "text_original"  # transcripts as they came, where DST/text differs
 _KEPT_FORMATS = ("WAV", "FLAC")
 _FULL_SCALE = 32767
+_NAMED = 5  # words that a message names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token-list", type=Path, help="where; needed with --tokens")
     parser.add_argument("--vocab-size", type=int, help="tokens in all; needed with --tokens bpe")
     parser.add_argument("--bpe-model", type=Path, help="where; needed with --tokens bpe")
+    parser.add_argument(
+        "--tokenizer",
+        metavar="MODEL",
+        help=f"with --tokens {tokens.PIECES}: hub id or directory of the text model",
+    )
     parser.add_argument(
         "--text",
         type=Path,
@@ -73,17 +79,29 @@ def run(args: argparse.Namespace) -> int:
         + (f" (see {args.target / FILTERED})" if record["filtered"] else "")
     )
     if args.tokens:
-        written = _write_tokens(args)
+        texts = _transcripts(args.text or [args.target / "text"])
+        written = _write_tokens(args, texts)
         print(f"{args.token_list}: {len(written)} tokens")
+        if args.tokenizer:
+            _report_unknown(texts, args.tokenizer)
         _write_tags(tokens.language_tags(written), args.token_list.with_suffix(".tags"))
     return 0
 
 
-def _write_tokens(args: argparse.Namespace) -> list[str]:
-    texts = _transcripts(args.text or [args.target / "text"])
+def _write_tokens(args: argparse.Namespace, texts: list[str]) -> list[str]:
     if args.tokens == bpe.KIND:
         return bpe.write_bpe(texts, args.vocab_size, args.bpe_model, args.token_list)
-    return tokens.write_token_list(texts, args.token_list, args.tokens)
+    return tokens.write_token_list(texts, args.token_list, args.tokens, args.tokenizer)
+
+
+def _report_unknown(texts: list[str], tokenizer: str) -> None:
+    unknown = tokens.unknown_pieces(texts, tokenizer)
+    named = ", ".join(f"{word} ({count})" for word, count in unknown.most_common(_NAMED))
+    if unknown:
+        print(
+            f"{tokenizer}: does not know {unknown.total()} of the transcripts' words, such as "
+            f"{named}; they are {tokens.UNKNOWN}"
+        )
 
 
 def _write_tags(tags: list[str], path: Path) -> None:
@@ -306,6 +324,8 @@ def _check_arguments(args: argparse.Namespace) -> TranscriptRule | None:
         kinds = "|".join((*tokens.KINDS, bpe.KIND))
         problems.append(f"--token-list and --text need --tokens {kinds}")
     problems += _bpe_problems(args)
+    if (args.tokens == tokens.PIECES) != bool(args.tokenizer):
+        problems.append(f"--tokens {tokens.PIECES} and --tokenizer MODEL need each other")
     problems += [f"--text {path}: no such file" for path in args.text or () if not path.is_file()]
     rule = _transcript_rule(args, problems)
     if problems:

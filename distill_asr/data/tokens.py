@@ -1,6 +1,7 @@
 """Token lists in ESPnet's form: ``<blank> <unk>`` tokens by falling count ``<sos/eos>``.
 
-Language tags, words like ``<hi>`` in front of a transcript, are one token each.
+Pieces of a text model's tokenizer are ``hugging_face``, as in ESPnet; what it does not know is
+``<unk>``. Language tags, words like ``<hi>`` in front of a transcript, are one token each.
 """
 
 import os
@@ -8,23 +9,43 @@ from collections import Counter
 from collections.abc import Iterable
 
 from distill_asr.data.normalise import is_language_tag
+from distill_asr.data.pieces import KIND as PIECES
+from distill_asr.data.pieces import PieceTokenizer
 from distill_asr.files import write_text_atomic
 
 BLANK, UNKNOWN, SPACE, SOS_EOS = "<blank>", "<unk>", "<space>", "<sos/eos>"
-KINDS = ("char", "word")
+KINDS = ("char", "word", PIECES)
 
 
-def token_list(texts: Iterable[str], kind: str) -> list[str]:
+def token_list(texts: Iterable[str], kind: str, tokenizer: str | None = None) -> list[str]:
     """What ``espnet2.bin.tokenize_text --write_vocabulary true`` gives for these transcripts.
 
     Parameters
     ----------
     texts : transcripts without ids, of one language or of all that share the list. Every
         character has its token, however rare.
-    kind : ``char`` or ``word``.
+    kind : ``char``, ``word`` or ``hugging_face``.
+    tokenizer : hub id or directory, for ``hugging_face``.
+
+    Raises
+    ------
+    UserError : no such tokenizer.
     """
     if kind not in KINDS:
         raise ValueError(f"token kind {kind!r}; expected one of {', '.join(KINDS)}")
+    counts = _piece_counts(texts, tokenizer) if kind == PIECES else _counts(texts, kind)
+    # equal counts: the one seen first goes first, as in ESPnet
+    return [BLANK, UNKNOWN, *(token for token, _ in counts.most_common()), SOS_EOS]
+
+
+def _piece_counts(texts: Iterable[str], tokenizer: str) -> Counter[str]:
+    pieces = PieceTokenizer(tokenizer)
+    counts = Counter(piece for text in texts for piece in pieces.text2tokens(text))
+    counts.pop(pieces.unknown, None)
+    return counts
+
+
+def _counts(texts: Iterable[str], kind: str) -> Counter[str]:
     counts: Counter[str] = Counter()
     for text in texts:
         words = text.split()
@@ -36,13 +57,21 @@ def token_list(texts: Iterable[str], kind: str) -> list[str]:
             counts[words[0]] += 1
             text = text.removeprefix(words[0])
         counts.update(SPACE if char == " " else char for char in text)
-    # equal counts: the one seen first goes first, as in ESPnet
-    return [BLANK, UNKNOWN, *(token for token, _ in counts.most_common()), SOS_EOS]
+    return counts
 
 
-def write_token_list(texts: Iterable[str], path: str | os.PathLike, kind: str) -> list[str]:
+def unknown_pieces(texts: Iterable[str], tokenizer: str) -> Counter[str]:
+    """Words in which the tokenizer knows not every character, with their counts."""
+    pieces = PieceTokenizer(tokenizer)
+    words = Counter(word for text in texts for word in text.split())
+    return Counter({w: n for w, n in words.items() if pieces.unknown in pieces.text2tokens(w)})
+
+
+def write_token_list(
+    texts: Iterable[str], path: str | os.PathLike, kind: str, tokenizer: str | None = None
+) -> list[str]:
     """Write the token list, one a line, and return it."""
-    tokens = token_list(texts, kind)
+    tokens = token_list(texts, kind, tokenizer)
     write_text_atomic(path, "".join(f"{token}\n" for token in tokens))
     return tokens
 

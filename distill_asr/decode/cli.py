@@ -130,9 +130,15 @@ class TokenText:
     def __init__(self, train_args: argparse.Namespace) -> None:
         from espnet2.text.build_tokenizer import build_tokenizer
 
+        from distill_asr.data.pieces import KIND as PIECES
+        from distill_asr.data.pieces import PieceTokenizer
+
         self.tokens = train_args.token_list
         kind = train_args.token_type
-        self.tokenizer = build_tokenizer(kind, bpemodel=train_args.bpemodel)
+        if kind == PIECES:
+            self.tokenizer = PieceTokenizer(train_args.bpemodel)
+        else:
+            self.tokenizer = build_tokenizer(kind, bpemodel=train_args.bpemodel)
         self.end = len(self.tokens) - 1  # <sos/eos>
 
     def __call__(self, ids: list[int]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 import yaml
 
+from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.decode.model import read_experiment
 from distill_asr.errors import UserError
 from distill_asr.files import atomic_write, write_text_atomic
@@ -20,7 +21,8 @@ def export_model(
 
     Heads are dropped and the student's model name becomes ESPnet's own. Files that the config
     names (feature statistics, a sentencepiece model) are copied along; ``config.yaml`` names them
-    below ``output`` as it is given here.
+    below ``output`` as it is given here. Pieces of a text model (``token_type: hugging_face``) are
+    words to stock ESPnet: it gives them separately.
 
     Returns
     -------
@@ -43,6 +45,8 @@ def export_model(
             config[key] = []
     for key in ("config", "output_dir"):
         config.pop(key, None)
+    if config["token_type"] == PIECES:  # which stock ESPnet would number by the whole vocabulary
+        config |= {"token_type": "word", "bpemodel": None}
     output = Path(output)
     _copy_files(config, output)
     with atomic_write(output / "model.pth") as temporary:

@@ -73,7 +73,7 @@ class CTCMatcher(FrameMatcher):
         alternatives = which if self.delays.window else None
         utterance = utterance[which]
         taught = values[utterance, time[which]]
-        return Pairs(student.values[utterance, frame], taught, utterance, alternatives)
+        return Pairs(student.values[utterance, frame], taught, utterance, alternatives=alternatives)
 
     def _to_student_rate(self, values: Tensor, ratio: int) -> Tensor:
         """[B, S, V] -> [B, S // ratio, V], averaged as probabilities."""

@@ -70,7 +70,7 @@ class PathMatcher:
         utterance = utterance[which]
         logits = context.lattice.logits(utterance, frame, token[which])
         alternatives = which if self.delays.window else None
-        return Pairs(logits, rows[which, PATH_COLUMNS:], utterance, alternatives)
+        return Pairs(logits, rows[which, PATH_COLUMNS:], utterance, alternatives=alternatives)
 
     def _check(
         self, lengths: Tensor, context: Context, utterance: Tensor, time: Tensor, token: Tensor

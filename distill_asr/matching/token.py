@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+from collections import Counter
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -10,7 +11,8 @@ from torch import Tensor
 from distill_asr.matching.token_spans import PieceSpans, pooling_weights, token_spans
 from distill_asr.states import Context, Pairs, States
 
-REPORTED = 20  # unknown pieces that are named in the log
+NAMED = 5  # kinds of unknown pieces that the survey names
+MOSTLY = 0.5  # share of sentences in capitals at which the survey says so
 
 
 class TokenMatcher:
@@ -26,8 +28,15 @@ class TokenMatcher:
     drop_first : teacher positions before the first token: 1 for BERT and its like.
     drop_last : teacher positions after the last token: 1 for students without an end token.
     tokenizer : the teacher's, a hub id or a directory, for tokens that are not the student's. What
-        it puts first is then dropped by itself.
+        it puts first is then dropped by itself. It must be given the text that the teacher read,
+        which training takes from the sets.
+
+    Attributes
+    ----------
+    reads_text : whether ``Context.texts`` and ``Context.tokens`` are needed.
     """
+
+    tells_tokens = True
 
     def __init__(
         self, drop_first: int = 1, drop_last: int = 0, tokenizer: str | None = None
@@ -38,7 +47,7 @@ class TokenMatcher:
         self.drop_first = drop_first
         self.drop_last = drop_last
         self._pieces = PieceSpans(tokenizer) if tokenizer else None
-        self._reported: set[str] = set()
+        self.reads_text = tokenizer is not None
 
     def paired_width(
         self, teacher_width: int, student_step_ms: float | None, teacher_step_ms: float | None
@@ -69,9 +78,49 @@ class TokenMatcher:
         self._check_lengths(student.lengths, positions, teacher.lengths, context)
         steps = torch.arange(student.values.size(1), device=paired.device)
         batch, token = torch.nonzero(steps < paired.unsqueeze(1), as_tuple=True)
+        ids = context.token_ids
         return Pairs(
-            student.values[batch, token], teacher.values[batch, token + self.drop_first], batch
+            student.values[batch, token],
+            teacher.values[batch, token + self.drop_first],
+            batch,
+            None if ids is None else ids[batch, token],
         )
+
+    def check(self) -> None:
+        """UserError if there is no such tokenizer, or one that does not tell positions."""
+        if self._pieces is not None:
+            self._pieces("")
+
+    def survey(self, texts: Mapping[str, str]) -> str:
+        """Say how the teacher's tokenizer takes the sentences, unknown pieces and case.
+
+        Parameters
+        ----------
+        texts : what the teacher read, by utterance.
+        """
+        if self._pieces is None:
+            raise ValueError("only with a tokenizer")
+        counts, unknown, affected, words = 0, Counter[str](), 0, 0
+        for text in texts.values():
+            spans, strange = self._pieces(text)
+            counts += sum(end > start for start, end in spans)
+            words += len(text.split())
+            unknown.update(strange)
+            affected += bool(strange)
+        report = (
+            f"the teacher reads {counts} pieces for {words} words of {len(texts)} utterances; "
+            f"{unknown.total()} in {affected} utterances are unknown to it"
+        )
+        if unknown:
+            named = ", ".join(f"{one!r} {n}" for one, n in unknown.most_common(NAMED))
+            report += f" ({named}), and its state for unknown pieces stands for them"
+        capitals = sum(text.isupper() for text in texts.values()) > MOSTLY * len(texts)
+        if capitals and not self._pieces.folds_case:
+            report += (
+                "; it tells capitals from small letters and the text is in capitals, which it "
+                "hardly knows: dump it with `text:` naming a file in ordinary case"
+            )
+        return report
 
     def _check_lengths(
         self, student: Tensor, positions: Tensor, teacher: Tensor, context: Context
@@ -101,6 +150,7 @@ class TokenMatcher:
         taught = (teacher.lengths > 0) & (student.lengths > 0)
         kept = [student.values.flatten(0, 1)[:0]]  # of an empty batch
         pooled, utterance = [teacher.values.flatten(0, 1)[:0]], [student.lengths[:0]]
+        ids = [] if context.token_ids is None else [context.token_ids.flatten()[:0]]
         for i in taught.nonzero().flatten().tolist():
             counts = int(student.lengths[i]), int(teacher.lengths[i])
             weights = self._weights(context, i, *counts, pieces).to(teacher.values)
@@ -108,15 +158,17 @@ class TokenMatcher:
             kept.append(student.values[i, : counts[0]][rows])
             pooled.append(weights[rows] @ teacher.values[i, : counts[1]])
             utterance.append(student.lengths.new_full((len(kept[-1]),), i))
-        return Pairs(torch.cat(kept), torch.cat(pooled), torch.cat(utterance))
+            if context.token_ids is not None:
+                ids.append(context.token_ids[i, : counts[0]][rows])
+        tokens = torch.cat(ids) if ids else None
+        return Pairs(torch.cat(kept), torch.cat(pooled), torch.cat(utterance), tokens)
 
     def _weights(
         self, context: Context, index: int, count: int, positions: int, pieces: PieceSpans
     ) -> Tensor:
         """Share of teacher positions in the student's tokens, [count, positions]."""
         text, tokens, name = context.texts[index], context.tokens[index], context.name(index)
-        theirs, unknown = pieces(text)
-        self._report(unknown, name)
+        theirs, _ = pieces(text)
         try:
             ours = token_spans(tokens, text)
         except ValueError as error:
@@ -132,15 +184,3 @@ class TokenMatcher:
         if has_end and not self.drop_last:
             weights[-1, -1] = 1.0
         return weights
-
-    def _report(self, unknown: list[str], name: str) -> None:
-        """Log each unknown piece once, the first few of them."""
-        for characters in unknown:
-            if characters not in self._reported and len(self._reported) < REPORTED:
-                self._reported.add(characters)
-                logging.warning(
-                    "match: token: the teacher does not know %r (first in %s); its state for "
-                    "unknown pieces stands for it",
-                    characters,
-                    name,
-                )

@@ -93,6 +93,12 @@ class PieceSpans:
         strange = [text[slice(*s)] for p, s in zip(pieces, spans, strict=True) if p == unknown]
         return spans, [characters for characters in strange if characters]
 
+    @property
+    def folds_case(self) -> bool:
+        """Whether capitals are small letters to it; UserError as above."""
+        tokenizer = self._loaded()
+        return tokenizer("ABC def")["input_ids"] == tokenizer("abc def")["input_ids"]
+
     def _loaded(self) -> Any:
         if self._tokenizer is None:
             import transformers

@@ -121,8 +121,7 @@ class Student:
             raise RuntimeError(f"the batch has no targets for the distillers {missing}")
         chosen = self._choose(available)
         targets = self._targets(batch, online, available, chosen)
-        names = list(batch.get("utt_id", []))
-        context = Context(names, self.taps.states, lattice=self.taps.lattice)
+        context = self._context(batch)
         terms, taught = {}, {}
         for name, there in available.items():
             distiller = self.distillers[name]
@@ -131,6 +130,25 @@ class Student:
             if options.missing == "skip":
                 taught[name] = there.float().mean()
         return terms, taught
+
+    def with_end(self, text: Tensor, text_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Transcripts [B, U - 1] with the end token after each, and their lengths."""
+        text = nn.functional.pad(text[:, : text_lengths.max()], (0, 1), value=self.ignore_id)
+        lengths = text_lengths.to(torch.int64)
+        return text.scatter(1, lengths.unsqueeze(1), self.eos), lengths + 1
+
+    def _context(self, batch: dict) -> Context:
+        """What matchers may ask for; the names of tokens only if one does."""
+        ids, names = None, []
+        if batch.get("text") is not None:
+            ids, lengths = self.with_end(batch["text"], batch["text_lengths"])
+            if any(getattr(one.matcher, "reads_text", False) for one in self.distillers.values()):
+                rows = zip(ids.tolist(), (lengths - 1).tolist(), strict=True)
+                names = [[self.token_list[token] for token in row[:count]] for row, count in rows]
+        utterances = list(batch.get("utt_id", []))
+        return Context(
+            utterances, self.taps.states, tokens=names, token_ids=ids, lattice=self.taps.lattice
+        )
 
     def _available(self, batch: dict, online: Mapping[str, OnlineTeacher]) -> dict[str, Tensor]:
         """Which utterances a distiller has targets for, [B] bool each."""

@@ -134,12 +134,6 @@ class CIFStudent(Student, ESPnetASRModel):
         factors = {"ce": 1.0, "quantity": self.quantity_weight, "ctc": self.ctc_weight}
         return torch.stack([factors[name] * value.float() for name, value in sums.items()]).sum()
 
-    def with_end(self, text: Tensor, text_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Transcripts [B, U - 1] with the end token after each, and their lengths."""
-        text = nn.functional.pad(text[:, : text_lengths.max()], (0, 1), value=self.ignore_id)
-        lengths = text_lengths.to(torch.int64)
-        return text.scatter(1, lengths.unsqueeze(1), self.eos), lengths + 1
-
     def history(self, targets: Tensor) -> Tensor:
         """The token before each, [B, U]; the start token first, and in the padding."""
         tokens = targets.masked_fill(targets == self.ignore_id, self.sos)

@@ -52,6 +52,14 @@ def encoder_tap_names(encoder: nn.Module) -> list[str]:
     return ["encoder"] + [f"encoder:{i + 1}" for i in range(len(encoder_layers(encoder)))]
 
 
+def vocabulary_layer(decoder: nn.Module | None) -> nn.Linear | None:
+    """The last layer of an ESPnet attention decoder, or None where there is no such thing."""
+    for name in ("output_layer", "output"):
+        if isinstance(layer := getattr(decoder, name, None), nn.Linear):
+            return layer
+    return None
+
+
 class TapRecorder:
     """Records what was asked for, and only that, during one call of the student.
 
@@ -92,6 +100,21 @@ class TapRecorder:
 
         ctc.register_forward_pre_hook(before)
         ctc.ctc_lo.register_forward_hook(output_layer)
+
+    def watch_decoder(self, decoder: nn.Module) -> None:
+        """Record ``decoder``: what enters the vocabulary layer, [B, U, D], U with the end token."""
+        lengths: list[Tensor] = []
+
+        def before(module: nn.Module, args: tuple) -> None:
+            if self._raw is not None:
+                lengths.append(args[3])  # of the tokens that go in, the start token first
+
+        def last_layer(module: nn.Module, args: tuple) -> None:
+            if lengths:
+                self.states["decoder"] = States(args[0], lengths.pop().to(torch.int64), None)
+
+        decoder.register_forward_pre_hook(before)
+        vocabulary_layer(decoder).register_forward_pre_hook(last_layer)
 
     @contextmanager
     def recording(self) -> Iterator[None]:

@@ -5,14 +5,16 @@ Legend: B batch, T frames, U tokens, V vocabulary.
 
 from __future__ import annotations
 
+import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.asr_transducer.joint_network import JointNetwork
 from espnet2.torch_utils.device_funcs import force_gatherable
 from torch import Tensor, nn
 
-from distill_asr.states import LatticeLogits
+from distill_asr.states import LatticeLogits, States
 from distill_asr.students.base import Student
 from distill_asr.students.joint_loss import Lattice, transducer_loss
+from distill_asr.students.taps import TapShape
 
 
 class TransducerStudent(Student, ESPnetASRModel):
@@ -20,6 +22,8 @@ class TransducerStudent(Student, ESPnetASRModel):
 
     The encoder may be any of ESPnet's. ESPnet's model is the base for its front-end, ``encode``
     and CTC; its transducer branch is not used, since it needs a loss built from other sources.
+    The tap ``decoder`` gives the predictor's output: position u has read the tokens before token u,
+    the last one all of them, so that it is paired with the end token.
 
     Parameters
     ----------
@@ -72,6 +76,14 @@ class TransducerStudent(Student, ESPnetASRModel):
         if ctc_weight == 0.0:
             self.ctc = None
 
+    def tap_names(self) -> list[str]:
+        """Taps of the encoder and of the predictor."""
+        return super().tap_names() + list(self.token_taps())
+
+    def token_taps(self) -> dict[str, TapShape]:
+        """The predictor's."""
+        return {"decoder": TapShape(self.decoder.output_size, None)}
+
     def asr_loss(
         self,
         speech: Tensor,
@@ -83,7 +95,7 @@ class TransducerStudent(Student, ESPnetASRModel):
         """Transducer loss per utterance, averaged, plus the weighted CTC."""
         encoded, encoded_lengths = self.encode(speech, speech_lengths)
         predicted = self.predict(text, text_lengths)
-        self._put_lattice(encoded, encoded_lengths, predicted, text_lengths)
+        self._put_taps(encoded, encoded_lengths, predicted, text_lengths)
         loss = self.transducer_loss(encoded, encoded_lengths, text, text_lengths, predicted)
         stats = {"loss_transducer": loss.detach()}
         if self.ctc is not None:
@@ -135,7 +147,7 @@ class TransducerStudent(Student, ESPnetASRModel):
         text = text[:, : text_lengths.max()]
         return text.masked_fill(text == self.ignore_id, self.blank_id)
 
-    def _put_lattice(
+    def _put_taps(
         self, encoded: Tensor, encoded_lengths: Tensor, predicted: Tensor, text_lengths: Tensor
     ) -> None:
         if not hasattr(self, "taps"):
@@ -144,4 +156,5 @@ class TransducerStudent(Student, ESPnetASRModel):
         def logits(utterance: Tensor, frame: Tensor, token: Tensor) -> Tensor:
             return self.joint_network(encoded[utterance, frame], predicted[utterance, token])
 
+        self.taps.put("decoder", States(predicted, text_lengths.to(torch.int64) + 1, None))
         self.taps.put_lattice(LatticeLogits(logits, text_lengths), encoded, encoded_lengths)

@@ -96,7 +96,7 @@ def tiny_config(
 
     Parameters
     ----------
-    model : ``ctc`` (with a small attention decoder), ``encoder_only`` or ``transducer``.
+    model : ``ctc`` (with a small attention decoder), ``cif``, ``encoder_only`` or ``transducer``.
     token_list : a file (see ``write_tokens``), or the tokens; ``TOKENS`` where not given.
     distill : the ``distill`` block; ``encoder_only`` gets a plain one where not given, whose
         teacher is called ``teacher``.
@@ -138,6 +138,10 @@ def tiny_config(
 
 PARTS: dict[str, dict[str, Any]] = {
     "encoder_only": {},
+    "cif": {
+        "decoder": "cif_nar",
+        "decoder_conf": {"attention_heads": 2, "linear_units": 16, "num_blocks": 1},
+    },
     "ctc": {
         "decoder": "transformer",
         "decoder_conf": {"attention_heads": 2, "linear_units": 16, "num_blocks": 1},

@@ -1,7 +1,7 @@
 """Tiny random text models in transformers' on-disk form, to try teachers without a download."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,19 @@ SMALL = {
 
 
 def save_text_model(
-    directory: Path, family: str = "bert", *, seed: int = 0, **options: Any
+    directory: Path,
+    family: str = "bert",
+    *,
+    words: Sequence[str] = (),
+    seed: int = 0,
+    **options: Any,
 ) -> Path:
     """Save a model of three layers and width 16 with its tokenizer; give the directory.
 
     Parameters
     ----------
     family : a key of ``FAMILIES``. Pieces are words of a, b, c, d in bert, and smaller in others.
+    words : other pieces, of bert alone.
     options : more of the model's config.
     """
     import torch
@@ -31,7 +37,8 @@ def save_text_model(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     config_name, model_name, write_tokenizer = FAMILIES[family]
-    pieces, special = write_tokenizer(directory)
+    given = (words,) if words else ()
+    pieces, special = write_tokenizer(directory, *given)
     shape = SMALL | {"vocab_size": pieces, "num_key_value_heads": 1} | special
     config = getattr(transformers, config_name)(**(shape | options))
     with torch.random.fork_rng():
@@ -43,9 +50,9 @@ def save_text_model(
     return directory
 
 
-def _write_wordpiece(directory: Path) -> tuple[int, dict[str, int]]:
+def _write_wordpiece(directory: Path, words: Sequence[str] = WORDS) -> tuple[int, dict[str, int]]:
     """As BERT comes: vocab.txt."""
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     (directory / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces))
     return len(pieces), {"pad_token_id": 0}
 
@@ -129,7 +136,7 @@ def _write_json(directory: Path, content: dict[str, str]) -> None:
     (directory / "tokenizer_config.json").write_text(json.dumps(content))
 
 
-FAMILIES: dict[str, tuple[str, str, Callable[[Path], tuple[int, dict[str, int]]]]] = {
+FAMILIES: dict[str, tuple[str, str, Callable[..., tuple[int, dict[str, int]]]]] = {
     "bert": ("BertConfig", "BertModel", _write_wordpiece),
     "roberta": ("RobertaConfig", "RobertaModel", _write_roberta),
     "xlm-roberta": ("XLMRobertaConfig", "XLMRobertaModel", _write_unigram),

@@ -83,10 +83,8 @@ pretrain_one() { # seed name config sets
 train_one() { # seed name stage-1-config stage-1-sets config options...
     local seed=$1 name=$2 first=$3 sets=$4 config=$5
     shift 5
-    local init=() stats="exp/${first}_${sets//,/_}_seed$seed/stats/train/feats_stats.npz"
+    local init=()
     [ "$first" = - ] || init=(--init "exp/${first}_${sets//,/_}_seed$seed")
-    # global_mvn: the encoder goes on with the statistics that it has learnt with
-    [ ! -f "$stats" ] || init+=(--set "normalize_conf.stats_file=$stats")
     # shellcheck disable=SC2046
     $train_cmd distill-asr train --config "conf/$config.yaml" $(dump_opts "$train_sets") \
         --valid "dump/$valid_set" --set "seed=$seed" --set "ngpu=$ngpu" "${init[@]}" "$@" \

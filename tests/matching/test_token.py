@@ -1,6 +1,5 @@
 """Token matching against a plain loop, and its laws."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,6 @@ from distill_asr.errors import UserError
 from distill_asr.matching.token import TokenMatcher
 from distill_asr.states import Context, Pairs, States
 from distill_asr.testing.text_models import save_text_model
-
-
-@dataclass(frozen=True)
-class Told(Context):
-    """A context that knows the words."""
-
-    texts: list[str] = field(default_factory=list)
-    tokens: list[list[str]] = field(default_factory=list)
 
 
 def batch(pairs: list[tuple[int, int]], extra: int = 0, fill: float = 0.0) -> tuple[States, States]:
@@ -124,9 +115,9 @@ def characters(text: str) -> list[str]:
     return [CHARACTERS.get(char, char) for char in text]
 
 
-def told(*texts: str, **changes: list) -> Told:
+def told(*texts: str, **changes: list) -> Context:
     given = {"texts": list(texts), "tokens": [characters(text) for text in texts]}
-    return Told(utt_ids=[f"utt{i}" for i in range(len(texts))], **(given | changes))
+    return Context(utt_ids=[f"utt{i}" for i in range(len(texts))], **(given | changes))
 
 
 def test_states_are_pooled_over_characters(bert: str) -> None:
@@ -170,9 +161,8 @@ def test_padding_and_company_change_nothing(bert, words: list[list[str]], extra:
         pairs = matcher(*one, told(text))
         alone.append(Pairs(pairs.student, pairs.teacher, pairs.utterance + i))
         assert len(pairs.student) == len(text.replace(" ", "")) + 1
-    together = [
-        torch.cat([getattr(p, name) for p in alone]) for name in ("student", "teacher", "utterance")
-    ]
+    names = ("student", "teacher", "utterance")
+    together = [torch.cat([getattr(p, name) for p in alone]) for name in names]
     assert same(found, Pairs(*together))
 
 
@@ -211,15 +201,37 @@ def test_no_such_tokenizer(tmp_path: Path) -> None:
         matcher(*batch([(3, 4)]), told("a b"))
 
 
-def test_what_the_teacher_does_not_know_is_said_once(
-    bert: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    matcher, pair = TokenMatcher(tokenizer=bert), batch([(4, 4)])
-    for _ in range(2):
-        pairs = matcher(*pair, told("a x", tokens=[["a", "<space>", "<unk>"]]))
-        # [CLS] a [UNK] [SEP]: the state of the unknown piece teaches the unknown token
-        assert torch.equal(pairs.teacher, pair[1].values[0, 1:])
-    assert [record.getMessage() for record in caplog.records] == [
-        "match: token: the teacher does not know 'x' (first in utt0); its state for unknown "
-        "pieces stands for it"
-    ]
+def test_an_unknown_piece_teaches_the_unknown_token(bert: str) -> None:
+    pair = batch([(4, 4)])
+    pairs = TokenMatcher(tokenizer=bert)(*pair, told("a x", tokens=[["a", "<space>", "<unk>"]]))
+    # [CLS] a [UNK] [SEP]
+    assert torch.equal(pairs.teacher, pair[1].values[0, 1:])
+
+
+def test_the_survey_counts_pieces_and_what_is_unknown(bert: str) -> None:
+    texts = {"u1": "abc x", "u2": "d x y", "u3": "ab"}
+    assert TokenMatcher(tokenizer=bert).survey(texts) == (
+        "the teacher reads 7 pieces for 6 words of 3 utterances; 3 in 2 utterances are unknown to "
+        "it ('x' 2, 'y' 1), and its state for unknown pieces stands for them"
+    )
+    known = TokenMatcher(tokenizer=bert).survey({"u1": "AB CD"})
+    assert known.endswith("0 in 0 utterances are unknown to it"), "this one folds case"
+
+
+def test_the_survey_says_that_capitals_are_strange_to_a_cased_teacher(tmp_path: Path) -> None:
+    cased = str(save_text_model(tmp_path, "roberta"))
+    assert "the text is in capitals" in TokenMatcher(tokenizer=cased).survey({"u": "AB", "v": "C"})
+    assert "capitals" not in TokenMatcher(tokenizer=cased).survey({"u": "ab", "v": "c"})
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_pairs_know_their_token(bert: str, pooled: bool) -> None:
+    ids = torch.tensor([[5, 6, 7, 9], [8, 9, -1, -1]])
+    tokens = [["ab", "##c", "d"], ["a"]]
+    context = told("abc d", "a", tokens=tokens, token_ids=ids)
+    matcher = TokenMatcher(tokenizer=bert if pooled else None)
+    assert matcher.reads_text == pooled and matcher.tells_tokens
+    assert matcher(*batch([(4, 5), (2, 3)]), context).tokens.tolist() == [5, 6, 7, 9, 8, 9]
+    spaced = told("a d", token_ids=torch.tensor([[3, 2, 4, 9]]))
+    if pooled:  # the space gives no pair
+        assert matcher(*batch([(4, 4)]), spaced).tokens.tolist() == [3, 4, 9]
