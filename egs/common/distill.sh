@@ -22,10 +22,11 @@ ngpu=0
 baseline=baseline
 decode_opts="--beam-size 4"
 local_data_opts=
+prepare_opts=           # for distill-asr prepare; LANG stands for a set's name up to its first _
 fs=16000
 train_sets="train"      # with transcripts
 unlabelled_sets=        # audio only
-valid_set=dev
+valid_set=dev           # or several
 test_sets=
 teacher_sets=           # for training the recipe's own teachers: training set, dev set
 train_teachers=false
@@ -61,6 +62,7 @@ jobs_of() { chosen | while read -r line; do for s in ${seeds//,/ }; do echo "$s 
 each() { jobs_of | xargs -P "$nj" -L 1 bash -c "set -euo pipefail; $1 \"\$@\"" "$1"; }
 
 dump_opts() { for set in ${1//,/ }; do echo "--train dump/$set"; done; }
+valid_opts() { for set in $valid_set; do echo "--valid dump/$set"; done; }
 pretrain_one() { # seed name config sets
     local seed=$1 name=$2 config=$3 sets=$4
     [ "$config" != - ] || return 0
@@ -68,7 +70,7 @@ pretrain_one() { # seed name config sets
     # experiments that share their stage 1 share its training: the second waits, then finds it done
     # shellcheck disable=SC2046
     flock "exp/.${config}_${sets//,/_}_seed$seed.lock" $train_cmd distill-asr train --config "conf/$config.yaml" $(dump_opts "$sets") \
-        --valid "dump/$valid_set" --set "seed=$seed" --set "ngpu=$ngpu" \
+        $(valid_opts) --set "seed=$seed" --set "ngpu=$ngpu" \
         --output "exp/${config}_${sets//,/_}_seed$seed"
 }
 train_one() { # seed name stage-1-config stage-1-sets config options...
@@ -78,10 +80,11 @@ train_one() { # seed name stage-1-config stage-1-sets config options...
     [ "$first" = - ] || init=(--init "exp/${first}_${sets//,/_}_seed$seed")
     # shellcheck disable=SC2046
     $train_cmd distill-asr train --config "conf/$config.yaml" $(dump_opts "$train_sets") \
-        --valid "dump/$valid_set" --set "seed=$seed" --set "ngpu=$ngpu" "${init[@]}" "$@" \
+        $(valid_opts) --set "seed=$seed" --set "ngpu=$ngpu" "${init[@]}" "$@" \
         --output "exp/${name}_seed$seed"
 }
 train_teacher() { # name training-set dev-set
+    [ -f "conf/teacher_$1.yaml" ] || return 0 # it comes trained
     local set tests=()
     for set in $test_sets; do tests+=(--test "dump/$set"); done
     $train_cmd python3 "$common/train_teacher.py" --config "conf/teacher_$1.yaml" \
@@ -98,7 +101,7 @@ decode_one() { # seed name ...
         $decode_cmd distill-asr decode --exp "exp/$2_seed$1" --data "dump/$set" $decode_opts
     done
 }
-export -f dump_opts pretrain_one train_one pretrain_then_train decode_one train_teacher
+export -f dump_opts valid_opts pretrain_one train_one pretrain_then_train decode_one train_teacher
 export train_sets
 
 if at 1; then
@@ -110,12 +113,14 @@ fi
 if at 2; then
     log "stage 2: prepare"
     for set in $train_sets $unlabelled_sets $valid_set $test_sets; do
-        distill-asr prepare "data/$set" "dump/$set" --fs "$fs" --nj "$nj"
+        # shellcheck disable=SC2086
+        distill-asr prepare "data/$set" "dump/$set" --fs "$fs" --nj "$nj" ${prepare_opts//LANG/${set%%_*}}
     done
     texts=()
     for set in $train_sets; do texts+=("dump/$set/text"); done
     first=${train_sets%% *}
-    distill-asr prepare "data/$first" "dump/$first" --fs "$fs" --nj "$nj" \
+    # shellcheck disable=SC2086
+    distill-asr prepare "data/$first" "dump/$first" --fs "$fs" --nj "$nj" ${prepare_opts//LANG/${first%%_*}} \
         --tokens "$token_type" --token-list dump/tokens.txt --text "${texts[@]}"
 fi
 
@@ -165,6 +170,7 @@ if at 8; then
     distill-asr score --exp exp --dump dump --systems "$names" --seeds "$seeds" \
         --sets "${test_sets// /,}" --baseline "$baseline" --out exp/RESULTS.md
     for teacher in $teachers; do # the ceiling: what the teachers reach by themselves
+        [ -f "conf/teacher_$teacher.yaml" ] || continue
         # shellcheck disable=SC2086
         train_teacher "$teacher" $teacher_sets 2> /dev/null | grep "WER"
     done
