@@ -101,7 +101,7 @@ def build_language(
     for name in ("train", "dev", "test"):
         count, voices = plans[name]
         texts = draw(language, name, count, seed, _held_out(language, name, seed, size))
-        planned = plan(language, f"{prefix}{name}", texts, voices, seed)
+        planned = plan(language, name, texts, voices, seed)
         settings = _settings(seed, language=language, size=[train, size.dev, size.test])
         manifests[f"{prefix}{name}"] = build_set(
             out, f"{prefix}{name}", planned, render, settings, nj=nj
