@@ -4,7 +4,6 @@ import io
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 
@@ -13,46 +12,20 @@ from distill_asr.data import commonvoice
 from distill_asr.data.commonvoice import Limits, build, find
 from distill_asr.data.datadir import DataDir
 from distill_asr.errors import UserError
-
-HEADER = "client_id\tpath\tsentence\tup_votes\tdown_votes\tage\tgender\taccents\tlocale\tsegment"
-NEWER = "client_id\tpath\tsentence_id\tsentence\tsentence_domain\tup_votes\tlocale\tsegment"
-SENTENCES = ["வணக்கம், உலகம்!", "நன்றி", '"மழை" வருகிறது.']
-SECONDS = [0.5, 1.0, 1.5]
-
-
-def write_clip(path: Path, seconds: float, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    samples = np.random.default_rng(seed).normal(0, 0.1, int(32000 * seconds))
-    soundfile.write(path, samples, 32000, format="MP3")
-
-
-def make_language(folder: Path, newer: bool = False) -> Path:
-    """Three clips in each split, the longer the later; two speakers a split."""
-    for number, split in enumerate(commonvoice.SETS):
-        lines = [NEWER if newer else HEADER]
-        for place, (sentence, seconds) in enumerate(zip(SENTENCES, SECONDS, strict=True)):
-            name = f"common_voice_ta_{10 * number + place}.mp3"
-            write_clip(folder / "clips" / name, seconds, 10 * number + place)
-            client = f"{split}{place % 2}" * 16
-            if newer:
-                lines.append(f"{client}\t{name}\tabc{place}\t{sentence}\t\t2\tta\t")
-            else:
-                lines.append(f"{client}\t{name}\t{sentence}\t2\t0\t\t\t\tta\t")
-        (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
+from distill_asr.testing.commonvoice import SECONDS, SENTENCES, write_clip, write_language
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("common voice")  # a path with a space
-    make_language(root / "cv-corpus-21.0-2025-03-14" / "ta")
+    write_language(root / "cv-corpus-21.0-2025-03-14" / "ta")
     return root
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """A copy to spoil."""
-    return make_language(tmp_path / "cv" / "ta")
+    return write_language(tmp_path / "cv" / "ta")
 
 
 def test_the_official_splits(corpus: Path, tmp_path: Path) -> None:
@@ -70,7 +43,7 @@ def test_the_official_splits(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_newer_columns(tmp_path: Path) -> None:
-    build(tmp_path / "data", make_language(tmp_path / "ta", newer=True), "ta")
+    build(tmp_path / "data", write_language(tmp_path / "ta", newer=True), "ta")
     data = DataDir.read(tmp_path / "data" / "dev")
     assert sorted(data.text.values()) == sorted(SENTENCES)
 
