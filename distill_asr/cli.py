@@ -21,6 +21,7 @@ VERBS = {
     "decode": ("distill_asr.decode.cli", "recognise a data directory with a trained student"),
     "stream": ("distill_asr.decode.stream_cli", "recognise audio as it comes in"),
     "score": ("distill_asr.scoring.cli", "error rates of all systems, seeds and sets in one table"),
+    "report": ("distill_asr.report.cli", "what distillation gives each language of a recipe"),
     "validate": ("distill_asr.config_check", "report every mistake in a config at once"),
     "export": ("distill_asr.export.cli", "turn a trained student into files that run elsewhere"),
 }

@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Score exp/<system>_seed<seed>/decode/<set>/text against dump/<set>/text, all systems, "
         "seeds and sets in one go. Lists are separated by commas."
     )
-    parser.add_argument("--systems", required=True, type=_names, help="names of the systems")
-    parser.add_argument("--seeds", required=True, type=_seeds, help="seeds each was trained with")
-    parser.add_argument("--sets", required=True, type=_names, help="test sets")
+    parser.add_argument("--systems", required=True, type=list_of_names, help="names of the systems")
+    parser.add_argument("--seeds", required=True, type=list_of_seeds, help="each was trained with")
+    parser.add_argument("--sets", required=True, type=list_of_names, help="test sets")
     parser.add_argument("--baseline", help="system the others are held against (the first)")
     parser.add_argument("--exp", type=Path, default=Path("exp"), help="experiments (%(default)s)")
     parser.add_argument("--dump", type=Path, default=Path("dump"), help="data (%(default)s)")
@@ -45,24 +45,26 @@ def run(args: argparse.Namespace) -> int:
     counted = count_all(plan)
     results = compare(plan, counted)
     for key, edits in counted.items():
-        _write_json(plan.decoded(key) / "score.json", run_figures(edits))
+        write_json(plan.decoded(key) / "score.json", run_figures(edits))
     table = markdown_table(results, plan.baseline)
-    _write_json(args.out.with_suffix(".json"), summary_figures(plan, results))
+    write_json(args.out.with_suffix(".json"), summary_figures(plan, results))
     write_text_atomic(args.out, f"{table}\n{_legend(plan)}\n")
     print(table, end="")
     return 0
 
 
-def _names(value: str) -> list[str]:
+def list_of_names(value: str) -> list[str]:
+    """Different names, split by commas; an option's type."""
     names = [name.strip() for name in value.split(",")]
     if not all(names) or len(set(names)) < len(names):
         raise argparse.ArgumentTypeError(f"{value!r}: expected different names, split by commas")
     return names
 
 
-def _seeds(value: str) -> list[int]:
+def list_of_seeds(value: str) -> list[int]:
+    """Different whole numbers, split by commas; an option's type."""
     try:
-        return [int(name) for name in _names(value)]
+        return [int(name) for name in list_of_names(value)]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{value!r}: expected whole numbers") from error
 
@@ -91,7 +93,8 @@ def _legend(plan: Plan) -> str:
     )
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write figures; those that JSON does not know become null."""
     text = json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False)
     write_text_atomic(path, text + "\n")
 

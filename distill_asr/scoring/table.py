@@ -73,11 +73,12 @@ def _rate(mean: float, deviation: float | None) -> str:
 def _reduction(reduction: Reduction | None) -> str:
     if reduction is None or not math.isfinite(reduction.value):
         return NONE
-    value, low, high = (_percent(x) for x in (reduction.value, reduction.low, reduction.high))
+    value, low, high = (percent(x) for x in (reduction.value, reduction.low, reduction.high))
     return f"{value} % [{low}, {high}]"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share in percent with one decimal; minus infinity as such."""
     # "or 0.0" drops the sign of a negative zero
     return f"{round(100 * share, 1) or 0.0:.1f}" if math.isfinite(share) else "−∞"
 

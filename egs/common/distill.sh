@@ -27,15 +27,18 @@ decode_opts="--beam-size 4"
 teacher_opts=
 experiments_file=conf/experiments
 local_data_opts=
+prepare_opts=           # for distill-asr prepare; LANG stands for a set's name up to its first _
 fs=16000
 train_sets="train"      # with transcripts
 unlabelled_sets=        # audio only
-valid_set=dev
+valid_set=dev           # or several
 test_sets=
 teacher_sets=           # for training the recipe's own teachers: training set, dev set; none: no own
 train_teachers=false
 teachers=               # names; conf/teacher/<name>.yaml says what to dump
 text_teachers=          # likewise; they read the transcripts of train_sets
+recogniser=             # conf/<name>.yaml is trained, conf/teacher/<name>.yaml dumped, where an experiment asks for it
+pseudo_opts=            # for distill-asr pseudo-label, which makes dump/<unlabelled set>_pseudo
 token_type=char
 token_list=dump/tokens.txt
 vocab_size=             # of token type bpe
@@ -65,11 +68,20 @@ for name in ${experiments//,/ }; do
         exit 1
     fi
 done
+# whether an experiment learns from the recogniser's paths or pseudo-labels
+needs_recogniser() {
+    [ -n "$recogniser" ] || return 1
+    chosen | while read -r _ _ _ config options; do
+        if [[ $options == *_pseudo* ]] || grep -q "teacher: $recogniser\b" "conf/$config.yaml"; then echo yes; fi
+    done | grep -q yes
+}
+pseudo_sets() { for set in $unlabelled_sets; do printf '%s ' "${set}_pseudo"; done; }
 jobs_of() { chosen | while read -r line; do for s in ${seeds//,/ }; do echo "$s $line"; done; done; }
 # run a function over the jobs, nj at a time; xargs fails if any of them does
 each() { jobs_of | xargs -P "$nj" -L 1 bash -c "set -euo pipefail; $1 \"\$@\"" "$1"; }
 
 dump_opts() { for set in ${1//,/ }; do echo "--train dump/$set"; done; }
+valid_opts() { for set in $valid_set; do echo "--valid dump/$set"; done; }
 pretrain_one() { # seed name config sets
     local seed=$1 name=$2 config=$3 sets=$4
     [ "$config" != - ] || return 0
@@ -77,7 +89,7 @@ pretrain_one() { # seed name config sets
     # experiments that share their stage 1 share its training: the second waits, then finds it done
     # shellcheck disable=SC2046
     flock "exp/.${config}_${sets//,/_}_seed$seed.lock" $train_cmd distill-asr train --config "conf/$config.yaml" $(dump_opts "$sets") \
-        --valid "dump/$valid_set" --set "seed=$seed" --set "ngpu=$ngpu" \
+        $(valid_opts) --set "seed=$seed" --set "ngpu=$ngpu" \
         --output "exp/${config}_${sets//,/_}_seed$seed"
 }
 train_one() { # seed name stage-1-config stage-1-sets config options...
@@ -87,14 +99,26 @@ train_one() { # seed name stage-1-config stage-1-sets config options...
     [ "$first" = - ] || init=(--init "exp/${first}_${sets//,/_}_seed$seed")
     # shellcheck disable=SC2046
     $train_cmd distill-asr train --config "conf/$config.yaml" $(dump_opts "$train_sets") \
-        --valid "dump/$valid_set" --set "seed=$seed" --set "ngpu=$ngpu" "${init[@]}" "$@" \
+        $(valid_opts) --set "seed=$seed" --set "ngpu=$ngpu" "${init[@]}" "$@" \
         --output "exp/${name}_seed$seed"
 }
 train_teacher() { # name training-set dev-set
+    [ -f "conf/teacher_$1.yaml" ] || return 0 # it comes trained
     local set tests=()
     for set in $test_sets; do tests+=(--test "dump/$set"); done
     $train_cmd python3 "$common/train_teacher.py" --config "conf/teacher_$1.yaml" \
         --train "data/$2" --dev "data/$3" "${tests[@]}" --output "exp/teachers/$1"
+}
+train_recogniser() {
+    # shellcheck disable=SC2046
+    $train_cmd distill-asr train --config "conf/$recogniser.yaml" $(dump_opts "$train_sets") $(valid_opts) \
+        --set "ngpu=$ngpu" --output "exp/${recogniser}_seed1"
+    decode_one 1 "$recogniser"
+    for set in $unlabelled_sets; do
+        # shellcheck disable=SC2086
+        $decode_cmd distill-asr pseudo-label --exp "exp/${recogniser}_seed1" --data "dump/$set" \
+            --output "dump/${set}_pseudo" $pseudo_opts
+    done
 }
 dump_one() { # teacher sets...
     local teacher=$1
@@ -113,7 +137,7 @@ decode_one() { # seed name ...
         $decode_cmd distill-asr decode --exp "exp/$2_seed$1" --data "dump/$set" $decode_opts
     done
 }
-export -f dump_opts pretrain_one train_one pretrain_then_train decode_one train_teacher
+export -f dump_opts valid_opts pretrain_one train_one pretrain_then_train decode_one train_teacher
 export train_sets
 
 if at 1; then
@@ -125,14 +149,16 @@ fi
 if at 2; then
     log "stage 2: prepare"
     for set in $train_sets $unlabelled_sets $valid_set $test_sets; do
-        distill-asr prepare "data/$set" "dump/$set" --fs "$fs" --nj "$nj"
+        # shellcheck disable=SC2086
+        distill-asr prepare "data/$set" "dump/$set" --fs "$fs" --nj "$nj" ${prepare_opts//LANG/${set%%_*}}
     done
     texts=()
     for set in $train_sets; do texts+=("dump/$set/text"); done
     first=${train_sets%% *}
     bpe_opts=()
     [ "$token_type" != bpe ] || bpe_opts=(--vocab-size "$vocab_size" --bpe-model "$bpe_model")
-    distill-asr prepare "data/$first" "dump/$first" --fs "$fs" --nj "$nj" \
+    # shellcheck disable=SC2086
+    distill-asr prepare "data/$first" "dump/$first" --fs "$fs" --nj "$nj" ${prepare_opts//LANG/${first%%_*}} \
         --tokens "$token_type" --token-list "$token_list" "${bpe_opts[@]}" --text "${texts[@]}"
 fi
 
@@ -151,6 +177,11 @@ if at 3 && [ -n "$teacher_sets" ]; then
     printf '%s\n' $teachers | xargs -P "$nj" -I{} bash -c "set -euo pipefail; train_teacher {} $teacher_sets"
 fi
 
+if at 3 && needs_recogniser; then
+    log "stage 3: recogniser"
+    train_recogniser
+fi
+
 if at 4; then
     log "stage 4: dump"
     # shellcheck disable=SC2086
@@ -161,6 +192,8 @@ if at 4; then
     for teacher in $text_teachers; do
         dump_one "$teacher" $train_sets
     done
+    # shellcheck disable=SC2046,SC2086
+    ! needs_recogniser || dump_one "$recogniser" $train_sets $(pseudo_sets)
 fi
 
 if at 5 && at 6; then
@@ -184,10 +217,14 @@ if at 8; then
     names=$(chosen | cut -d' ' -f1 | paste -sd,)
     distill-asr score --exp exp --dump dump --systems "$names" --seeds "$seeds" \
         --sets "${test_sets// /,}" --baseline "$baseline" --out exp/RESULTS.md
-    if [ -n "$teacher_sets" ]; then # the ceiling: what the teachers reach by themselves
-        for teacher in $teachers; do
-            # shellcheck disable=SC2086
-            train_teacher "$teacher" $teacher_sets 2> /dev/null | grep "WER"
-        done
+    if needs_recogniser; then
+        distill-asr score --exp exp --dump dump --systems "$recogniser" --seeds 1 \
+            --sets "${test_sets// /,}" --baseline "$recogniser" --out "exp/${recogniser}_seed1/RESULTS.md"
     fi
+    [ -n "$teacher_sets" ] || exit 0
+    for teacher in $teachers; do # the ceiling: what the teachers reach by themselves
+        [ -f "conf/teacher_$teacher.yaml" ] || continue
+        # shellcheck disable=SC2086
+        train_teacher "$teacher" $teacher_sets 2> /dev/null | grep "WER"
+    done
 fi

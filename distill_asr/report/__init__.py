@@ -1,0 +1,1 @@
+"""What distillation gives each language: choice of its weight, table and picture."""

@@ -1,0 +1,108 @@
+"""egs/common/languages.sh through Common Voice's recipe: every stage, with tiny local models."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from distill_asr.config import load_config, load_yaml
+from distill_asr.config_check import check_config
+from distill_asr.teachers.config import TeacherConfig
+from distill_asr.testing.commonvoice import write_language
+from distill_asr.testing.speech_models import save_speech_model
+from distill_asr.testing.text_models import save_text_model
+
+ROOT = Path(__file__).parents[2]
+RECIPES = [ROOT / "egs" / name / "asr1" for name in ("commonvoice", "mini_multilingual")]
+each_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=["commonvoice", "mini_multilingual"])
+
+
+def run(folder: Path, *options: str, **variables: str) -> subprocess.CompletedProcess:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", str(folder / "run.sh"), *options],
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **variables},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+
+
+@each_recipe
+def test_help_and_wrong_options(recipe: Path) -> None:
+    shown = run(recipe, "--help")
+    assert shown.returncode == 0 and "--candidates" in shown.stdout
+
+
+@each_recipe
+def test_every_config_is_right(recipe: Path, tmp_path: Path) -> None:
+    """With a tiny model in place of the one that a hub or an earlier stage has."""
+    model = str(save_speech_model(tmp_path / "model", "wav2vec2"))
+    for path in sorted([*recipe.glob("conf/*.yaml"), *recipe.glob("conf/joint/*.yaml")]):
+        if path.stem in ("plain", "l2s"):
+            check_config(load_config(path, [f"encoder_conf.model={model}"]), str(path))
+    for path in recipe.glob("conf/**/teacher/*.yaml"):
+        assert TeacherConfig.read(path).text == "text_original"
+
+
+@each_recipe
+def test_weights_are_what_the_names_say(recipe: Path) -> None:
+    """The factor that stands in for ESPnet's undivided CTC loss is one in all experiments."""
+    full = load_yaml(recipe / "conf" / "l2s.yaml")["distill"]["text"]["weight"]
+    lines = (recipe / "conf" / "experiments").read_text().splitlines()
+    weighted = [line.split() for line in lines if line.startswith("l2s_")]
+    assert len(weighted) == 3
+    for name, *_, option in weighted:
+        assert float(option.split("=")[1]) == float(name.split("_")[1]) * full
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A repository with Common Voice's recipe on tiny models, and a little corpus."""
+    (tmp_path / "egs").mkdir()
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "egs" / "common").symlink_to(ROOT / "egs" / "common")
+    recipe = tmp_path / "egs" / "commonvoice" / "asr1"
+    ignored = shutil.ignore_patterns("exp", "langs", "downloads")
+    shutil.copytree(ROOT / "egs" / "commonvoice" / "asr1", recipe, ignore=ignored)
+    plain = load_yaml(recipe / "conf" / "plain.yaml")
+    plain["encoder_conf"]["model"] = str(save_speech_model(tmp_path / "speech", "wav2vec2"))
+    plain |= {"batch_size": 2, "num_iters_per_epoch": 4, "max_epoch": 1, "use_amp": False}
+    (recipe / "conf" / "plain.yaml").write_text(yaml.safe_dump(plain | {"num_workers": 0}))
+    text = save_text_model(tmp_path / "text", "xlm-roberta")
+    teacher = {"kind": "text", "model": str(text), "layers": [3], "text": "text_original"}
+    (recipe / "conf" / "teacher" / "infoxlm.yaml").write_text(yaml.safe_dump(teacher))
+    write_language(tmp_path / "corpus" / "cv-corpus-1" / "ta")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_all_stages_for_one_language_then_nothing_left_to_do(tree: Path) -> None:
+    recipe = tree / "egs" / "commonvoice" / "asr1"
+    options = ["--languages", "ta", "--candidates", "l2s_0.5,l2s_1"]
+    corpus = str(tree / "corpus")
+    first = run(recipe, *options, COMMONVOICE=corpus)
+    assert first.returncode == 0, first.stderr[-4000:]
+    language, chosen = (recipe / "exp" / "chosen").read_text().split()
+    assert language == "ta" and chosen in ("l2s_0.5", "l2s_1")
+    exp = recipe / "langs" / "ta" / "exp"
+    decoded = {path.parent.parent.name for path in exp.glob("*/decode/test")}
+    assert decoded == {"plain_seed1", f"{chosen}_seed1"}, "the test set is for the chosen one"
+    assert len(list(exp.glob("*/decode/dev"))) == 3
+    table = (recipe / "exp" / "REPORT.md").read_text()
+    assert table.splitlines()[2].startswith("| ta |") and chosen in table
+    second = run(recipe, *options, COMMONVOICE=corpus)
+    assert second.returncode == 0, second.stderr[-4000:]
+    for line in ("training is done already", "decoded already"):
+        assert line in second.stdout + second.stderr
+    assert (recipe / "exp" / "REPORT.md").read_text() == table
+
+
+def test_no_corpus(tree: Path) -> None:
+    done = run(tree / "egs" / "commonvoice" / "asr1", "--languages", "ka", COMMONVOICE="")
+    assert done.returncode != 0
+    assert "COMMONVOICE=DIR" in done.stderr and "Traceback" not in done.stderr
