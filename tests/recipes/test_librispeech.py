@@ -100,27 +100,35 @@ def test_whichever_parts_there_are(tmp_path: Path) -> None:
     assert sorted(path.name for path in (recipe.path / "data").iterdir()) == ["dev", "train"]
 
 
-@pytest.mark.slow
-def test_all_stages(tmp_path: Path) -> None:
-    """The plain student, and the streaming one with four teachers and unlabelled audio."""
-    corpus = write_librispeech(tmp_path / "corpus")
-    recipe = RecipeCopy(tmp_path, "librispeech_100")
+OPTIONS = [
+    "--teachers", " ".join(TEACHERS), "--vocab_size", "40", "--test_sets", "test_other",
+    "--experiments", "baseline_10m,stream_unlab_10m", "--decode_opts", "--method greedy",
+]  # fmt: skip
+
+
+def tiny_recipe(root: Path) -> tuple[RecipeCopy, Path]:
+    """The recipe with four tiny teachers and two tiny students, and a corpus for it."""
+    recipe = RecipeCopy(root, "librispeech_100")
     for name, family in TEACHERS.items():
-        model = tiny_speech_teacher(tmp_path / "models" / name, family)
+        model = tiny_speech_teacher(root / "models" / name, family)
         codec = {"name": "fp16"}
         recipe.change(f"teacher/{name}", {"model": str(model), "layers": [2], "codec": codec})
     for student in ("train_transducer_10m", "train_stream_10m"):
         recipe.change(student, TINY)
     recipe.change("distill/unlab", {"max_epoch": 1})
-    options = ["--teachers", " ".join(TEACHERS), "--vocab_size", "40"]
-    options += [
-        "--experiments",
-        "baseline_10m,stream_unlab_10m",
-        "--decode_opts",
-        "--method greedy",
-    ]
-    done = recipe.run(*options, LIBRISPEECH=corpus)
+    return recipe, write_librispeech(root / "corpus")
+
+
+@pytest.mark.slow
+def test_all_stages(tmp_path: Path) -> None:
+    """The plain student, and the streaming one with four teachers and unlabelled audio."""
+    recipe, corpus = tiny_recipe(tmp_path)
+    done = recipe.run(*OPTIONS, LIBRISPEECH=corpus)
     assert done.returncode == 0, done.stderr[-4000:]
+    check_outcome(recipe)
+
+
+def check_outcome(recipe: RecipeCopy) -> None:
     table = (recipe.path / "exp" / "RESULTS.md").read_text()
     assert "| stream_unlab_10m | 1 |" in table and "test_other WER" in table
     assert len((recipe.path / "dump" / "tokens.txt").read_text().splitlines()) == 40
