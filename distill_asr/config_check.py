@@ -10,6 +10,7 @@ from pathlib import Path
 from distill_asr.config import load_config, nearest
 from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.errors import UserError
+from distill_asr.teaching import teachers_of
 
 # arguments that ESPnet's builder gives; a config that gives them too would clash
 BUILDER_GIVES = {
@@ -37,10 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distill-asr validate``."""
     parser.add_argument("configs", nargs="+", help="training YAMLs")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE")
+    parser.add_argument(
+        "--teachers",
+        action="store_true",
+        help="instead, print whose targets they learn from, a name a line",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Check each file; all mistakes of all files in one report."""
+    if args.teachers:
+        found = {name for path in args.configs for name in teachers_of(load_config(path, args.set))}
+        print(*sorted(found), sep="\n")
+        return 0
     problems = []
     for path in args.configs:
         try:

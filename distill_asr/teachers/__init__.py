@@ -29,8 +29,7 @@ class Teacher(Protocol):
     max_size : longest item, in the unit of ``size``; None where there is no limit. Whoever calls
         ``states`` refuses longer items before heavy work, and names them.
     fingerprint : SHA-256 of everything that decides the numbers.
-
-    One whose states are log-posteriors also has ``tokens``, which the columns stand for.
+    tokens : what the columns stand for; only of one that gives log-posteriors.
     """
 
     reads: str

@@ -99,7 +99,14 @@ def test_gradients_of_a_batch_are_those_of_its_utterances(saved, family: str, no
 @each_family
 def test_it_is_a_students_encoder(hf_student, family: str) -> None:
     student = hf_student(family).train()
-    assert student.tap_names() == ["encoder", "encoder:1", "encoder:2", "encoder:3", "ctc", "decoder"]
+    assert student.tap_names() == [
+        "encoder",
+        "encoder:1",
+        "encoder:2",
+        "encoder:3",
+        "ctc",
+        "decoder",
+    ]
     loss, _, _ = student(**tiny_batch())
     loss.backward()
     trained = {n for n, p in student.named_parameters() if p.grad is not None}

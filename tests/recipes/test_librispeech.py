@@ -38,6 +38,10 @@ def test_students_have_the_size_they_are_named_after(name: str) -> None:
     assert 0.9 * named < million < 1.1 * named
 
 
+PATH_ROWS = {"two_path", "unlab_path", "all"}
+UNLAB_ROWS = {"unlab", "unlab_path", "all"}
+
+
 def test_streaming_students_have_chunks_of_320_ms() -> None:
     for size in ("10m", "30m"):
         config = load_config(CONF / f"pretrain_two_stream_{size}.yaml")
@@ -53,11 +57,12 @@ def test_every_row_of_the_grid_has_its_configs() -> None:
         prefix, size = ("stream_" if "stream" in student else ""), student.rpartition("_")[2]
         for row, teachers in {
             "baseline": 0, "one_teacher": 1, "two_teachers": 2, "four_teachers": 4,
-            "two_path": 2, "unlab": 4, "unlab_path": 4,
+            "two_path": 2, "unlab": 4, "unlab_path": 4, "all": 4,
         }.items():  # fmt: skip
-            first, sets, second, *_ = rows.pop(f"{prefix}{row}_{size}")
+            first, sets, second, *options = rows.pop(f"{prefix}{row}_{size}")
+            assert ("dump/unlab_pseudo" in options) == (row == "all")
             config = load_config(CONF / f"{second}.yaml")
-            assert list(config.get("distill", {})) == (["path"] if "path" in row else [])
+            assert list(config.get("distill", {})) == (["path"] if row in PATH_ROWS else [])
             assert second.endswith(student)
             if not teachers:
                 assert (first, sets) == ("-", "-")
@@ -65,8 +70,8 @@ def test_every_row_of_the_grid_has_its_configs() -> None:
             config = load_config(CONF / f"{first}.yaml")
             assert list(config["distill"]) == list(TEACHERS)[:teachers]
             assert config["encoder_conf"] == load_config(CONF / f"{second}.yaml")["encoder_conf"]
-            assert sets == ("train,unlab" if "unlab" in row else "train")
-    assert list(rows) == ["recogniser"]
+            assert sets == ("train,unlab" if row in UNLAB_ROWS else "train")
+    assert not rows
 
 
 def test_both_levels_of_the_cif_student_together() -> None:

@@ -10,5 +10,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec bash ../../common/distill.sh \
     --train_sets "train" --unlabelled_sets "unlab" --valid_set dev \
     --test_sets "test_clean test_other" --token_type bpe --vocab_size 256 \
-    --teachers "wavlm hubert" --experiments baseline_10m,two_teachers_10m \
+    --teachers "wavlm hubert" --recogniser recogniser --experiments baseline_10m,two_teachers_10m \
     --baseline baseline_10m "$@"
