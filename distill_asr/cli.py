@@ -20,6 +20,7 @@ VERBS = {
     "train": ("distill_asr.train", "train a student from a config"),
     "decode": ("distill_asr.decode.cli", "recognise a data directory with a trained student"),
     "stream": ("distill_asr.decode.stream_cli", "recognise audio as it comes in"),
+    "pseudo-label": ("distill_asr.decode.pseudo_label", "transcribe unlabelled audio to train on"),
     "score": ("distill_asr.scoring.cli", "error rates of all systems, seeds and sets in one table"),
     "report": ("distill_asr.report.cli", "what distillation gives each language of a recipe"),
     "validate": ("distill_asr.config_check", "report every mistake in a config at once"),
@@ -67,7 +68,7 @@ def _run(argv: list[str]) -> int:
 
 def _verb(first: list[str]) -> str:
     """Verb that the first argument names; --help, --version and wrong ones end here."""
-    listing = "\n".join(f"  {verb:<10}{what}" for verb, (_, what) in VERBS.items())
+    listing = "\n".join(f"  {verb:<14}{what}" for verb, (_, what) in VERBS.items())
     parser = argparse.ArgumentParser(
         prog=PROG,
         usage=f"{PROG} [--help] [--version] VERB ...",

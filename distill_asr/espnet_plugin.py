@@ -34,6 +34,7 @@ def _no_downloads() -> Iterator[None]:
 with _no_downloads():
     from espnet2.tasks import asr
     from espnet2.tasks.asr import ASRTask  # noqa: F401  import it from here, not from ESPnet
+    from espnet2.tasks.lm import LMTask  # noqa: F401
 
 FRONTENDS = {"kaldi_fbank": KaldiFbank}
 ENCODERS = {"chunked": ChunkedEncoder, "hf_speech": HFSpeechEncoder}

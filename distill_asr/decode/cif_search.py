@@ -5,10 +5,13 @@ Legend: U fired vectors, V vocabulary, K hypotheses.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
-from distill_asr.decode.search import Hypothesis
+from distill_asr.decode.language_model import LanguageModel
+from distill_asr.decode.search import Hypothesis, encode
 
 
 class CifSearch:
@@ -21,26 +24,35 @@ class CifSearch:
     student : in evaluation mode.
     beam_size : 1 is greedy.
     nbest : hypotheses kept.
+    language_model : adds its weighted log-probability to that of every token, the end token
+        included; it has no say in how many fire.
     """
 
-    def __init__(self, student: nn.Module, beam_size: int, nbest: int) -> None:
-        from espnet.nets.pytorch_backend.transformer.subsampling import TooShortUttError
-
+    def __init__(
+        self,
+        student: nn.Module,
+        beam_size: int,
+        nbest: int,
+        language_model: LanguageModel | None = None,
+    ) -> None:
         self.student = student
         self.beam_size = beam_size
         self.nbest = nbest
-        self.too_short = TooShortUttError
+        self.language_model = language_model
 
     @torch.inference_mode()
     def __call__(self, speech: Tensor) -> list[Hypothesis]:
-        """speech [samples] -> hypotheses, best first; an empty one where nothing fires."""
-        lengths = torch.tensor([speech.numel()], device=speech.device)
-        try:
-            encoded, encoded_lengths = self.student.encode(speech.unsqueeze(0), lengths)
-        except self.too_short:  # shorter than one frame of the encoder
-            return [Hypothesis([], 0.0)]
-        cif = self.student.integrate(encoded, encoded_lengths.to(torch.int64))
-        return self.search(cif.states[0])
+        """speech [samples] -> hypotheses, best first; an empty one where nothing fires.
+
+        A token's frame is the one in which it fires.
+        """
+        encoded = encode(self.student, speech)
+        if not len(encoded):
+            return [Hypothesis([], 0.0, [])]
+        lengths = torch.tensor([len(encoded)], device=encoded.device)
+        cif = self.student.integrate(encoded[None], lengths)
+        fires = cif.frames[0].tolist()
+        return [replace(one, frames=fires[: len(one.tokens)]) for one in self.search(cif.states[0])]
 
     def search(self, cif: Tensor) -> list[Hypothesis]:
         """Fired vectors [U, D] -> hypotheses, best first."""
@@ -49,9 +61,14 @@ class CifSearch:
         tokens = torch.full((1, 1), self.student.sos, device=cif.device)  # [K, 1 + u]
         scores = torch.zeros(1, device=cif.device)
         memory = decoder.start(cif) if len(cif) else None
+        states = None
         for index in range(len(cif)):
             logits, memory = decoder.step(memory, index, tokens[:, -1])
-            rows, last, scores = self._best(scores, logits)
+            log_probs = logits.float().log_softmax(dim=-1)
+            if self.language_model is not None:
+                prior, states = self.language_model.score(tokens, states)
+                log_probs = log_probs + prior
+            rows, last, scores = self._best(scores, log_probs)
             tokens = torch.cat([tokens[rows], last.unsqueeze(1)], dim=1)
             ended = last == end
             complete += _hypotheses(tokens[ended][:, :-1], scores[ended])
@@ -59,17 +76,18 @@ class CifSearch:
             if self._is_done(complete, scores):
                 break
             memory = decoder.select(memory, rows)
+            states = states and [states[row] for row in rows.tolist()]
         complete += _hypotheses(tokens, scores)
         return sorted(complete, key=lambda one: -one.score)[: self.nbest]
 
-    def _best(self, scores: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _best(self, scores: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The best extensions of K hypotheses: which one, by which token, and their scores."""
-        extended = scores.unsqueeze(1) + logits.float().log_softmax(dim=-1)
+        extended = scores.unsqueeze(1) + log_probs
         extended[:, self.student.blank_id] = float("-inf")
         extended = extended.flatten()
         scores, places = extended.topk(min(self.beam_size, len(extended)))
         places, scores = places[scores.isfinite()], scores[scores.isfinite()]
-        return places // logits.size(1), places % logits.size(1), scores
+        return places // log_probs.size(1), places % log_probs.size(1), scores
 
     def _is_done(self, complete: list[Hypothesis], scores: Tensor) -> bool:
         """No open hypothesis is left, or none can come among the best: scores only fall."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,11 @@ from distill_asr.errors import UserError
 from distill_asr.files import write_text_atomic
 
 if TYPE_CHECKING:
-    from distill_asr.decode.search import Hypothesis
+    from torch import nn
+
+    from distill_asr.data.datadir import DataDir
+    from distill_asr.decode.language_model import LanguageModel
+    from distill_asr.decode.search import AttentionSearch, Hypothesis
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,15 +26,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exp", required=True, help="experiment directory")
     parser.add_argument("--data", required=True, help="prepared dir")
     parser.add_argument("--output", help="default: <exp>/decode/<name of the data dir>")
-    parser.add_argument("--checkpoint", default="valid.loss.ave.pth")
+    add_search_arguments(parser, method="beam")
+    parser.add_argument("--nbest", type=int, default=1)
+    parser.add_argument(
+        "--timestamps",
+        action="store_true",
+        help="the frame of every token, where beam search over a transducer would not say; greedy "
+        "search, CTC and CIF always do",
+    )
+    group = parser.add_argument_group("language model (beam search)")
+    group.add_argument(
+        "--lm", metavar="DIR", help="output of ESPnet's language model training, for shallow fusion"
+    )
+    group.add_argument("--lm-checkpoint", default="valid.loss.ave.pth", help="(%(default)s)")
+    group.add_argument(
+        "--lm-weight", type=float, default=0.3, help="of its log-probability (%(default)s)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="decode again")
+
+
+def add_search_arguments(parser: argparse.ArgumentParser, method: str) -> None:
+    """Arguments of the verbs that search, with the default of ``--method``."""
+    parser.add_argument("--checkpoint", default="valid.loss.ave.pth", help="(%(default)s)")
     parser.add_argument(
         "--method",
         choices=["beam", "greedy"],
-        default="beam",
-        help="greedy: the best symbol at every step, a transducer's with their times",
+        default=method,
+        help="greedy: the best symbol at every step (%(default)s)",
     )
-    parser.add_argument("--beam-size", type=int, default=5)
-    parser.add_argument("--nbest", type=int, default=1)
+    parser.add_argument("--beam-size", type=int, default=5, help="(%(default)s)")
     parser.add_argument("--ctc-weight", type=float, default=0.3, help="hybrid students only")
     parser.add_argument(
         "--chunk-size",
@@ -36,72 +62,96 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FRAMES",
         help="encoder chunked only: another chunk size than the config's; 0 for full context",
     )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=32,
+        help="utterances that a transducer's greedy search takes at a time (%(default)s)",
+    )
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--overwrite", action="store_true", help="decode again")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write ``text`` (best), ``nbest.jsonl`` and ``decode.json`` into the output directory."""
     from distill_asr.data.datadir import DataDir
 
-    _check_options(args)
+    check_options(args)
     output = Path(args.output or Path(args.exp) / "decode" / Path(args.data).name)
     data = DataDir.read(args.data)
-    identity = _identity(args, data)
+    made_from = identity(args, data)
     marker = output / "decode.json"
-    if not args.overwrite and marker.exists() and json.loads(marker.read_text()) == identity:
+    if not args.overwrite and marker.exists() and json.loads(marker.read_text()) == made_from:
         print(f"{output}: decoded already")
         return 0
     found = decode(args, data)
     write_text_atomic(output / "nbest.jsonl", "".join(f"{line}\n" for line in found["nbest"]))
     write_text_atomic(output / "text", "".join(f"{line}\n" for line in found["text"]))
-    write_text_atomic(marker, json.dumps(identity, indent=1) + "\n")
+    write_text_atomic(marker, json.dumps(made_from, indent=1) + "\n")
     return 0
 
 
-def decode(args: argparse.Namespace, data) -> dict[str, list[str]]:
+def decode(args: argparse.Namespace, data: DataDir) -> dict[str, list[str]]:
     """Lines of Kaldi ``text`` and of n-best JSON, sorted by utterance id."""
-    import torch
-    from tqdm import tqdm
-
-    from distill_asr.decode.greedy import search_all, step_ms
+    from distill_asr.decode.greedy import step_ms
     from distill_asr.decode.model import load_student
-    from distill_asr.decode.streaming import set_chunk_size
     from distill_asr.task import sampling_rate
 
     student, train_args = load_student(args.exp, args.checkpoint, args.device)
-    if args.chunk_size is not None:
-        set_chunk_size(student, args.chunk_size)
-    search = build_search(args, student, train_args.model)
-    to_words, rate = TokenText(train_args), sampling_rate(train_args)
-    lines: dict[str, list[str]] = {"text": [], "nbest": []}
-    names = tqdm(sorted(data.wav), desc=f"decode {args.data}", unit="utt")
-    speech = (
-        (utt, torch.from_numpy(read_speech(utt, data.wav[utt], rate)).to(args.device))
-        for utt in names
-    )
-    timed: dict[str, float] = {}
-    for utt, found in search_all(search, speech):
+    to_words, rows, timed = TokenText(train_args), {}, {}
+    for utt, found in recognise(args, data, student, train_args):
         best: dict[str, Hypothesis] = {}
         for hypothesis in found:  # alignments of the same words count once
             best.setdefault(to_words(hypothesis.tokens), hypothesis)
         if not timed and any(one.frames is not None for one in found):
-            timed = {"step_ms": step_ms(student, rate)}
-        lines["text"].append(f"{utt} {next(iter(best), '')}".rstrip())
+            timed = {"step_ms": step_ms(student, sampling_rate(train_args))}
         ranked = [to_words.entry(words, one) for words, one in best.items()]
-        row = {"utt": utt, "nbest": ranked} | timed
-        lines["nbest"].append(json.dumps(row, ensure_ascii=False))
-    return lines
+        rows[utt] = {"utt": utt, "nbest": ranked} | timed
+    rows = dict(sorted(rows.items()))
+    return {
+        "text": [f"{utt} {row['nbest'][0]['text']}".rstrip() for utt, row in rows.items()],
+        "nbest": [json.dumps(row, ensure_ascii=False) for row in rows.values()],
+    }
 
 
-def build_search(args: argparse.Namespace, student, model: str):
+def recognise(
+    args: argparse.Namespace, data: DataDir, student: nn.Module, train_args: argparse.Namespace
+) -> Iterator[tuple[str, list[Hypothesis]]]:
+    """Hypotheses of every utterance, the best first; short utterances come before long ones.
+
+    So those that are searched together are of similar length.
+    """
+    import torch
+    from tqdm import tqdm
+
+    from distill_asr.decode.greedy import search_all
+    from distill_asr.decode.streaming import set_chunk_size
+    from distill_asr.task import sampling_rate
+
+    if args.chunk_size is not None:
+        set_chunk_size(student, args.chunk_size)
+    search, rate = build_search(args, student, train_args), sampling_rate(train_args)
+    lengths = data.num_samples or {}
+    names = sorted(data.wav, key=lambda utt: (lengths.get(utt, 0), utt))
+    speech = (
+        (utt, torch.from_numpy(read_speech(utt, data.wav[utt], rate)).to(args.device))
+        for utt in tqdm(names, desc=f"decode {args.data}", unit="utt")
+    )
+    yield from search_all(search, speech)
+
+
+def build_search(args: argparse.Namespace, student: nn.Module, train_args: argparse.Namespace):
     """The search that suits the student and the method asked for."""
     from distill_asr.decode.cif_search import CifSearch
     from distill_asr.decode.greedy import TransducerGreedySearch
-    from distill_asr.decode.search import AttentionSearch, CTCGreedySearch, TransducerSearch
-    from distill_asr.export.espnet_model import export_model
+    from distill_asr.decode.search import CTCGreedySearch, TransducerSearch
 
+    model = train_args.model
     if model == "ctc" and (student.decoder is None or args.method == "greedy"):
+        if args.lm:
+            raise UserError(
+                f"--lm: {args.exp} is a CTC student without an attention decoder, whose best path "
+                "is taken as it is; leave --lm out"
+            )
         return CTCGreedySearch(student)
     if model not in ("cif", "ctc", "transducer"):
         raise UserError(
@@ -110,17 +160,47 @@ def build_search(args: argparse.Namespace, student, model: str):
     beam, tokens = 1 if args.method == "greedy" else args.beam_size, student.vocab_size
     if beam > tokens:
         raise UserError(f"--beam-size {beam}: expected at most the student's {tokens} tokens")
+    language_model = _language_model(args, train_args)
     if model == "cif":
-        return CifSearch(student, beam, args.nbest)
-    if model == "transducer":
-        if args.method == "greedy":
-            return TransducerGreedySearch(student)
-        return TransducerSearch(student, beam, args.nbest)
-    if args.chunk_size is not None:
-        raise UserError("--chunk-size: the joint CTC/attention search has none; --method greedy")
+        return CifSearch(student, beam, args.nbest, language_model)
+    if model == "ctc":
+        return _attention_search(args, beam)
+    if args.method == "greedy":
+        return TransducerGreedySearch(student, batch_size=args.batch_size)
+    return TransducerSearch(student, beam, args.nbest, language_model, args.timestamps)
+
+
+def _language_model(
+    args: argparse.Namespace, train_args: argparse.Namespace
+) -> LanguageModel | None:
+    from distill_asr.decode.language_model import LanguageModel, load_language_model
+
+    if not args.lm:
+        return None
+    lm = load_language_model(args.lm, args.lm_checkpoint, train_args.token_list, args.device)
+    return LanguageModel(lm, args.lm_weight)
+
+
+def _attention_search(args: argparse.Namespace, beam: int) -> AttentionSearch:
+    from distill_asr.decode.search import AttentionSearch
+    from distill_asr.export.espnet_model import export_model
+
+    for option, given in (
+        ("--chunk-size", args.chunk_size is not None),
+        ("--timestamps", args.timestamps),
+    ):
+        if given:
+            raise UserError(f"{option}: the joint CTC/attention search has none; --method greedy")
     config, weights = export_model(args.exp, Path(args.exp) / "espnet", args.checkpoint)
+    fusion = {}
+    if args.lm:
+        fusion = {
+            "lm_train_config": str(Path(args.lm) / "config.yaml"),
+            "lm_file": str(Path(args.lm) / args.lm_checkpoint),
+            "lm_weight": args.lm_weight,
+        }
     return AttentionSearch(
-        str(config), str(weights), beam, args.nbest, args.ctc_weight, args.device
+        str(config), str(weights), beam, args.nbest, args.ctc_weight, args.device, **fusion
     )
 
 
@@ -175,30 +255,58 @@ def read_speech(utt: str, path: str, rate: int):
     return speech
 
 
-def _check_options(args: argparse.Namespace) -> None:
+def check_options(args: argparse.Namespace) -> None:
+    """Raise UserError with everything wrong in the options of a verb that searches."""
     problems = [
         f"{option} {value}: expected at least 1"
-        for option, value in (("--beam-size", args.beam_size), ("--nbest", args.nbest))
+        for option, value in (
+            ("--beam-size", args.beam_size),
+            ("--nbest", args.nbest),
+            ("--batch-size", args.batch_size),
+        )
         if value < 1
     ]
     if not 0 <= args.ctc_weight <= 1:
         problems.append(f"--ctc-weight {args.ctc_weight}: expected between 0 and 1")
     if (args.chunk_size or 0) < 0:
         problems.append(f"--chunk-size {args.chunk_size}: expected frames, or 0 for full context")
+    if args.lm:
+        if not 0 <= args.lm_weight < math.inf:
+            problems.append(f"--lm-weight {args.lm_weight}: expected 0 or more")
+        if args.method == "greedy":
+            problems.append("--lm: greedy search takes no language model; use --method beam")
     if problems:
         raise UserError(problems)
 
 
-def _identity(args: argparse.Namespace, data) -> dict:
-    """What a finished decoding was made from."""
+def identity(args: argparse.Namespace, data: DataDir) -> dict:
+    """What a finished decoding was made from.
+
+    Raises
+    ------
+    UserError : there is no such checkpoint, of the student or the language model.
+    """
+    from distill_asr.targets.checksum import file_sha256
+
     checkpoint = Path(args.exp) / args.checkpoint
+    problems = []
     if not checkpoint.exists():
-        raise UserError(f"{checkpoint}: no such file; is the training in {args.exp} finished?")
+        problems.append(f"{checkpoint}: no such file; is the training in {args.exp} finished?")
+    more: dict = {} if args.chunk_size is None else {"chunk_size": args.chunk_size}
+    if args.timestamps:
+        more["timestamps"] = True
+    if args.lm:
+        lm = Path(args.lm) / args.lm_checkpoint
+        if lm.exists():
+            more["lm"] = {"checkpoint": file_sha256(lm), "weight": args.lm_weight}
+        else:
+            problems.append(f"{lm}: no such file; is the training in {args.lm} finished?")
+    if problems:
+        raise UserError(problems)
     options = ("data", "method", "beam_size", "nbest", "ctc_weight")
     listed = json.dumps([data.wav, data.num_samples], sort_keys=True)
-    chunk = {} if args.chunk_size is None else {"chunk_size": args.chunk_size}
-    return chunk | {
-        "checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+    return more | {
+        "checkpoint": file_sha256(checkpoint),
         "utterances": len(data.wav),
         "audio": hashlib.sha256(listed.encode()).hexdigest(),
         **{option: getattr(args, option) for option in options},

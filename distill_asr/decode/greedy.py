@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill_asr.decode.search import Hypothesis
+from distill_asr.decode.search import Hypothesis, encode
 
 MAX_SYMBOLS = 5  # tokens in one frame; speech has fewer
 BATCH_SIZE = 32  # utterances
@@ -120,22 +120,20 @@ class GreedySearch:
 class TransducerGreedySearch:
     """Greedy search over whole utterances, with the frame of every token.
 
-    Utterances are encoded one by one, since most of ESPnet's encoders let padding into their
-    convolutions, and searched together: the search is what takes the time. One that is too short
-    for an encoder frame has no words.
+    Utterances are encoded one by one and searched together: the search is what takes the time. One
+    that is too short for an encoder frame has no words.
 
     Parameters
     ----------
     student : in evaluation mode.
+    batch_size : utterances that ``batch`` should be given at a time.
     """
 
-    batch_size = BATCH_SIZE
-
-    def __init__(self, student: nn.Module, max_symbols: int = MAX_SYMBOLS) -> None:
-        from espnet.nets.pytorch_backend.transformer.subsampling import TooShortUttError
-
+    def __init__(
+        self, student: nn.Module, max_symbols: int = MAX_SYMBOLS, batch_size: int = BATCH_SIZE
+    ) -> None:
         self.student = student
-        self.too_short = TooShortUttError
+        self.batch_size = batch_size
         self.search = GreedySearch(
             student.decoder, student.joint_network, student.blank_id, max_symbols
         )
@@ -147,20 +145,12 @@ class TransducerGreedySearch:
     @torch.inference_mode()
     def batch(self, speech: list[Tensor]) -> list[list[Hypothesis]]:
         """Utterances [samples] -> one hypothesis each."""
-        encoded = [self._encode(one) for one in speech]
+        encoded = [encode(self.student, one) for one in speech]
         lengths = torch.tensor([len(one) for one in encoded], device=encoded[0].device)
         state = self.search.start(len(encoded), encoded[0].device)
         self.search.advance(state, nn.utils.rnn.pad_sequence(encoded, batch_first=True), lengths)
         found = zip(state.tokens, state.scores.tolist(), state.frames, strict=True)
         return [[Hypothesis(*one)] for one in found]
-
-    def _encode(self, speech: Tensor) -> Tensor:
-        """[samples] -> [T, D]."""
-        try:
-            lengths = torch.tensor([speech.numel()], device=speech.device)
-            return self.student.encode(speech[None], lengths)[0][0]
-        except self.too_short:
-            return speech.new_zeros(0, self.search.joint.lin_enc.in_features)
 
 
 def search_all(

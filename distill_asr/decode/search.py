@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from distill_asr.decode.alignment import align
+from distill_asr.decode.language_model import LanguageModel, PrefixScorer
+
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """Token ids without blank or end token, and their log-probability.
+    """Token ids without blank or end token, and the search's score, a sum of log-probabilities.
 
     ``frames``: the encoder frame in which each token came out, from searches that know it.
+    ``path_score``: log-probability of the path that ``frames`` come from, where ``score`` may be
+    something else (that of another path, with a language model).
     """
 
     tokens: list[int]
     score: float
     frames: list[int] | None = None
+    path_score: float | None = None
+
+
+def encode(student: nn.Module, speech: Tensor) -> Tensor:
+    """Encoder output [T, D] of one utterance [samples]; T is 0 where it is too short for a frame.
+
+    Utterances are encoded one by one, since most of ESPnet's encoders let padding into their
+    convolutions.
+    """
+    from espnet.nets.pytorch_backend.transformer.subsampling import TooShortUttError
+
+    try:
+        lengths = torch.tensor([speech.numel()], device=speech.device)
+        return student.encode(speech.unsqueeze(0), lengths)[0][0]
+    except TooShortUttError:
+        return speech.new_zeros(0, (student.postencoder or student.encoder).output_size())
 
 
 class TransducerSearch:
@@ -26,27 +47,47 @@ class TransducerSearch:
     Parameters
     ----------
     student : in evaluation mode.
-    beam_size : 1 is greedy.
+    beam_size : hypotheses followed; what its size 1 does is not greedy search, see ``greedy.py``.
     nbest : hypotheses kept.
+    language_model : adds its weighted log-probability to a token's.
+    timestamps : find frames and ``path_score`` of each hypothesis, by its best alignment.
     """
 
-    def __init__(self, student: nn.Module, beam_size: int, nbest: int) -> None:
+    def __init__(
+        self,
+        student: nn.Module,
+        beam_size: int,
+        nbest: int,
+        language_model: LanguageModel | None = None,
+        timestamps: bool = False,
+    ) -> None:
         from espnet2.asr_transducer.beam_search_transducer import BeamSearchTransducer
 
         self.student = student
+        self.timestamps = timestamps
+        self.scorer = None if language_model is None else PrefixScorer(language_model.lm)
+        fusion = {} if language_model is None else {"lm_weight": language_model.weight}
         self.beam = BeamSearchTransducer(
-            student.decoder, student.joint_network, beam_size, nbest=nbest
+            student.decoder, student.joint_network, beam_size, nbest=nbest, lm=self.scorer, **fusion
         )
 
     @torch.inference_mode()
     def __call__(self, speech: Tensor) -> list[Hypothesis]:
         """speech [samples] -> hypotheses, best first."""
-        encoded, _ = self.student.encode(speech.unsqueeze(0), torch.tensor([speech.numel()]))
-        blank = self.student.blank_id
-        return [
-            Hypothesis([t for t in found.yseq if t != blank], float(found.score))
-            for found in self.beam(encoded[0])
+        encoded, blank = encode(self.student, speech), self.student.blank_id
+        if self.scorer is not None:
+            self.scorer.forget()
+        found = [
+            Hypothesis([t for t in one.yseq if t != blank], float(one.score))
+            for one in self.beam(encoded)
         ]
+        return [self._timed(encoded, one) for one in found] if self.timestamps else found
+
+    def _timed(self, encoded: Tensor, found: Hypothesis) -> Hypothesis:
+        if not len(encoded):
+            return replace(found, frames=[], path_score=0.0)
+        path = align(self.student, encoded, found.tokens)
+        return replace(found, frames=path.frames, path_score=path.score)
 
 
 class CTCGreedySearch:
@@ -57,12 +98,13 @@ class CTCGreedySearch:
 
     @torch.inference_mode()
     def __call__(self, speech: Tensor) -> list[Hypothesis]:
-        """speech [samples] -> one hypothesis."""
-        encoded, _ = self.student.encode(speech.unsqueeze(0), torch.tensor([speech.numel()]))
-        best, path = self.student.ctc.log_softmax(encoded)[0].max(dim=-1)
-        tokens = torch.unique_consecutive(path).tolist()
-        tokens = [t for t in tokens if t != self.student.blank_id]
-        return [Hypothesis(tokens, float(best.sum()))]
+        """speech [samples] -> one hypothesis; a token's frame is the first of its run."""
+        encoded = encode(self.student, speech)
+        best, path = self.student.ctc.log_softmax(encoded[None])[0].max(dim=-1)
+        begins = path.diff(prepend=path.new_tensor([-1])) != 0
+        begins &= path != self.student.blank_id
+        frames = begins.nonzero().squeeze(1).tolist()
+        return [Hypothesis(path[begins].tolist(), float(best.sum()), frames)]
 
 
 class AttentionSearch:
@@ -72,6 +114,8 @@ class AttentionSearch:
     ----------
     config_file, model_file : written by ``distill_asr.export.espnet_model``.
     ctc_weight : share of CTC in the joint score.
+    fusion : ESPnet's ``lm_train_config``, ``lm_file`` and ``lm_weight``, of a language model that
+        ``load_language_model`` has checked.
     """
 
     def __init__(
@@ -82,6 +126,7 @@ class AttentionSearch:
         nbest: int,
         ctc_weight: float,
         device: str,
+        **fusion: str | float,
     ) -> None:
         from espnet2.bin.asr_inference import Speech2Text
 
@@ -92,6 +137,7 @@ class AttentionSearch:
             beam_size=beam_size,
             nbest=nbest,
             ctc_weight=ctc_weight,
+            **fusion,
         )
 
     def __call__(self, speech: Tensor) -> list[Hypothesis]:

@@ -128,7 +128,7 @@ def test_from_audio(decoder: str) -> None:
     assert len(found) == 2
     assert all(len(one.tokens) <= count and made.eos not in one.tokens for one in found)
     assert recognise(speech) == found  # nothing is carried over
-    assert recognise(speech[:800]) == [Hypothesis([], 0.0)]  # 50 ms
+    assert recognise(speech[:800]) == [Hypothesis([], 0.0, [])]  # 50 ms
     with torch.no_grad():
         made.weights.project.bias -= 50
-    assert recognise(speech) == [Hypothesis([], 0.0)]  # nothing fires
+    assert recognise(speech) == [Hypothesis([], 0.0, [])]  # nothing fires

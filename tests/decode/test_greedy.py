@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from distill_asr.decode.alignment import align
 from distill_asr.decode.greedy import (
     GreedySearch,
     TransducerGreedySearch,
@@ -136,6 +137,14 @@ def test_espnets_beam_of_one_finds_the_same_where_it_takes_nothing_back() -> Non
         assert score == pytest.approx(one.score, abs=0.01)
 
 
+def test_the_best_alignment_is_the_greedy_path_where_that_is_best() -> None:
+    made = sensible()
+    encoded = [shown(symbols, seed) for seed, symbols in enumerate(SYMBOLS)]
+    for one, (tokens, frames, score) in zip(encoded, batched(made, encoded, 5, []), strict=True):
+        path = align(made, one, tokens)
+        assert path.frames == frames and path.score == pytest.approx(score, abs=1e-3)
+
+
 def test_many_utterances_take_few_steps() -> None:
     """The number of calls is what costs, not the number of rows in one."""
     made, calls = sensible(), []
@@ -147,14 +156,13 @@ def test_many_utterances_take_few_steps() -> None:
     assert count < len(calls) / 6
 
 
-def test_whole_utterances(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_utterances() -> None:
     made = STUDENTS["lstm"]
     generator = torch.Generator().manual_seed(0)
     speech = [0.1 * torch.randn(n, generator=generator) for n in (9000, 16000, 300, 12000, 9000)]
-    search = TransducerGreedySearch(made)
+    search = TransducerGreedySearch(made, batch_size=2)
     alone = [search(one)[0] for one in speech]
     assert alone[2].tokens == [] and alone[2].frames == [] and alone[2].score == 0
-    monkeypatch.setattr(TransducerGreedySearch, "batch_size", 2)
     named = search_all(search, ((f"utt{i}", one) for i, one in enumerate(speech)))
     for i, (name, (found,)) in enumerate(named):
         assert name == f"utt{i}" and found.tokens == alone[i].tokens

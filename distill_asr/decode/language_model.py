@@ -1,0 +1,114 @@
+"""ESPnet's language models in our searches (shallow fusion).
+
+Legend: K hypotheses, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from distill_asr.decode.model import read_experiment
+from distill_asr.errors import UserError
+
+KINDS = ("seq_rnn", "transformer")  # of ESPnet's key ``lm``; others need a hub
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A language model with the factor of its log-probabilities.
+
+    ``lm`` is ESPnet's (``AbsLM``), in evaluation mode, with the student's token list.
+    """
+
+    lm: nn.Module
+    weight: float
+
+    def score(self, tokens: Tensor, states: list[Any] | None) -> tuple[Tensor, list[Any]]:
+        """Weighted log-probabilities [K, V] of the token after each hypothesis, and new states.
+
+        Parameters
+        ----------
+        tokens : [K, 1 + u], with the start token.
+        states : of the hypotheses, as the last call gave them; None where it is the first one.
+        """
+        states = [None] * len(tokens) if states is None else states
+        scores, states = self.lm.batch_score(tokens, states, None)
+        return self.weight * scores.float(), states
+
+
+class PrefixScorer:
+    """A language model as ESPnet's transducer search asks it.
+
+    That search asks for the same prefixes in every frame, so their scores are kept. It also asks
+    for an attribute ``rnn_type``, by which it keeps Transformers out; its default algorithm gives
+    the whole prefix, with which they work as well.
+    """
+
+    rnn_type = None
+
+    def __init__(self, lm: nn.Module) -> None:
+        self.lm = lm
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin another utterance."""
+        self._known: dict[tuple[int, ...], tuple[list[float], Any]] = {}
+
+    def score(self, prefix: Tensor, state: Any, _encoded: None) -> tuple[list[float], Any]:
+        """Log-probabilities [V] of the token after ``prefix`` [1 + u], and the state with it."""
+        key = tuple(prefix.tolist())
+        if key not in self._known:
+            scores, new = self.lm.score(prefix, state, None)
+            self._known[key] = scores.float().tolist(), new
+        return self._known[key]
+
+
+def load_language_model(
+    directory: str | Path, checkpoint: str, tokens: Sequence[str], device: str = "cpu"
+) -> nn.Module:
+    """An ``AbsLM`` from what a training of ESPnet's language models left, in evaluation mode.
+
+    Parameters
+    ----------
+    tokens : the student's; the language model must have the same ones, in the same order.
+
+    Raises
+    ------
+    UserError : files are missing or damaged, another kind of model, or other tokens.
+    """
+    from distill_asr.espnet_plugin import LMTask
+
+    config, weights = read_experiment(directory, checkpoint)
+    where = Path(directory) / "config.yaml"
+    if config.get("lm") not in KINDS:
+        raise UserError(
+            f"{where}: lm: {config.get('lm')}; expected {' or '.join(KINDS)}, the output of "
+            "ESPnet's language model training"
+        )
+    _check_tokens(where, config.get("token_list"), tokens)
+    try:
+        model = LMTask.build_model(argparse.Namespace(**config))
+        model.load_state_dict(weights, strict=True)
+    except (RuntimeError, TypeError, AttributeError) as error:  # what ESPnet and torch raise
+        raise UserError(f"{Path(directory) / checkpoint}: does not fit {where}: {error}") from error
+    return model.lm.to(device).eval()
+
+
+def _check_tokens(where: Path, found: Any, tokens: Sequence[str]) -> None:
+    if not isinstance(found, list):
+        raise UserError(f"{where}: token_list: expected the list itself, found {found!r}")
+    for number, (here, wanted) in enumerate(itertools.zip_longest(found, tokens)):
+        if here != wanted:
+            lacks = "nothing (the list ends)"
+            raise UserError(
+                f"{where}: token_list: entry {number} is {lacks if here is None else repr(here)}, "
+                f"the student's is {lacks if wanted is None else repr(wanted)} ({len(found)} and "
+                f"{len(tokens)} entries); train the language model with the student's token list"
+            )
