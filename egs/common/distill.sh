@@ -29,8 +29,10 @@ valid_set=dev
 test_sets=
 teacher_sets=           # for training the recipe's own teachers: training set, dev set
 train_teachers=false
+teacher_program=train_teacher.py # or train_text_teacher.py, whose teacher_sets are files in data/
 teachers=               # names; conf/teacher/<name>.yaml says what to dump
 token_type=char
+tokenizer=              # of token_type hugging_face: a text model's hub id or directory
 
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=/dev/null
@@ -84,7 +86,7 @@ train_one() { # seed name stage-1-config stage-1-sets config options...
 train_teacher() { # name training-set dev-set
     local set tests=()
     for set in $test_sets; do tests+=(--test "dump/$set"); done
-    $train_cmd python3 "$common/train_teacher.py" --config "conf/teacher_$1.yaml" \
+    $train_cmd python3 "$common/$teacher_program" --config "conf/teacher_$1.yaml" \
         --train "data/$2" --dev "data/$3" "${tests[@]}" --output "exp/teachers/$1"
 }
 pretrain_then_train() {
@@ -99,7 +101,7 @@ decode_one() { # seed name ...
     done
 }
 export -f dump_opts pretrain_one train_one pretrain_then_train decode_one train_teacher
-export train_sets
+export train_sets teacher_program
 
 if at 1; then
     log "stage 1: data"
@@ -116,7 +118,7 @@ if at 2; then
     for set in $train_sets; do texts+=("dump/$set/text"); done
     first=${train_sets%% *}
     distill-asr prepare "data/$first" "dump/$first" --fs "$fs" --nj "$nj" \
-        --tokens "$token_type" --token-list dump/tokens.txt --text "${texts[@]}"
+        --tokens "$token_type" ${tokenizer:+--tokenizer "$tokenizer"} --token-list dump/tokens.txt --text "${texts[@]}"
 fi
 
 if at 3; then
@@ -166,6 +168,6 @@ if at 8; then
         --sets "${test_sets// /,}" --baseline "$baseline" --out exp/RESULTS.md
     for teacher in $teachers; do # the ceiling: what the teachers reach by themselves
         # shellcheck disable=SC2086
-        train_teacher "$teacher" $teacher_sets 2> /dev/null | grep "WER"
+        train_teacher "$teacher" $teacher_sets 2> /dev/null | grep -E "WER|masked"
     done
 fi
