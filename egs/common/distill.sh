@@ -35,12 +35,14 @@ valid_set=dev           # or several
 test_sets=
 teacher_sets=           # for training the recipe's own teachers: training set, dev set; none: no own
 train_teachers=false
+teacher_program=train_teacher.py # or train_text_teacher.py, whose teacher_sets are files in data/
 teachers=               # names; conf/teacher/<name>.yaml says what to dump
 text_teachers=          # likewise; they read the transcripts of train_sets
 recogniser=             # conf/<name>.yaml is trained, conf/teacher/<name>.yaml dumped, where an experiment asks for it
 pseudo_opts=            # for distill-asr pseudo-label, which makes dump/<unlabelled set>_pseudo
 token_type=char
 token_list=dump/tokens.txt
+tokenizer=              # of token_type hugging_face: a text model's hub id or directory
 vocab_size=             # of token type bpe
 bpe_model=dump/bpe.model
 
@@ -99,11 +101,12 @@ if at 2; then
     texts=()
     for set in $train_sets; do texts+=("dump/$set/text"); done
     first=${train_sets%% *}
-    bpe_opts=()
-    [ "$token_type" != bpe ] || bpe_opts=(--vocab-size "$vocab_size" --bpe-model "$bpe_model")
+    unit_opts=()
+    [ "$token_type" != bpe ] || unit_opts=(--vocab-size "$vocab_size" --bpe-model "$bpe_model")
+    [ -z "$tokenizer" ] || unit_opts=(--tokenizer "$tokenizer")
     # shellcheck disable=SC2086
     distill-asr prepare "data/$first" "dump/$first" --fs "$fs" --nj "$nj" ${prepare_opts//LANG/${first%%_*}} \
-        --tokens "$token_type" --token-list "$token_list" "${bpe_opts[@]}" --text "${texts[@]}"
+        --tokens "$token_type" --token-list "$token_list" "${unit_opts[@]}" --text "${texts[@]}"
 fi
 
 if at 3 && [ -n "$teacher_sets" ]; then
@@ -169,6 +172,6 @@ if at 8; then
     for teacher in $teachers; do # the ceiling: what the teachers reach by themselves
         [ -f "conf/teacher_$teacher.yaml" ] || continue
         # shellcheck disable=SC2086
-        train_teacher "$teacher" $teacher_sets 2> /dev/null | grep "WER"
+        train_teacher "$teacher" $teacher_sets 2> /dev/null | grep -E "WER|masked"
     done
 fi

@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""Build the embedded corpus of facts: data/{train,dev,test}, and text in data/text."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from distill_asr.data import facts
+from distill_asr.data.build import describe
+from distill_asr.errors import UserError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("data"), help="data directory")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--nj", type=int, default=2, help="worker processes")
+    parser.add_argument("--utterances", type=int, help="of each set at most, for a first look")
+    args = parser.parse_args()
+    sets = facts.shrunk(args.utterances) if args.utterances else None
+    try:
+        print(describe(facts.build(args.out, args.seed, sets, nj=args.nj)))
+    except UserError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return 1
+    print(f"{len(facts.facts())} facts, vocabulary: {len(facts.vocabulary())} words")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
