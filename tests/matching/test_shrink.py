@@ -7,11 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from distill_asr.distiller import Distiller, DistillerOptions, TeacherFacts
 from distill_asr.heads import HEADS, ProjectionHead
 from distill_asr.losses import LOSSES
-from distill_asr.matching.shrink import INTERPOLATE, SPECIAL_TOKENS, UNITS, ShrinkMatcher
+from distill_asr.matching.shrink import INTERPOLATE, SPECIAL_TOKENS, UNITS, ShrinkMatcher, shrink
 from distill_asr.states import Context, Pairs, States
 
 BLANK, UNK, VOCABULARY = 3, 2, 6  # anything but ESPnet's own, so that ids must be heeded
@@ -232,6 +233,37 @@ def test_no_scalar_is_read_from_the_device(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(Tensor, name, spy)
     ShrinkMatcher(**IDS)(student, teacher, context)
     assert asked == []
+
+
+class Transfers(TorchDispatchMode):
+    """Counts what makes the host wait for a device: scalars read, and sizes that data decides."""
+
+    KINDS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "repeat_interleave")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name in self.KINDS:
+            self.seen.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("size", [1, 6])
+def test_shrinking_waits_for_nothing_and_matching_once(size: int) -> None:
+    student, teacher, context = batch([[0, 1, 1, BLANK, 2]] * size, [3] * size)
+    path = context.taps["ctc"].values.argmax(dim=-1)
+    with Transfers() as transfers:
+        shrink(student.values, student.lengths, path, (BLANK, UNK))
+    assert transfers.seen == []
+    with Transfers() as transfers:
+        ShrinkMatcher(**IDS)(student, teacher, context)
+    assert transfers.seen == ["nonzero"], "the number of pairs"
+    with Transfers() as transfers:
+        student.lengths[0].item()
+    assert transfers.seen == ["_local_scalar_dense"]
 
 
 def test_without_ctc() -> None:
