@@ -141,7 +141,7 @@ MISTAKES: list[tuple[dict, str]] = [
     (with_block(head_conf={"bias": 3}), "distill.x.head_conf.bias: expected bool, found 3"),
     (with_block(head_conf={"input_size": 3}), "distill.x.head_conf.input_size: LinearHead takes"),
     (with_block(tap="encoder:3"), "distill.x.tap: this student has no 'encoder:3'; did you mean"),
-    (with_block(tap="cif"), "distill.x.tap: this student has no 'cif'; did you mean 'ctc"),
+    (with_block(tap="cif"), "distill.x.tap: this student has no 'cif'; allowed: ctc, decoder"),
     (with_block(tap=["encoder"]), "distill.x.tap: expected str, found ['encoder']"),
     # users' own classes
     (with_block(loss="my_losses.Best"), "'my_losses.Best' cannot be imported (ModuleNotFoundError"),

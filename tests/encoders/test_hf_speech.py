@@ -105,7 +105,6 @@ def test_it_is_a_students_encoder(hf_student, family: str) -> None:
         "encoder:2",
         "encoder:3",
         "ctc",
-        "decoder",
     ]
     loss, _, _ = student(**tiny_batch())
     loss.backward()
@@ -117,7 +116,7 @@ def test_it_is_a_students_encoder(hf_student, family: str) -> None:
 @each_family
 def test_any_layer_is_a_tap(hf_student, saved, family: str) -> None:
     student = hf_student(family).eval()
-    names = student.tap_names()
+    names = [name for name in student.tap_names() if name.startswith("encoder")]
     student.watch(names)
     assert set(probe_taps(student, names, 16000).values()) == {TapShape(16, 20.0)}
     speech, lengths = audio((9000, 7000))
