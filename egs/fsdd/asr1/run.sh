@@ -11,5 +11,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec bash ../../common/distill.sh \
     --train_sets "train" --unlabelled_sets "unlab" --valid_set dev \
     --test_sets "test test_left_out" --teacher_sets "teacher_train teacher_dev" \
-    --teachers "hubert wavlm" \
+    --teachers "hubert wavlm" --recogniser recogniser \
     --experiments baseline,two_teachers_unlab "$@"

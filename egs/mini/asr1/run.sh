@@ -10,4 +10,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec bash ../../common/distill.sh \
     --train_sets "train" --unlabelled_sets "unlab" --valid_set dev \
     --test_sets "test_clean test_noisy" --teacher_sets "teacher_train teacher_dev" \
-    --teachers "hubert wavlm" --experiments baseline,two_teachers_unlab "$@"
+    --teachers "hubert wavlm" --recogniser recogniser --experiments baseline,two_teachers_unlab "$@"
