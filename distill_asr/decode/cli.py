@@ -215,6 +215,10 @@ class TokenText:
 
         self.tokens = train_args.token_list
         kind = train_args.token_type
+        if kind is None:
+            raise UserError(
+                f"a student of model {train_args.model!r} recognises nothing; finish stage 2"
+            )
         if kind == PIECES:
             self.tokenizer = PieceTokenizer(train_args.bpemodel)
         else:

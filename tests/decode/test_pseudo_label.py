@@ -74,7 +74,8 @@ def test_a_prepared_dir_of_what_was_heard(exps, unlabelled, tmp_path, student, m
         line.split(" ", 1) for line in (tmp_path / "d/text").read_text().splitlines() if " " in line
     )
     assert new.text == {utt: words for utt, words in heard.items() if "<unk>" not in words}
-    assert (len(new) < len(heard) < len(source)) == (student == "ctc")
+    if student == "ctc":  # some utterances with no words, some with unknown ones
+        assert len(new) < len(heard) < len(source)
 
 
 def test_confidence_is_the_best_alignment_a_token(exps, unlabelled, tmp_path) -> None:

@@ -1,0 +1,76 @@
+"""Training with ESPnet's distributed options: two processes make the update of one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+pytest.importorskip("espnet2")
+
+PATIENCE = 240  # seconds until processes that wait for each other are given up
+# nothing drawn, nothing that sees the batch, and plain SGD
+PLAIN = {
+    "encoder": "transformer",
+    "encoder_conf": {
+        "output_size": 16, "attention_heads": 2, "linear_units": 16, "num_blocks": 2,
+        "dropout_rate": 0.0, "positional_dropout_rate": 0.0, "attention_dropout_rate": 0.0,
+    },
+    "specaug": None,
+    "optim": "sgd",
+    "optim_conf": {"lr": 0.01},
+    "batch_size": 3,
+    "max_epoch": 2,
+    "keep_nbest_models": 2,
+}  # fmt: skip
+
+
+def train(recipe, config: Path, output: str, rank: int | None = None) -> list[str]:
+    """The command; as one of two processes where a rank is given."""
+    command = recipe.train_command(config, output)
+    if rank is not None:
+        meeting = f"file://{recipe.root}/meeting_{output}"
+        options = {"backend": "gloo", "world_size": 2, "rank": rank, "init_method": meeting}
+        command += ["--", "--ngpu", "0", "--multiprocessing_distributed", "false"]
+        for name, value in options.items():
+            command += [f"--dist_{name}", str(value)]
+    return [sys.executable, "-m", "distill_asr", *command]
+
+
+def finish(*processes: subprocess.Popen) -> None:
+    for process in processes:
+        said, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, said[-3000:]
+
+
+def start(command: list[str]) -> subprocess.Popen:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, **pipes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["transducer", "encoder_only"])
+def test_two_processes_make_the_update_of_one(recipe, model: str) -> None:
+    # 5 utterances in batches of 3: two for one process and one for the other, then one each
+    recipe.add_set("train", seed=1, utterances=5, seconds=(1.0, 1.0))
+    changes = dict(PLAIN)
+    if model == "transducer":
+        changes |= {"joint_net_conf": {"joint_space_size": 16}}
+    config = recipe.config(model, ["one", "two"], **changes)
+    content = yaml.safe_load(config.read_text())
+    content["distill"]["d_two"] |= {"weight": 0.3, "head": "mlp"}
+    config.write_text(yaml.safe_dump(content))
+    finish(start(train(recipe, config, "alone")))
+    finish(*[start(train(recipe, config, "both", rank)) for rank in (0, 1)])
+    for epoch in (1, 2):
+        one, two = (
+            torch.load(recipe.root / output / f"{epoch}epoch.pth", weights_only=True)
+            for output in ("alone", "both")
+        )
+        assert one.keys() == two.keys()
+        for name, value in one.items():
+            torch.testing.assert_close(two[name], value, atol=2e-5, rtol=1e-4, msg=name)
