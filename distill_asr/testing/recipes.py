@@ -35,8 +35,12 @@ class RecipeCopy:
         path = self.path / "conf" / f"{config}.yaml"
         original = path.with_name(f"original_{path.name}")
         path.rename(original)
-        content = {"extends": original.name, **changes}
-        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        self.write(config, original.name, changes)
+
+    def write(self, config: str, base: str, changes: dict[str, Any]) -> None:
+        """Write ``conf/<config>.yaml``, which extends ``base``."""
+        content = yaml.safe_dump({"extends": base, **changes}, sort_keys=False)
+        (self.path / "conf" / f"{config}.yaml").write_text(content, encoding="utf-8")
 
     def run(self, *options: str, script: str = "run.sh", **variables: object) -> Any:
         """Run the recipe's script; a completed process with its output as text."""
