@@ -43,7 +43,7 @@ SETTINGS = {
     },
     "masked": 0.3,
     "training": {
-        "epochs": 30, "batch_size": 8, "learning_rate": 0.01, "warmup_steps": 5,
+        "epochs": 120, "batch_size": 8, "learning_rate": 0.003, "warmup_steps": 20,
         "weight_decay": 0.0, "seed": 1,
     },
 }  # fmt: skip
