@@ -90,7 +90,7 @@ def test_speech_teachers_are_stored_as_codes() -> None:
         assert (teacher.kind, teacher.codec["name"]) == ("speech", "mvq")
         assert teacher.codec["codebooks"] == 16
     assert TeacherConfig.read(CONF / "teacher" / "bert.yaml").kind == "text"
-    assert TeacherConfig.read(CONF / "teacher" / "recogniser_path.yaml").output == "path"
+    assert TeacherConfig.read(CONF / "teacher" / "recogniser.yaml").output == "path"
 
 
 @pytest.mark.slow

@@ -251,6 +251,18 @@ def test_a_batch_in_which_nothing_fires() -> None:
     assert bool(torch.isfinite(loss))
 
 
+@each_decoder
+def test_an_utterance_of_50_ms_beside_others(decoder: str) -> None:
+    made, given = student(decoder), batch(samples=(16000, 800))
+    made.attach(both_levels(made))
+    _, lengths = made.encode(given["speech"], given["speech_lengths"])
+    assert lengths.tolist()[1] <= 1, "fewer frames than its four tokens and the end"
+    loss, stats, _ = made(**with_targets(given))
+    assert bool(torch.isfinite(loss)) and stats["unfired"].item() > 0
+    loss.backward()
+    assert all(bool(torch.isfinite(p.grad).all()) for p in made.parameters())
+
+
 def test_an_hour_of_frames() -> None:
     made = student("cif_nar").eval()
     hidden = torch.randn(1, 45000, 16, generator=torch.Generator().manual_seed(0))
