@@ -256,7 +256,7 @@ def test_an_utterance_of_50_ms_beside_others(decoder: str) -> None:
     made, given = student(decoder), batch(samples=(16000, 800))
     made.attach(both_levels(made))
     _, lengths = made.encode(given["speech"], given["speech_lengths"])
-    assert lengths.tolist()[1] <= 1, "fewer frames than its four tokens and the end"
+    assert lengths.tolist()[1] < 5, "fewer frames than its four tokens and the end"
     loss, stats, _ = made(**with_targets(given))
     assert bool(torch.isfinite(loss)) and stats["unfired"].item() > 0
     loss.backward()
