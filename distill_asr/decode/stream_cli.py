@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "wav",
         nargs="*",
         default=[STDIN],
-        help="audio files; '-', or none: raw PCM on standard input, 16-bit little-endian mono at "
-        "the student's sampling rate",
+        help="mono audio files of any sampling rate; '-', or none: raw PCM on standard input, "
+        "16-bit little-endian mono at the student's sampling rate",
     )
     parser.add_argument("--exp", required=True, help="experiment directory")
     parser.add_argument("--checkpoint", default="valid.loss.ave.pth")
@@ -89,15 +89,28 @@ def _print(name: str, results: Iterable[Recognised]) -> None:
 
 def _pieces(name: str, rate: int, piece_ms: float) -> Iterator[Tensor]:
     """[n] samples at a time."""
-    import torch
-
-    from distill_asr.decode.cli import read_speech
-
     size = max(1, round(rate * piece_ms / 1000))
     if name == STDIN:
         yield from pcm_pieces(sys.stdin.buffer, size)
     else:
-        yield from torch.from_numpy(read_speech(Path(name).stem, name, rate)).split(size)
+        yield from _speech(name, rate).split(size)
+
+
+def _speech(path: str, rate: int) -> Tensor:
+    """A file's samples [n] at the student's rate, resampled as ``prepare`` does."""
+    import numpy as np
+    import torch
+
+    from distill_asr.data.audio import BadAudioError, read_audio
+    from distill_asr.data.synth import resample
+
+    try:
+        samples, facts = read_audio(path)
+    except BadAudioError as error:
+        raise UserError(f"{path}: {error.kind}: {error.detail}") from error
+    if facts.rate != rate:
+        samples = np.clip(resample(samples, facts.rate, rate), -1.0, 1.0)
+    return torch.from_numpy(samples)
 
 
 def pcm_pieces(stream: BinaryIO, size: int) -> Iterator[Tensor]:

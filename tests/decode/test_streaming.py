@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from distill_asr import cli
+from distill_asr.data.synth import resample
 from distill_asr.decode import latency as latency_module
 from distill_asr.decode.greedy import GreedySearch
 from distill_asr.decode.latency import Latency, TimedUtterance, align
@@ -316,9 +317,22 @@ def test_mistakes_with_the_verb(experiment: Path, tmp_path: Path, capsys) -> Non
     assert cli.main([*command, "--chunk-size", "0", "--endpoint", "-1"]) == 1
     found = capsys.readouterr().err
     assert "4 problems" in found and "none.wav: no such file" in found
-    soundfile.write(tmp_path / "b.wav", np.zeros(800), 8000)
+    soundfile.write(tmp_path / "b.wav", np.zeros((800, 2)), 8000)
     assert cli.main(["stream", "--exp", str(experiment), str(tmp_path / "b.wav")]) == 1
-    assert "8000 Hz, 1 channel(s), expected 16000 Hz mono" in capsys.readouterr().err
+    assert "b.wav: not mono: 2 channels" in capsys.readouterr().err
+
+
+def test_a_file_of_another_rate(experiment: Path, tmp_path: Path, capsys) -> None:
+    """Audio from 8 kHz has the words of that audio prepared, in pieces of any length."""
+    speech = torch.cat([tones(1.0), silence(1.5), tones(0.7, seed=2)]).numpy()
+    low = resample(speech, RATE, 8000)
+    soundfile.write(tmp_path / "low.wav", low, 8000, subtype="FLOAT")
+    soundfile.write(tmp_path / "high.wav", resample(low, 8000, RATE), RATE, subtype="FLOAT")
+    expected, _ = stream(capsys, experiment, tmp_path / "high.wav")
+    assert any(line[3].strip() for line in expected)
+    for piece in (20, 137, 1000):
+        found, _ = stream(capsys, experiment, tmp_path / "low.wav", "--piece-ms", piece)
+        assert [line[2:] for line in found] == [line[2:] for line in expected]
 
 
 def test_decoding_with_other_chunks(experiment: Path, tmp_path: Path, capsys) -> None:
