@@ -57,6 +57,8 @@ class CifSearch:
     def search(self, cif: Tensor) -> list[Hypothesis]:
         """Fired vectors [U, D] -> hypotheses, best first."""
         decoder, end = self.student.decoder, self.student.eos
+        if self.beam_size == 1 and self.language_model is None and not decoder.autoregressive:
+            return [self._all_at_once(decoder.start(cif))] if len(cif) else [Hypothesis([], 0.0)]
         complete: list[Hypothesis] = []
         tokens = torch.full((1, 1), self.student.sos, device=cif.device)  # [K, 1 + u]
         scores = torch.zeros(1, device=cif.device)
@@ -79,6 +81,15 @@ class CifSearch:
             states = states and [states[row] for row in rows.tolist()]
         complete += _hypotheses(tokens, scores)
         return sorted(complete, key=lambda one: -one.score)[: self.nbest]
+
+    def _all_at_once(self, logits: Tensor) -> Hypothesis:
+        """The best token [U] of each row of logits [U, V], up to the end token."""
+        log_probs = logits.float().log_softmax(dim=-1)
+        log_probs[:, self.student.blank_id] = float("-inf")
+        scores, tokens = log_probs.max(dim=-1)
+        ids = tokens.tolist()
+        count = ids.index(self.student.eos) if self.student.eos in ids else len(ids)
+        return Hypothesis(ids[:count], float(scores[: count + 1].sum()))
 
     def _best(self, scores: Tensor, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The best extensions of K hypotheses: which one, by which token, and their scores."""

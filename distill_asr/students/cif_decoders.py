@@ -27,6 +27,8 @@ class CifARDecoder(nn.Module):
     encoder_output_size : D of the fired vectors, and of the decoder.
     """
 
+    autoregressive = True
+
     def __init__(
         self,
         vocab_size: int,
@@ -109,6 +111,8 @@ class CifNARDecoder(nn.Module):
     attention : ``full``, or ``triangle``: each position sees those before it only.
     positions : add sinusoids.
     """
+
+    autoregressive = False
 
     def __init__(
         self,

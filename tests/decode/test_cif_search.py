@@ -95,6 +95,16 @@ def test_greedy_takes_the_best_token_each_time(kind: str) -> None:
     assert search(kind, cif, beam_size=1)[0].tokens == tokens
 
 
+@pytest.mark.parametrize("count", [0, 1, 7, 30])
+def test_all_at_once_is_token_by_token(count: int, monkeypatch) -> None:
+    cif = fired(count, seed=count)
+    at_once = search("nar", cif, 1)
+    monkeypatch.setattr(CifNARDecoder, "autoregressive", True)
+    stepwise = search("nar", cif, 1)
+    assert [one.tokens for one in at_once] == [one.tokens for one in stepwise]
+    assert at_once[0].score == pytest.approx(stepwise[0].score, abs=1e-5)
+
+
 @each_kind
 def test_cut_at_the_end_token(kind: str) -> None:
     made = Student(kind).eval()
