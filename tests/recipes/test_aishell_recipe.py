@@ -8,24 +8,11 @@ from distill_asr.config import load_config
 from distill_asr.config_check import check_config
 from distill_asr.testing.corpora import CHINESE, write_aishell
 from distill_asr.testing.recipes import EGS, RecipeCopy, experiments, parameters
+from distill_asr.testing.text_models import save_text_model
 
 CONF = EGS / "aishell" / "asr1" / "conf"
 PUBLISHED = 47_208_587  # parameters, without the heads of distillation
 VOCABULARY = 4234
-
-
-def save_bert(directory: Path) -> Path:
-    """A BERT that knows the characters of the little tree."""
-    from transformers import BertConfig, BertModel
-
-    characters = sorted(set("".join(CHINESE)))
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters]
-    directory.mkdir(parents=True)
-    (directory / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces))
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = BertConfig(vocab_size=len(pieces), intermediate_size=16, **sizes)
-    BertModel(config).save_pretrained(directory)
-    return directory
 
 
 def test_the_student_has_the_published_size() -> None:
@@ -75,7 +62,7 @@ def test_without_the_corpus_it_says_where_to_get_it(tmp_path: Path) -> None:
 def tiny_recipe(root: Path) -> tuple[RecipeCopy, Path]:
     """The recipe with a tiny BERT and a tiny student, and a corpus for it."""
     recipe = RecipeCopy(root, "aishell")
-    model = save_bert(root / "models" / "bert")
+    model = save_text_model(root / "models" / "bert", words=sorted(set("".join(CHINESE))))
     recipe.change("teacher/bert", {"model": str(model), "layers": [1]})
     sizes = {"attention_heads": 2, "linear_units": 16, "num_blocks": 2}
     tiny = {

@@ -7,9 +7,10 @@ import pytest
 from distill_asr.config import load_config
 from distill_asr.config_check import check_config
 from distill_asr.teachers import TeacherConfig
-from distill_asr.testing.corpora import write_librispeech
+from distill_asr.testing.corpora import ENGLISH, write_librispeech
 from distill_asr.testing.fixtures import tiny_speech_teacher
 from distill_asr.testing.recipes import EGS, RecipeCopy, experiments, parameters
+from distill_asr.testing.text_models import save_text_model
 
 CONF = EGS / "librispeech_100" / "asr1" / "conf"
 STUDENTS = ("transducer_10m", "transducer_30m", "stream_10m", "stream_30m")
@@ -152,3 +153,30 @@ def check_outcome(recipe: RecipeCopy) -> None:
     second = load_config(recipe.path / "exp" / "stream_unlab_10m_seed1" / "train.yaml")["config"]
     assert second["normalize_conf"]["stats_file"] == f"{first}/stats/train/feats_stats.npz"
     assert second["init_param"] == [f"{first}/valid.loss.ave.pth:encoder:encoder"]
+
+
+@pytest.mark.slow
+def test_all_stages_of_hierarchical_distillation(tmp_path: Path) -> None:
+    """The plain CIF student, and the one with both levels, in a tiny BERT's word pieces."""
+    recipe = RecipeCopy(tmp_path, "librispeech_100")
+    bert = save_text_model(tmp_path / "models" / "bert", words=sorted(map(str.lower, ENGLISH)))
+    recipe.change("teacher/bert", {"model": str(bert), "layers": [2]})
+    decoder = {"attention_heads": 2, "linear_units": 16, "num_blocks": 1}
+    recipe.change("train_cif", TINY | {"bpemodel": str(bert), "decoder_conf": decoder})
+    corpus = write_librispeech(tmp_path / "corpus")
+    options = (
+        "--tokenizer",
+        str(bert),
+        "--experiments",
+        "cif,cif_both",
+        "--test_sets",
+        "test_clean",
+    )
+    decode = ("--decode_opts", "--beam-size 2")
+    done = recipe.run(*options, *decode, script="run_hkd.sh", LIBRISPEECH=corpus)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "| cif_both | 1 |" in (recipe.path / "exp" / "RESULTS.md").read_text()
+    log = (recipe.path / "exp" / "cif_both_seed1" / "train.log").read_text()
+    assert "distill/acoustic" in log and "distill/linguistic" in log
+    tokens = (recipe.path / "dump" / "tokens_bert.txt").read_text().split()
+    assert {"the", "sea"} & set(tokens) and not {"T", "H"} & set(tokens)
