@@ -27,6 +27,7 @@ lint: $(READY)
 	$(BIN)/python -m distill_asr validate egs/*/asr1/conf/pretrain*.yaml egs/*/asr1/conf/train*.yaml
 
 bench: $(READY)     ## every measurement, each a ratio in one run; see bench/README.md
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
 	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
