@@ -53,7 +53,7 @@ class RecipeCopy:
             env=os.environ | {name: str(value) for name, value in variables.items()},
             capture_output=True,
             text=True,
-            timeout=900,
+            timeout=1800,
         )
 
 

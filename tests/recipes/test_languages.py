@@ -28,7 +28,7 @@ def run(folder: Path, *options: str, **variables: str) -> subprocess.CompletedPr
         env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **variables},
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
     )
 
 

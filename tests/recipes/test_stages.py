@@ -87,7 +87,7 @@ def run(recipe: Path, *options: str) -> subprocess.CompletedProcess:
         env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
     )
 
 
