@@ -6,8 +6,9 @@
 
 The output is an ordinary pretrained-model directory (safetensors, tokeniser) plus
 teacher_report.json, which says how often the teacher fills a masked word rightly; where a file
-``answers.txt`` lies beside the dev text, also for the words listed in it. It takes a minute or two,
-so a killed run begins again; a finished one only scores sets it has not scored yet. The YAML:
+``choices.txt`` lies beside the dev text (words to choose between, a choice a line), also how often
+it takes the right one of them. It takes a minute or two, so a killed run begins again; a finished
+one only scores sets it has not scored yet. The YAML:
 
 model : arguments of transformers.BertConfig; the vocabulary, whole words, follows from the text
 masked : share of the words that are masked, whole, drawn anew in every pass
@@ -34,7 +35,7 @@ KEYS = ("model", "masked", "training")
 TRAINING = ("epochs", "batch_size", "learning_rate", "warmup_steps", "weight_decay", "seed")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 REPORT = "teacher_report.json"
-ANSWERS = "answers.txt"
+CHOICES = "choices.txt"
 IGNORED = -100  # label of what is not asked, in transformers
 KEPT, RANDOM = 0.1, 0.1  # shares of the masked words that stay, or become any other
 SCORED_AT_A_TIME = 256
@@ -195,8 +196,11 @@ def questions(items: list, mask: int) -> Iterator[tuple[int, list[int], dict[int
             yield word, row, {place: ids[place] for place in places}
 
 
-def fills(model: Any, tokenizer: Any, sentences: list[str], answers: set[str]) -> dict[str, Any]:
-    """Share of masked words that the teacher finds, of all and of ``answers``."""
+def fills(model: Any, tokenizer: Any, sentences: list[str], choices: dict) -> dict[str, Any]:
+    """Share of masked words that the teacher finds, and of those of a choice that it takes.
+
+    ``choices``: word -> words to choose between, itself among them; each one piece.
+    """
     import torch
 
     names, rows, wanted = [], [], []
@@ -207,21 +211,28 @@ def fills(model: Any, tokenizer: Any, sentences: list[str], answers: set[str]) -
             names.append(split[word] if word < len(split) else "")
             rows.append(row)
             wanted.append(asked)
-    right = []
+    right, taken = [], []
     model.eval()
     for first in range(0, len(rows), SCORED_AT_A_TIME):
         part = slice(first, first + SCORED_AT_A_TIME)
         inputs = padded(rows[part], tokenizer.pad_token_id)
         with torch.inference_mode():
             attention = (inputs != tokenizer.pad_token_id).long()
-            best = model(input_ids=inputs, attention_mask=attention).logits.argmax(-1)
-        right += [
-            all(int(row[place]) == piece for place, piece in asked.items())
-            for row, asked in zip(best, wanted[part], strict=True)
-        ]
-    told = [hit for hit, name in zip(right, names, strict=True) if name in answers]
+            logits = model(input_ids=inputs, attention_mask=attention).logits
+        for name, row, asked in zip(names[part], logits, wanted[part], strict=True):
+            right.append(all(int(row[place].argmax()) == piece for place, piece in asked.items()))
+            if name in choices and len(asked) == 1:
+                scores = row[next(iter(asked))]
+                ids = tokenizer.convert_tokens_to_ids(choices[name])
+                taken.append(choices[name][int(scores[ids].argmax())] == name)
     scores = {"words": len(right), "right": sum(right) / max(1, len(right))}
-    return scores | {"answers": len(told), "answers_right": sum(told) / max(1, len(told))}
+    return scores | {"choices": len(taken), "choices_right": sum(taken) / max(1, len(taken))}
+
+
+def read_choices(path: Path) -> dict[str, list[str]]:
+    """Each word of the file with the words of its line."""
+    lines = [line.lower().split() for line in read_sentences(str(path))] if path.is_file() else []
+    return {word: line for line in lines for word in line}
 
 
 def score(args: argparse.Namespace) -> dict[str, Any]:
@@ -233,12 +244,11 @@ def score(args: argparse.Namespace) -> dict[str, Any]:
     sets = [one for one in (args.dev, *args.test) if Path(one).stem not in report["scores"]]
     if not sets:
         return report
-    listed = Path(args.dev).parent / ANSWERS
-    answers = set(read_sentences(str(listed))) if listed.is_file() else set()
+    choices = read_choices(Path(args.dev).parent / CHOICES)
     tokenizer = AutoTokenizer.from_pretrained(output)
     model = BertForMaskedLM.from_pretrained(output)
     for one in sets:
-        report["scores"][Path(one).stem] = fills(model, tokenizer, read_sentences(one), answers)
+        report["scores"][Path(one).stem] = fills(model, tokenizer, read_sentences(one), choices)
         write_text_atomic(output / REPORT, json.dumps(report, indent=1) + "\n")
     return report
 
@@ -268,8 +278,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     for name, found in report["scores"].items():
         line = f"{args.output}: {name}: fills {found['right']:.1%} of {found['words']} masked words"
-        if found["answers"]:
-            line += f", {found['answers_right']:.1%} of the {found['answers']} that are answers"
+        if found["choices"]:
+            line += f", takes the right one of {found['choices']} choices at {found['choices_right']:.1%}"
         print(line)
     return 0
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Build the embedded corpus of facts: data/{train,dev,test}, and text in data/text."""
+"""Build the embedded corpus of homophones: data/{train,dev,test}, and text in data/text."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from distill_asr.data import facts
+from distill_asr.data import homophones
 from distill_asr.data.build import describe
 from distill_asr.errors import UserError
 
@@ -17,13 +17,13 @@ def main() -> int:
     parser.add_argument("--nj", type=int, default=2, help="worker processes")
     parser.add_argument("--utterances", type=int, help="of each set at most, for a first look")
     args = parser.parse_args()
-    sets = facts.shrunk(args.utterances) if args.utterances else None
+    sets = homophones.shrunk(args.utterances) if args.utterances else None
     try:
-        print(describe(facts.build(args.out, args.seed, sets, nj=args.nj)))
+        print(describe(homophones.build(args.out, args.seed, sets, nj=args.nj)))
     except UserError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 1
-    print(f"{len(facts.facts())} facts, vocabulary: {len(facts.vocabulary())} words")
+    print(f"{len(homophones.PAIRS)} pairs of homophones, vocabulary: {len(homophones.vocabulary())} words")
     return 0
 
 
