@@ -279,7 +279,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, found in report["scores"].items():
         line = f"{args.output}: {name}: fills {found['right']:.1%} of {found['words']} masked words"
         if found["choices"]:
-            line += f", takes the right one of {found['choices']} choices at {found['choices_right']:.1%}"
+            line += f", chooses rightly in {found['choices_right']:.1%} of {found['choices']} cases"
         print(line)
     return 0
 

@@ -29,7 +29,7 @@ def text(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "train.txt").write_text("".join(f"{line}\n" for line in LINES * 4))
     (folder / "dev.txt").write_text("the sky is blue\nthe grass was green\n")
-    (folder / "answers.txt").write_text("blue\ngreen\n")
+    (folder / "choices.txt").write_text("blue green\n")
     heard = tmp_path / "dump" / "test"
     heard.mkdir(parents=True)
     (heard / "text").write_text("u1 the sky was blue\n")
@@ -66,9 +66,9 @@ def test_it_learns_and_loads_as_any_teacher(
     report = json.loads((output / "teacher_report.json").read_text())
     assert report["loss"][-1] < 0.7 * report["loss"][0]
     assert report["scores"]["dev"]["words"] == 8 and report["scores"]["test"]["words"] == 4
-    assert report["scores"]["dev"]["answers"] == 2
-    assert report["scores"]["dev"]["answers_right"] == 1.0, "sky is blue, grass is green"
-    assert "100.0% of the 2 that are answers" in capsys.readouterr().out
+    assert report["scores"]["dev"]["choices"] == 2
+    assert report["scores"]["dev"]["choices_right"] == 1.0, "sky is blue, grass is green"
+    assert "chooses rightly in 100.0% of 2 cases" in capsys.readouterr().out
     file = text.parent / "bert.yaml"
     file.write_text(f"kind: text\nmodel: {output}\nlayers: [2]\ncodec: {{name: fp32}}\n")
     teacher = load_teacher(TeacherConfig.read(file), "cpu")

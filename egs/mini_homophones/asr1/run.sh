@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Synthetic English about countries: a CIF student learns from a text teacher. See README.md.
+# Synthetic English with homophones: a CIF student learns from a text teacher. See README.md.
 # ./run.sh                                     baseline and the best student, one seed
 # ./run.sh --experiments all --seeds 1,2,3     the whole grid
 set -euo pipefail

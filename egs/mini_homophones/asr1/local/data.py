@@ -23,7 +23,9 @@ def main() -> int:
     except UserError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 1
-    print(f"{len(homophones.PAIRS)} pairs of homophones, vocabulary: {len(homophones.vocabulary())} words")
+    print(
+        f"{len(homophones.PAIRS)} pairs of homophones, vocabulary: {len(homophones.vocabulary())} words"
+    )
     return 0
 
 
