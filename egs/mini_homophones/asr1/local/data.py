@@ -23,9 +23,8 @@ def main() -> int:
     except UserError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 1
-    print(
-        f"{len(homophones.PAIRS)} pairs of homophones, vocabulary: {len(homophones.vocabulary())} words"
-    )
+    words, pairs = homophones.vocabulary(), homophones.PAIRS
+    print(f"{len(pairs)} pairs of homophones, vocabulary: {len(words)} words")
     return 0
 
 
