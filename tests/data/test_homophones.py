@@ -20,7 +20,9 @@ def texts() -> dict[str, list[str]]:
     return plan_texts(SETS, 0)
 
 
-def written(path: Path, texts: dict[str, list[str]], sentences: int = 6000) -> dict[str, list[str]]:
+def written(
+    path: Path, texts: dict[str, list[str]], sentences: int = 12000
+) -> dict[str, list[str]]:
     write_text(path, SETS, texts, sentences, 0)
     files = ("train", "dev", "choices")
     return {name: (path / "text" / f"{name}.txt").read_text().splitlines() for name in files}
@@ -30,6 +32,15 @@ def test_sentences_of_distinct_sets_occur_once(texts: dict[str, list[str]]) -> N
     apart = [*texts["dev"], *texts["test"]]
     assert len(set(apart)) == len(apart) == SETS["dev"].utterances + SETS["test"].utterances
     assert not set(apart) & set(texts["train"])
+
+
+def test_training_sentences_are_read_in_several_voices(texts: dict[str, list[str]]) -> None:
+    planned = mini.plan_set("train", SETS["train"], texts["train"], 0)
+    voices: dict[str, set[str]] = {}
+    for one in planned:
+        voices.setdefault(one.text, set()).add(one.speaker)
+    assert len(planned) == 900 and len(voices) == homophones.TRAIN_SENTENCES
+    assert {len(of) for of in voices.values()} == {3}
 
 
 def test_the_same_seed_gives_the_same_texts(texts: dict[str, list[str]]) -> None:
@@ -58,7 +69,7 @@ def test_the_text_has_no_sentence_of_dev_or_test(
     read = [*text["train"], *text["dev"]]
     assert len(set(read)) == len(read)
     assert not set(read) & {*texts["test"], *texts["dev"]}
-    assert len(text["train"]) == 6000 >= 10 * len(texts["train"])
+    assert len(text["train"]) == 12000 >= 10 * len(set(texts["train"]))
     assert text["choices"] == [f"{one} {other}" for _, one, _, other in PAIRS]
 
 
