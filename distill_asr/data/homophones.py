@@ -155,7 +155,7 @@ def build(
 
 
 def plan_texts(sets: dict[str, SetPlan], seed: int) -> dict[str, list[str]]:
-    """Draw the sentences of each set; those of distinct sets occur once and nowhere else."""
+    """Draw the sentences of each set; no two sets share one, and distinct sets have each once."""
     taken: set[str] = set()
     texts = {}
     for name in sorted(sets, key=lambda one: not sets[one].distinct):
@@ -164,8 +164,7 @@ def plan_texts(sets: dict[str, SetPlan], seed: int) -> dict[str, list[str]]:
         count = sets[name].utterances
         while len(chosen) < (count if sets[name].distinct else min(count, TRAIN_SENTENCES)):
             chosen.append(next(fresh))
-            if sets[name].distinct:
-                taken.add(chosen[-1])
+            taken.add(chosen[-1])
         texts[name] = list(islice(cycle(chosen), count))
     return texts
 
