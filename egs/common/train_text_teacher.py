@@ -1,26 +1,30 @@
 #!/usr/bin/env python3
-"""Train a small text teacher: a BERT that fills masked words, from sentences alone.
+"""Train a small text teacher, a masked language model, from sentences alone.
 
     train_text_teacher.py --config conf/teacher_bert.yaml --train data/text/train.txt \
         --dev data/text/dev.txt --test dump/test --output exp/teachers/bert
 
-The output is an ordinary pretrained-model directory (safetensors, tokeniser) plus
-teacher_report.json, which says how often the teacher fills a masked word rightly; where a file
-``choices.txt`` lies beside the dev text (words to choose between, a choice a line), also how often
-it takes the right one of them. It takes a minute or two, so a killed run begins again; a finished
-one only scores sets it has not scored yet. The YAML:
+The output is an ordinary pretrained-model directory (safetensors, tokenizer) plus
+teacher_report.json, which says the perplexity of masked pieces of the dev text after every epoch
+and how often a masked word is filled rightly; where a file ``choices.txt`` lies beside the dev text
+(words to choose between, a choice a line), also how often the right one of them is taken. A killed
+run is continued by the same command; a finished one only scores sets it has not scored yet.
 
-model : arguments of transformers.BertConfig; the vocabulary, whole words, follows from the text
-masked : share of the words that are masked, whole, drawn anew in every pass
-training : epochs, batch_size, learning_rate, warmup_steps, weight_decay, seed
+The YAML:
+
+vocabulary : ``words`` (a WordPiece tokenizer that has every word, as BERT's has the frequent ones),
+    or the number of pieces of a unigram tokenizer, as XLM-R's
+model : model_type (bert, xlm-roberta ...) and arguments of its transformers config
+mask : share of the pieces that are to be guessed
+training : arguments of transformers.TrainingArguments
 """
 
 import argparse
 import json
+import math
 import os
 import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,14 +35,17 @@ from distill_asr.data.datadir import read_table
 from distill_asr.errors import UserError
 from distill_asr.files import write_text_atomic
 
-KEYS = ("model", "masked", "training")
-TRAINING = ("epochs", "batch_size", "learning_rate", "warmup_steps", "weight_decay", "seed")
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+KEYS = ("vocabulary", "model", "mask", "training")
+WORDS = "words"
+WORDPIECE_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+UNIGRAM_SPECIAL = {
+    "bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>",
+    "mask_token": "<mask>",
+}  # fmt: skip
 REPORT = "teacher_report.json"
 CHOICES = "choices.txt"
-IGNORED = -100  # label of what is not asked, in transformers
-KEPT, RANDOM = 0.1, 0.1  # shares of the masked words that stay, or become any other
 SCORED_AT_A_TIME = 256
+MOST_TOLD = 10  # sentences that one report names
 
 
 def read_settings(path: str) -> dict[str, Any]:
@@ -49,12 +56,14 @@ def read_settings(path: str) -> dict[str, Any]:
     for key in ("model", "training"):
         if not isinstance(settings.get(key), dict):
             problems.append(f"{path}: {key}: expected 'name: value' lines")
-    training = settings.get("training")
-    if isinstance(training, dict) and set(training) != set(TRAINING):
-        problems.append(f"{path}: training: expected exactly {', '.join(TRAINING)}")
-    masked = settings.get("masked")
-    if not isinstance(masked, float) or not 0 < masked < 1:
-        problems.append(f"{path}: masked: given {masked!r}, expected a share such as 0.15")
+    if isinstance(settings.get("model"), dict) and "model_type" not in settings["model"]:
+        problems.append(f"{path}: model: no model_type, such as bert or xlm-roberta")
+    vocabulary = settings.get("vocabulary")
+    if vocabulary != WORDS and not (isinstance(vocabulary, int) and vocabulary > 0):
+        problems.append(f"{path}: vocabulary: given {vocabulary!r}, expected {WORDS} or a number")
+    mask = settings.get("mask")
+    if not isinstance(mask, float) or not 0 < mask < 1:
+        problems.append(f"{path}: mask: given {mask!r}, expected a share such as 0.15")
     if problems:
         raise UserError(problems)
     return settings
@@ -68,132 +77,177 @@ def read_sentences(path: str) -> list[str]:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
-    if not (found := [line.strip() for line in lines if line.strip()]):
+    if not (found := [" ".join(line.split()) for line in lines if line.strip()]):
         raise UserError(f"{path}: no sentences")
     return found
 
 
-def make_tokenizer(sentences: list[str], folder: Path) -> Any:
-    """WordPiece with every word of the text, and letters for other words; saved to ``folder``."""
-    from transformers import BertTokenizer
-
-    words = [word for word, _ in Counter(" ".join(sentences).lower().split()).most_common()]
-    letters = sorted(set("".join(words)))
-    pieces = dict.fromkeys([*SPECIAL, *words, *letters, *(f"##{letter}" for letter in letters)])
-    tokenizer = BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)})
+def make_tokenizer(sentences: list[str], vocabulary: str | int, folder: Path) -> Any:
+    """The tokenizer, trained on the text and saved to ``folder``."""
+    make = wordpiece if vocabulary == WORDS else unigram
+    tokenizer = make(sentences, vocabulary)
+    folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     return tokenizer
 
 
-def encode(tokenizer: Any, sentences: list[str]) -> list[tuple[list[int], list[int | None]]]:
-    """Piece ids of each sentence, and the number of the word that each piece is of."""
-    encoded = tokenizer(sentences)
-    rows = range(len(sentences))
-    return [(encoded["input_ids"][row], encoded.word_ids(row)) for row in rows]
+def wordpiece(sentences: list[str], _: str | int) -> Any:
+    """Every word of the text is a piece; other words are spelled in letters."""
+    from transformers import BertTokenizer
+
+    words = [word for word, _ in Counter(" ".join(sentences).lower().split()).most_common()]
+    letters = sorted(set("".join(words)))
+    pieces = (*WORDPIECE_SPECIAL, *words, *letters, *(f"##{letter}" for letter in letters))
+    return BertTokenizer(vocab={piece: i for i, piece in enumerate(dict.fromkeys(pieces))})
 
 
-def padded(rows: list[list[int]], fill: int) -> Any:
-    """[B, S]."""
-    import torch
+def unigram(sentences: list[str], pieces: str | int) -> Any:
+    """Pieces as XLM-R has them, a sentence between <s> and </s>."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers.trainers import UnigramTrainer
+    from transformers import PreTrainedTokenizerFast
 
-    longest = max(map(len, rows))
-    return torch.tensor([row + [fill] * (longest - len(row)) for row in rows])
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    special = list(UNIGRAM_SPECIAL.values())
+    trainer = UnigramTrainer(
+        vocab_size=pieces, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(sentences, trainer)
+    ends = [(one, special.index(one)) for one in ("<s>", "</s>")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=ends
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **UNIGRAM_SPECIAL)
 
 
-def mask_words(items: list, tokenizer: Any, share: float) -> tuple[Any, Any]:
-    """Inputs [B, S] with whole words masked, at least one a sentence, and labels [B, S]."""
-    import torch
+def make_model(settings: dict[str, Any], tokenizer: Any) -> Any:
+    """A model with random weights (seeded by ``training.seed``)."""
+    from transformers import AutoConfig, AutoModelForMaskedLM, set_seed
 
-    inputs, labels = [], []
-    for ids, words in items:
-        count = max(word for word in words if word is not None) + 1
-        drawn = torch.rand(count)
-        asked = {i for i in range(count) if drawn[i] < share} or {int(drawn.argmin())}
-        kinds = {word: float(torch.rand(())) for word in asked}
-        row, goal = list(ids), [IGNORED] * len(ids)
-        for place, word in enumerate(words):
-            if word not in asked:
-                continue
-            goal[place] = ids[place]
-            if kinds[word] < RANDOM:
-                row[place] = int(torch.randint(len(SPECIAL), len(tokenizer), (1,)))
-            elif kinds[word] >= RANDOM + KEPT:
-                row[place] = tokenizer.mask_token_id
-        inputs.append(row)
-        labels.append(goal)
-    return padded(inputs, tokenizer.pad_token_id), padded(labels, IGNORED)
+    set_seed(settings["training"].get("seed", 42))
+    ids = {
+        f"{one}_token_id": getattr(tokenizer, f"{one}_token_id") for one in ("bos", "pad", "eos")
+    }
+    try:
+        config = AutoConfig.for_model(**settings["model"], vocab_size=len(tokenizer), **ids)
+        return AutoModelForMaskedLM.from_config(config)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model: {error}") from error
+
+
+def encode(tokenizer: Any, sentences: list[str], model: Any) -> list[dict[str, list[int]]]:
+    """Piece ids of each sentence.
+
+    Raises
+    ------
+    UserError : sentences longer than the model has positions.
+    """
+    ids = tokenizer(sentences)["input_ids"]
+    places = model.config.max_position_embeddings
+    if "roberta" in model.config.model_type:
+        places -= model.config.pad_token_id + 1  # its positions begin behind that of padding
+    problems = [
+        f"{sentence!r}: {len(row)} pieces, expected at most {places}; raise max_position_embeddings"
+        for sentence, row in zip(sentences, ids, strict=True)
+        if len(row) > places
+    ]
+    if problems:
+        more = [f"and {len(problems) - MOST_TOLD} more"] if len(problems) > MOST_TOLD else []
+        raise UserError(problems[:MOST_TOLD] + more)
+    return [{"input_ids": row} for row in ids]
+
+
+def make_trainer(
+    settings: dict[str, Any], model: Any, tokenizer: Any, sets: list[list[str]], checkpoints: Path
+) -> Any:
+    """A transformers.Trainer; the dev loss is measured after every epoch."""
+    from transformers import DataCollatorForLanguageModeling, Trainer, TrainingArguments
+
+    train, dev = (encode(tokenizer, lines, model) for lines in sets)
+    defaults = {
+        "report_to": "none",
+        "save_strategy": "epoch",
+        "eval_strategy": "epoch",
+        "logging_strategy": "epoch",
+        "save_total_limit": 1,
+    }
+    try:
+        arguments = TrainingArguments(
+            output_dir=str(checkpoints), **(defaults | settings["training"])
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"training: {error}") from error
+    collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=settings["mask"])
+    return Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=dev,
+        data_collator=collate,
+    )
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest complete checkpoint."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.split("-")[1]))
+    whole = [one for one in found if (one / "trainer_state.json").is_file()]  # written last
+    return str(whole[-1]) if whole else None
 
 
 def train_teacher(settings: dict[str, Any], args: argparse.Namespace) -> None:
-    """Train in one go, then put the finished directory in its place."""
-    import torch
-    from transformers import BertConfig, BertForMaskedLM
-
+    """Train, then put the whole output directory into place with one rename."""
     output = Path(args.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent))
-    try:
-        draft.chmod(0o755)
-        sentences = read_sentences(args.train)
-        torch.manual_seed(settings["training"]["seed"])
-        tokenizer = make_tokenizer(sentences, draft)
-        model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **settings["model"]))
-        history = fit(model, tokenizer, encode(tokenizer, sentences), settings)
-        model.save_pretrained(draft)
-        (draft / "model.safetensors").chmod(0o644)  # safetensors makes it private
-        report = {
-            "config": settings,
-            "parameters": model.num_parameters(),
-            "train_sentences": len(sentences),
-            "loss": history,
-            "scores": {},
-        }
-        write_text_atomic(draft / REPORT, json.dumps(report, indent=1) + "\n")
-        shutil.rmtree(output, ignore_errors=True)
-        os.replace(draft, output)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    draft = output.with_name(output.name + ".tmp")
+    checkpoints = output.with_name(output.name + ".checkpoints")
+    shutil.rmtree(draft, ignore_errors=True)
+    sets = [read_sentences(args.train), read_sentences(args.dev)]
+    refuse_changed(settings, sets, checkpoints)
+    tokenizer = make_tokenizer(sets[0], settings["vocabulary"], draft)
+    model = make_model(settings, tokenizer)
+    trainer = make_trainer(settings, model, tokenizer, sets, checkpoints)
+    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    history = [one["eval_loss"] for one in trainer.state.log_history if "eval_loss" in one]
+    report = {
+        "config": settings,
+        "parameters": model.num_parameters(),
+        "train_sentences": len(sets[0]),
+        "pieces": len(tokenizer),
+        "dev_perplexity": [round(math.exp(loss), 3) for loss in history],
+        "scores": {},
+    }
+    model.save_pretrained(draft)
+    (draft / "model.safetensors").chmod(0o644)  # safetensors makes it private
+    write_text_atomic(draft / REPORT, json.dumps(report, indent=1) + "\n")
+    shutil.rmtree(output, ignore_errors=True)
+    os.replace(draft, output)
+    shutil.rmtree(checkpoints)
 
 
-def fit(model: Any, tokenizer: Any, items: list, settings: dict[str, Any]) -> list[float]:
-    """Masked-word training with a linear warm-up and decay; the mean loss of each epoch."""
-    import torch
-    from tqdm import tqdm
-    from transformers import get_linear_schedule_with_warmup
-
-    training = settings["training"]
-    size, epochs = training["batch_size"], training["epochs"]
-    steps = epochs * -(-len(items) // size)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=training["learning_rate"], weight_decay=training["weight_decay"]
-    )
-    schedule = get_linear_schedule_with_warmup(optimizer, training["warmup_steps"], steps)
-    model.train()
-    history = []
-    for _ in tqdm(range(epochs), desc="epochs"):
-        order, losses = torch.randperm(len(items)).tolist(), []
-        for first in range(0, len(items), size):
-            batch = [items[i] for i in order[first : first + size]]
-            inputs, labels = mask_words(batch, tokenizer, settings["masked"])
-            attention = (inputs != tokenizer.pad_token_id).long()
-            loss = model(input_ids=inputs, attention_mask=attention, labels=labels).loss
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-        history.append(round(sum(losses) / len(losses), 4))
-    return history
+def refuse_changed(settings: dict[str, Any], sets: list[list[str]], checkpoints: Path) -> None:
+    """Remember what is trained; raise UserError when checkpoints are of something else."""
+    now = json.dumps([settings, sets])
+    record = checkpoints / "settings.json"
+    if record.exists() and record.read_text(encoding="utf-8") != now:
+        raise UserError(
+            f"{checkpoints}: begun with another config or other text; remove it to start anew"
+        )
+    write_text_atomic(record, now)
 
 
-def questions(items: list, mask: int) -> Iterator[tuple[int, list[int], dict[int, int]]]:
-    """Each word of each sentence masked in turn: number of the word, pieces, what is asked."""
-    for ids, words in items:
+def questions(tokenizer: Any, sentences: list[str]) -> Iterator[tuple[str, list[int], dict]]:
+    """Each word of each sentence masked in turn: the word, pieces, what is asked at which place."""
+    encoded = tokenizer(sentences)
+    for number, sentence in enumerate(sentences):
+        ids, words = encoded["input_ids"][number], encoded.word_ids(number)
         for word in dict.fromkeys(word for word in words if word is not None):
             places = [place for place, owner in enumerate(words) if owner == word]
-            row = [mask if place in places else piece for place, piece in enumerate(ids)]
-            yield word, row, {place: ids[place] for place in places}
+            row = [tokenizer.mask_token_id if i in places else piece for i, piece in enumerate(ids)]
+            spans = [encoded.token_to_chars(number, place) for place in places]
+            name = sentence[spans[0].start : spans[-1].end].strip().lower()
+            yield name, row, {place: ids[place] for place in places}
 
 
 def fills(model: Any, tokenizer: Any, sentences: list[str], choices: dict) -> dict[str, Any]:
@@ -203,28 +257,20 @@ def fills(model: Any, tokenizer: Any, sentences: list[str], choices: dict) -> di
     """
     import torch
 
-    names, rows, wanted = [], [], []
-    items = encode(tokenizer, sentences)
-    for sentence, item in zip(sentences, items, strict=True):
-        split = sentence.lower().split()
-        for word, row, asked in questions([item], tokenizer.mask_token_id):
-            names.append(split[word] if word < len(split) else "")
-            rows.append(row)
-            wanted.append(asked)
+    asked = list(questions(tokenizer, sentences))
     right, taken = [], []
     model.eval()
-    for first in range(0, len(rows), SCORED_AT_A_TIME):
-        part = slice(first, first + SCORED_AT_A_TIME)
-        inputs = padded(rows[part], tokenizer.pad_token_id)
+    for first in range(0, len(asked), SCORED_AT_A_TIME):
+        part = asked[first : first + SCORED_AT_A_TIME]
+        batch = tokenizer.pad({"input_ids": [row for _, row, _ in part]}, return_tensors="pt")
         with torch.inference_mode():
-            attention = (inputs != tokenizer.pad_token_id).long()
-            logits = model(input_ids=inputs, attention_mask=attention).logits
-        for name, row, asked in zip(names[part], logits, wanted[part], strict=True):
-            right.append(all(int(row[place].argmax()) == piece for place, piece in asked.items()))
-            if name in choices and len(asked) == 1:
-                scores = row[next(iter(asked))]
+            logits = model(**batch).logits
+        for (name, _, wanted), scores in zip(part, logits, strict=True):
+            right.append(all(int(scores[i].argmax()) == piece for i, piece in wanted.items()))
+            if name in choices and len(wanted) == 1:
                 ids = tokenizer.convert_tokens_to_ids(choices[name])
-                taken.append(choices[name][int(scores[ids].argmax())] == name)
+                best = int(scores[next(iter(wanted))][ids].argmax())
+                taken.append(choices[name][best] == name)
     scores = {"words": len(right), "right": sum(right) / max(1, len(right))}
     return scores | {"choices": len(taken), "choices_right": sum(taken) / max(1, len(taken))}
 
@@ -237,7 +283,7 @@ def read_choices(path: Path) -> dict[str, list[str]]:
 
 def score(args: argparse.Namespace) -> dict[str, Any]:
     """Score the sets that the report lacks with the weights on disk; give the report."""
-    from transformers import AutoTokenizer, BertForMaskedLM
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
 
     output = Path(args.output)
     report = json.loads((output / REPORT).read_text(encoding="utf-8"))
@@ -246,7 +292,7 @@ def score(args: argparse.Namespace) -> dict[str, Any]:
         return report
     choices = read_choices(Path(args.dev).parent / CHOICES)
     tokenizer = AutoTokenizer.from_pretrained(output)
-    model = BertForMaskedLM.from_pretrained(output)
+    model = AutoModelForMaskedLM.from_pretrained(output)
     for one in sets:
         report["scores"][Path(one).stem] = fills(model, tokenizer, read_sentences(one), choices)
         write_text_atomic(output / REPORT, json.dumps(report, indent=1) + "\n")
@@ -256,7 +302,7 @@ def score(args: argparse.Namespace) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> int:
     """Train unless done, score, print how well masked words are filled."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", required=True, help="YAML: model, masked, training")
+    parser.add_argument("--config", required=True, help="YAML: vocabulary, model, mask, training")
     parser.add_argument("--train", required=True, help="sentences, a line each")
     parser.add_argument("--dev", required=True, help="others, to measure with")
     parser.add_argument("--test", action="append", default=[], help="data dir; repeatable")
@@ -276,6 +322,8 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 1
+    perplexity = report["dev_perplexity"][-1]
+    print(f"{args.output}: {report['train_sentences']} sentences, dev perplexity {perplexity:.2f}")
     for name, found in report["scores"].items():
         line = f"{args.output}: {name}: fills {found['right']:.1%} of {found['words']} masked words"
         if found["choices"]:

@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
-import torch
 import yaml
+from transformers import AutoTokenizer, TrainerCallback
 
 from distill_asr.teachers import TeacherConfig, load_teacher
 
@@ -36,15 +38,17 @@ def text(tmp_path: Path) -> Path:
     return folder
 
 
+MODEL = {
+    "model_type": "bert", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 32, "max_position_embeddings": 16,
+}  # fmt: skip
 SETTINGS = {
-    "model": {
-        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "intermediate_size": 32, "max_position_embeddings": 16,
-    },
-    "masked": 0.3,
+    "vocabulary": "words",
+    "model": MODEL,
+    "mask": 0.3,
     "training": {
-        "epochs": 120, "batch_size": 8, "learning_rate": 0.003, "warmup_steps": 20,
-        "weight_decay": 0.0, "seed": 1,
+        "num_train_epochs": 120, "per_device_train_batch_size": 8, "learning_rate": 0.003,
+        "disable_tqdm": True, "seed": 1,
     },
 }  # fmt: skip
 
@@ -64,7 +68,7 @@ def test_it_learns_and_loads_as_any_teacher(
     assert stage.main(arguments(text)) == 0
     output = text.parent / "exp" / "bert"
     report = json.loads((output / "teacher_report.json").read_text())
-    assert report["loss"][-1] < 0.7 * report["loss"][0]
+    assert report["dev_perplexity"][-1] < 0.5 * report["dev_perplexity"][0]
     assert report["scores"]["dev"]["words"] == 8 and report["scores"]["test"]["words"] == 4
     assert report["scores"]["dev"]["choices"] == 2
     assert report["scores"]["dev"]["choices_right"] == 1.0, "sky is blue, grass is green"
@@ -79,28 +83,71 @@ def test_it_learns_and_loads_as_any_teacher(
     assert (output / "model.safetensors").read_bytes() == weights
 
 
-def test_whole_words_are_masked_at_least_one_a_sentence(stage: ModuleType, tmp_path: Path) -> None:
-    tokenizer = stage.make_tokenizer(["sky blue"], tmp_path)
-    items = stage.encode(tokenizer, ["sky bbee", "blue", "yyy sky"])  # bbee: four letters
-    torch.manual_seed(0)
-    for _ in range(50):
-        inputs, labels = stage.mask_words(items, tokenizer, 0.1)
-        assert inputs.shape == labels.shape
-        for (ids, words), goal in zip(items, labels.tolist(), strict=True):
-            asked = {words[i] for i, label in enumerate(goal) if label != -100}
-            assert asked and None not in asked
-            for place, (piece, word) in enumerate(zip(ids, words, strict=True)):
-                assert goal[place] == (piece if word in asked else -100)
+def test_a_multilingual_vocabulary(stage: ModuleType, text: Path) -> None:
+    model = MODEL | {"model_type": "xlm-roberta", "max_position_embeddings": 34}
+    training = SETTINGS["training"] | {"num_train_epochs": 1}
+    with (text / "train.txt").open("a", encoding="utf-8") as file:
+        file.write("\u0bb5\u0ba3\u0b95\u0bcd\u0b95\u0bae\u0bcd\n")  # Tamil, with combining marks
+    settings = {"vocabulary": 60, "mask": 0.15, "model": model, "training": training}
+    assert stage.main(arguments(text, settings)) == 0
+    output = text.parent / "exp" / "bert"
+    report = json.loads((output / "teacher_report.json").read_text())
+    assert report["pieces"] <= 60 and report["scores"]["dev"]["words"] == 8
+    tokenizer = AutoTokenizer.from_pretrained(output)
+    for line in ("\u0bb5\u0ba3\u0b95\u0bcd\u0b95\u0bae\u0bcd", "the sky"):
+        ids = tokenizer(line)["input_ids"]
+        assert (ids[0], ids[-1]) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
+        assert tokenizer.unk_token_id not in ids
+        assert tokenizer.decode(ids, skip_special_tokens=True).strip() == line
+
+
+def test_a_killed_run_goes_on(
+    stage: ModuleType, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SETTINGS | {"training": SETTINGS["training"] | {"num_train_epochs": 4}}
+    made = stage.make_trainer
+
+    def dying(*args: Any) -> Any:
+        trainer = made(*args)
+        trainer.add_callback(DiesAfterTwoEpochs())
+        return trainer
+
+    monkeypatch.setattr(stage, "make_trainer", dying)
+    with pytest.raises(KeyboardInterrupt):
+        stage.main(arguments(text, settings))
+    output = text.parent / "exp" / "bert"
+    assert not output.exists()
+    other = settings | {"mask": 0.5}
+    assert stage.main(arguments(text, other)) == 1, "checkpoints of something else"
+    monkeypatch.setattr(stage, "make_trainer", made)
+    assert stage.main(arguments(text, settings)) == 0
+    continued = (output / "model.safetensors").read_bytes()
+    shutil.rmtree(output)
+    assert stage.main(arguments(text, settings)) == 0
+    assert (output / "model.safetensors").read_bytes() == continued
+
+
+class DiesAfterTwoEpochs(TrainerCallback):
+    """Ctrl-C when the third epoch begins; the checkpoints of two are whole."""
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.epoch >= 2:
+            raise KeyboardInterrupt
 
 
 def test_mistakes_are_told_at_once(
     stage: ModuleType, text: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    wrong = {"masked": 3, "model": None, "training": {"epochs": 1}, "family": "bert"}
+    wrong = {"mask": 3, "model": {}, "training": 1, "vocabulary": "big", "family": "bert"}
     assert stage.main(arguments(text, wrong)) == 1
     said = capsys.readouterr().err
-    for part in ("unknown key 'family'", "masked: given 3", "model: expected", "batch_size"):
-        assert part in said
+    told = ("unknown key 'family'", "mask: given 3", "no model_type", "training: expected",
+            "vocabulary: given 'big'")  # fmt: skip
+    assert all(part in said for part in told), said
+    short = SETTINGS | {"model": MODEL | {"max_position_embeddings": 5}}
+    assert stage.main(arguments(text, short)) == 1
+    assert "'the sky is blue': 6 pieces, expected at most 5" in capsys.readouterr().err
+    shutil.rmtree(text.parent / "exp" / "bert.checkpoints")
     (text / "train.txt").unlink()
     assert stage.main(arguments(text)) == 1
     assert "train.txt: No such file" in capsys.readouterr().err

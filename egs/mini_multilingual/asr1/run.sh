@@ -15,8 +15,8 @@ if [[ " $* " != *" --help "* ]]; then # both models, trained once, whatever lang
     mkdir -p exp/models
     $train_cmd python3 ../../common/train_teacher.py --config conf/speech_model.yaml \
         --train data/pretrain --dev data/pretrain_dev --output exp/models/speech
-    $train_cmd python3 local/train_text_teacher.py --config conf/text_teacher.yaml \
-        --text data/text/train.txt --dev data/text/dev.txt --output exp/models/xlmr
+    $train_cmd python3 ../../common/train_text_teacher.py --config conf/text_teacher.yaml \
+        --train data/text/train.txt --dev data/text/dev.txt --output exp/models/xlmr
 fi
 exec bash ../../common/languages.sh --languages "$languages" --teachers xlmr --baseline plain \
     --candidates "l2s_0.25,l2s_0.5,l2s_1" "$@"
