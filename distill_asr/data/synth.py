@@ -10,7 +10,7 @@ import functools
 import shutil
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ ESPEAK_RATE = 22050  # Hz, what the library delivers for its formant voices
 _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: samples go to the callback before espeak_Synth returns
 _DONT_EXIT = 0x8000  # report a missing data path instead of ending the process
 _UTF8 = 1
+_IPA = 2  # espeak_TextToPhonemes: International Phonetic Alphabet, UTF-8
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER
 _RANDOM_SEED = 1
 _LONGEST_PATH = 120  # bytes; the library fails at some 160, file names included
@@ -93,6 +94,25 @@ def synthesise(
     if not samples.any():
         raise ValueError(f"espeak-ng voice {voice!r} has nothing to speak in {text!r}")
     return samples.astype(np.float32) / 32768.0, ESPEAK_RATE
+
+
+def transcribe(text: str, voice: str) -> str:
+    """What ``synthesise`` would say, in the International Phonetic Alphabet.
+
+    Words are split by spaces; marks of stress, length and tone stay. Raises as ``synthesise``.
+    """
+    library_path, data_path = _wheel_paths()
+    with _lock:
+        library = ctypes.CDLL(library_path)
+        try:
+            _start(library, data_path, voice, {})
+            clauses = list(_clauses(library, text))
+        finally:
+            library.espeak_Terminate()
+            _unload(library)
+    if not (phones := " ".join(" ".join(clauses).split())):
+        raise ValueError(f"espeak-ng voice {voice!r} has nothing to speak in {text!r}")
+    return phones
 
 
 @functools.cache
@@ -215,6 +235,14 @@ def _speak(library: ctypes.CDLL, text: str) -> None:
     if status:
         raise RuntimeError(f"espeak_Synth failed with status {status} for {text!r}")
     library.espeak_Synchronize()
+
+
+def _clauses(library: ctypes.CDLL, text: str) -> Iterator[str]:
+    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+    rest = ctypes.c_char_p(text.encode("utf-8"))
+    while rest.value is not None:  # the library moves it on, to nothing at the end
+        phones = library.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _IPA)
+        yield (phones or b"").decode("utf-8")
 
 
 def _unload(library: ctypes.CDLL) -> None:

@@ -97,11 +97,17 @@ def test_the_same_seed_gives_the_same_audio_wherever_it_is_built(
             assert Path(first).read_bytes() == Path(second).read_bytes()
 
 
-def test_pre_training_has_all_its_languages_with_plain_letters(tmp_path: Path) -> None:
+def test_pre_training_has_all_its_languages_in_phones(tmp_path: Path) -> None:
     corpus.build_pretraining(tmp_path, size=SMALL)
     data, _ = validate(tmp_path / "pretrain", 16000)
     assert {speaker.split("_")[0] for speaker in data.utt2spk.values()} == set(PRETRAINING)
-    assert all(text == unicode_words(text) for text in data.text.values())
+    used = set("".join(data.text.values()))
+    assert "ʃ" in used and not used & set("ˈˌ()АБабക")
+
+
+def test_phones_are_words_without_stress() -> None:
+    assert corpus.spoken_phones("ინგლისური, მონსერატი", "ka") == "inɡlisuri monserati"
+    assert corpus.spoken_phones("ตูวาลู", "th") == "tuː2wa2sluː", "lengths and tones stay"
 
 
 def test_other_languages_are_refused_together() -> None:

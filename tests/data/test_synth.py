@@ -82,6 +82,17 @@ def test_nothing_to_speak_is_refused() -> None:
         synth.synthesise("  ")
 
 
+def test_transcribing_tells_homophones_alike_and_all_clauses() -> None:
+    assert (
+        synth.transcribe("the sail", "en-us") == synth.transcribe("the sale", "en-us") == "ðə sˈeɪl"
+    )
+    said = [synth.transcribe(text, "en-us") for text in ("the sail", "the sale")]
+    assert said == ["ðə sˈeɪl"] * 2
+    assert synth.transcribe("euro, Malte", "fr") == "øʁˈo mˈalt"
+    with pytest.raises(ValueError, match="nothing to speak"):
+        synth.transcribe(" ", "en-us")
+
+
 def test_resampling_keeps_a_tone() -> None:
     time = np.arange(22050) / 22050
     tone = np.sin(2 * np.pi * 440 * time).astype(np.float32)
