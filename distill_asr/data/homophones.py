@@ -22,7 +22,7 @@ from distill_asr.data.mini import Conditions, SetPlan
 from distill_asr.files import write_text_atomic
 
 VERSION = 1  # of the recipe below; a change makes existing sets stale
-TEXT_SENTENCES = 12000
+TEXT_SENTENCES = 40000
 TEXT_DEV_SENTENCES = 300
 TEXT_SET = "text"
 
@@ -102,7 +102,7 @@ PATTERNS = (
 
 _NOISY = Conditions(snr=(15, 30), noisy=1.0)
 SETS = {
-    "train": SetPlan(1000, mini.TEACHER_VOICES, _NOISY),
+    "train": SetPlan(4000, mini.TEACHER_VOICES, _NOISY),
     "dev": SetPlan(120, mini.DEV_VOICES, _NOISY, distinct=True),
     "test": SetPlan(300, mini.TEST_VOICES, _NOISY, distinct=True),
 }

@@ -59,7 +59,7 @@ def test_the_text_has_no_sentence_of_dev_or_test(
     read = [*text["train"], *text["dev"]]
     assert len(set(read)) == len(read)
     assert not set(read) & {*texts["test"], *texts["dev"]}
-    assert len(text["train"]) == 12000 >= 10 * len(set(texts["train"]))
+    assert len(text["train"]) == 40000 >= 10 * len(set(texts["train"]))
     assert text["choices"] == [f"{one} {other}" for _, one, _, other in PAIRS]
 
 
