@@ -86,18 +86,19 @@ music lute castle loot
 office break road brake
 """.strip().splitlines()
 )
+ADJECTIVES = "old new small large dark bright good bad strange famous"  # of any topic
 # SAME is a word with a homophone, WORD one without; all of a sentence are of its topic
 PATTERNS = (
-    "the WORD and the SAME were near the WORD",
-    "we saw the SAME beside the WORD",
-    "the SAME was behind the WORD and the SAME",
-    "my WORD asked about the SAME",
-    "look at the WORD and the SAME",
-    "they wrote about a SAME and a WORD",
-    "is the SAME near the WORD or the SAME",
-    "nobody wants the SAME without the WORD",
-    "the WORD has a SAME and a SAME",
-    "this SAME belongs to the WORD",
+    "the WORD and the SAME were near the ADJ WORD",
+    "we saw the ADJ SAME beside the ADJ WORD",
+    "the SAME was behind the WORD and the ADJ SAME",
+    "my ADJ WORD asked about the ADJ SAME",
+    "look at the ADJ WORD and the ADJ SAME",
+    "they wrote about a ADJ SAME and a WORD",
+    "is the ADJ SAME near the WORD or the SAME",
+    "nobody wants the ADJ SAME without the WORD",
+    "the ADJ WORD has a SAME and a SAME",
+    "this ADJ SAME belongs to the ADJ WORD",
 )
 
 _NOISY = Conditions(snr=(15, 30), noisy=1.0)
@@ -193,9 +194,10 @@ def drawn(rng: np.random.Generator) -> Iterator[str]:
     patterns, topics = _in_turn(PATTERNS, rng), _in_turn(tuple(TOPICS), rng)
     words = {topic: _in_turn(tuple(TOPICS[topic].split()), rng) for topic in TOPICS}
     same = {topic: _in_turn(homophones(topic), rng) for topic in TOPICS}
+    adjectives = _in_turn(tuple(ADJECTIVES.split()), rng)
     while True:
         topic = next(topics)
-        source = {"WORD": words[topic], "SAME": same[topic]}
+        source = {"WORD": words[topic], "SAME": same[topic], "ADJ": adjectives}
         said: list[str] = []
         for slot in next(patterns).split():
             word = next(source[slot]) if slot in source else slot
@@ -223,9 +225,9 @@ def homophones(topic: str) -> tuple[str, ...]:
 
 def vocabulary() -> tuple[str, ...]:
     """Every word that a sentence may contain, sorted."""
-    of_patterns = {word for pattern in PATTERNS for word in pattern.split()} - {"WORD", "SAME"}
-    of_topics = {word for words in TOPICS.values() for word in words.split()}
-    return tuple(sorted(of_patterns | of_topics | {w for t in TOPICS for w in homophones(t)}))
+    of_patterns = {word for pattern in PATTERNS for word in pattern.split() if word.islower()}
+    plain = {word for words in (*TOPICS.values(), ADJECTIVES) for word in words.split()}
+    return tuple(sorted(of_patterns | plain | {w for t in TOPICS for w in homophones(t)}))
 
 
 def shrunk(utterances: int) -> dict[str, SetPlan]:

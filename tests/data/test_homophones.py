@@ -21,7 +21,7 @@ def texts() -> dict[str, list[str]]:
 
 
 def written(
-    path: Path, texts: dict[str, list[str]], sentences: int = 12000
+    path: Path, texts: dict[str, list[str]], sentences: int = 40000
 ) -> dict[str, list[str]]:
     write_text(path, SETS, texts, sentences, 0)
     files = ("train", "dev", "choices")
