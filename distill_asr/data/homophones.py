@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from distill_asr.data.mini import Conditions, SetPlan
 from distill_asr.files import write_text_atomic
 
 VERSION = 1  # of the recipe below; a change makes existing sets stale
-TEXT_SENTENCES = 40000
+TEXT_SENTENCES = 12000
 TEXT_DEV_SENTENCES = 300
 TEXT_SET = "text"
 
@@ -32,12 +33,7 @@ TOPICS = {
     "farm": "farm farmer barn cattle sheep pig fence stable hay tractor shepherd",
     "garden": "garden gardener leaf soil spade bush lawn seed hedge blossom pond",
     "harbour": "harbour captain boat anchor sailor wave beach coast lighthouse fisherman island",
-    "hospital": "hospital doctor nurse patient bone skin stomach surgeon shoulder knee wound",
-    "house": "house door window room roof floor wall carpet curtain chimney lamp",
     "kitchen": "kitchen cook butter oven recipe spoon sugar chef bowl plate pepper",
-    "music": "music piano violin singer drum orchestra melody guitar concert trumpet flute",
-    "office": "office bank manager market price customer clerk shop bill lawyer invoice",
-    "road": "road driver car highway engine ticket passenger truck station traffic bridge",
     "weather": "weather storm cloud wind thunder sky winter forecast snow fog lightning",
 }
 PAIRS = tuple(
@@ -52,58 +48,36 @@ castle son weather sun
 castle tale farm tail
 church bell castle belle
 church canon castle cannon
-church fair road fare
 church nave castle knave
 church soul harbour sole
-church symbol music cymbal
 church veil garden vale
-farm bale office bail
 farm doe kitchen dough
 farm ewe garden yew
-farm hare hospital hair
 farm moose kitchen mousse
-farm plain road plane
 farm yoke kitchen yolk
-garden beet music beat
 garden flower kitchen flour
-garden scent office cent
 garden stake kitchen steak
 harbour current kitchen currant
-harbour mussel hospital muscle
-harbour quay house key
-harbour sail office sale
-hospital flu house flue
-hospital gait house gate
-hospital male office mail
-hospital pain house pane
-hospital toe road tow
-hospital vein weather vane
-house cellar office seller
-house leak kitchen leek
-house suite kitchen sweet
-music bass castle base
-music lute castle loot
-office break road brake
 """.strip().splitlines()
 )
 ADJECTIVES = "old new small large dark bright good bad strange famous"  # of any topic
 # SAME is a word with a homophone, WORD one without; all of a sentence are of its topic
 PATTERNS = (
-    "the WORD and the SAME were near the ADJ WORD",
-    "we saw the ADJ SAME beside the ADJ WORD",
-    "the SAME was behind the WORD and the ADJ SAME",
-    "my ADJ WORD asked about the ADJ SAME",
-    "look at the ADJ WORD and the ADJ SAME",
-    "they wrote about a ADJ SAME and a WORD",
-    "is the ADJ SAME near the WORD or the SAME",
+    "the WORD and the SAME were near the WORD",
+    "we saw the ADJ SAME beside the WORD",
+    "the SAME was behind the WORD and the SAME",
+    "my WORD asked about the ADJ SAME",
+    "look at the ADJ WORD and the SAME",
+    "they wrote about a SAME and a ADJ WORD",
+    "is the SAME near the WORD or the SAME",
     "nobody wants the ADJ SAME without the WORD",
-    "the ADJ WORD has a SAME and a SAME",
-    "this ADJ SAME belongs to the ADJ WORD",
+    "the WORD has a SAME and a SAME",
+    "this SAME belongs to the ADJ WORD",
 )
 
 _NOISY = Conditions(snr=(15, 30), noisy=1.0)
 SETS = {
-    "train": SetPlan(4000, mini.TEACHER_VOICES, _NOISY),
+    "train": SetPlan(1000, mini.TEACHER_VOICES, _NOISY),
     "dev": SetPlan(120, mini.DEV_VOICES, _NOISY, distinct=True),
     "test": SetPlan(300, mini.TEST_VOICES, _NOISY, distinct=True),
 }
@@ -170,17 +144,14 @@ def plan_texts(sets: dict[str, SetPlan], seed: int) -> dict[str, list[str]]:
 def write_text(
     out: Path, sets: dict[str, SetPlan], texts: dict[str, list[str]], sentences: int, seed: int
 ) -> None:
-    """Write the text files, sentences of the distinct sets and repetitions left out."""
+    """Write the text files, sentences of the distinct sets left out."""
     known = {text for name in sets if sets[name].distinct for text in texts[name]}
-    fresh = drawn(_generator(TEXT_SET, seed))
-    lines: list[str] = []
-    while len(lines) < sentences + TEXT_DEV_SENTENCES:
-        if (text := next(fresh)) not in known:
-            known.add(text)
-            lines.append(text)
+    fresh = (text for text in drawn(_generator(TEXT_SET, seed)) if text not in known)
+    dev = list(islice(fresh, TEXT_DEV_SENTENCES))
+    known.update(dev)
     files = {
-        "train": lines[TEXT_DEV_SENTENCES:],
-        "dev": lines[:TEXT_DEV_SENTENCES],
+        "train": list(islice(fresh, sentences)),
+        "dev": dev,
         "choices": [f"{one} {other}" for _, one, _, other in PAIRS],
     }
     for name, chosen in files.items():
