@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,12 @@ TOPICS = {
     "farm": "farm farmer barn cattle sheep pig fence stable hay tractor shepherd",
     "garden": "garden gardener leaf soil spade bush lawn seed hedge blossom pond",
     "harbour": "harbour captain boat anchor sailor wave beach coast lighthouse fisherman island",
+    "hospital": "hospital doctor nurse patient bone skin stomach surgeon shoulder knee wound",
+    "house": "house door window room roof floor wall carpet curtain chimney lamp",
     "kitchen": "kitchen cook butter oven recipe spoon sugar chef bowl plate pepper",
+    "music": "music piano violin singer drum orchestra melody guitar concert trumpet flute",
+    "office": "office bank manager market price customer clerk shop bill lawyer invoice",
+    "road": "road driver car highway engine ticket passenger truck station traffic bridge",
     "weather": "weather storm cloud wind thunder sky winter forecast snow fog lightning",
 }
 PAIRS = tuple(
@@ -48,31 +52,52 @@ castle son weather sun
 castle tale farm tail
 church bell castle belle
 church canon castle cannon
+church fair road fare
 church nave castle knave
 church soul harbour sole
+church symbol music cymbal
 church veil garden vale
+farm bale office bail
 farm doe kitchen dough
 farm ewe garden yew
+farm hare hospital hair
 farm moose kitchen mousse
+farm plain road plane
 farm yoke kitchen yolk
+garden beet music beat
 garden flower kitchen flour
+garden scent office cent
 garden stake kitchen steak
 harbour current kitchen currant
+harbour mussel hospital muscle
+harbour quay house key
+harbour sail office sale
+hospital flu house flue
+hospital gait house gate
+hospital male office mail
+hospital pain house pane
+hospital toe road tow
+hospital vein weather vane
+house cellar office seller
+house leak kitchen leek
+house suite kitchen sweet
+music bass castle base
+music lute castle loot
+office break road brake
 """.strip().splitlines()
 )
-ADJECTIVES = "old new small large dark bright good bad strange famous"  # of any topic
 # SAME is a word with a homophone, WORD one without; all of a sentence are of its topic
 PATTERNS = (
     "the WORD and the SAME were near the WORD",
-    "we saw the ADJ SAME beside the WORD",
+    "we saw the SAME beside the WORD",
     "the SAME was behind the WORD and the SAME",
-    "my WORD asked about the ADJ SAME",
-    "look at the ADJ WORD and the SAME",
-    "they wrote about a SAME and a ADJ WORD",
+    "my WORD asked about the SAME",
+    "look at the WORD and the SAME",
+    "they wrote about a SAME and a WORD",
     "is the SAME near the WORD or the SAME",
-    "nobody wants the ADJ SAME without the WORD",
+    "nobody wants the SAME without the WORD",
     "the WORD has a SAME and a SAME",
-    "this SAME belongs to the ADJ WORD",
+    "this SAME belongs to the WORD",
 )
 
 _NOISY = Conditions(snr=(15, 30), noisy=1.0)
@@ -144,14 +169,17 @@ def plan_texts(sets: dict[str, SetPlan], seed: int) -> dict[str, list[str]]:
 def write_text(
     out: Path, sets: dict[str, SetPlan], texts: dict[str, list[str]], sentences: int, seed: int
 ) -> None:
-    """Write the text files, sentences of the distinct sets left out."""
+    """Write the text files, sentences of the distinct sets and repetitions left out."""
     known = {text for name in sets if sets[name].distinct for text in texts[name]}
-    fresh = (text for text in drawn(_generator(TEXT_SET, seed)) if text not in known)
-    dev = list(islice(fresh, TEXT_DEV_SENTENCES))
-    known.update(dev)
+    fresh = drawn(_generator(TEXT_SET, seed))
+    lines: list[str] = []
+    while len(lines) < sentences + TEXT_DEV_SENTENCES:
+        if (text := next(fresh)) not in known:
+            known.add(text)
+            lines.append(text)
     files = {
-        "train": list(islice(fresh, sentences)),
-        "dev": dev,
+        "train": lines[TEXT_DEV_SENTENCES:],
+        "dev": lines[:TEXT_DEV_SENTENCES],
         "choices": [f"{one} {other}" for _, one, _, other in PAIRS],
     }
     for name, chosen in files.items():
@@ -165,10 +193,9 @@ def drawn(rng: np.random.Generator) -> Iterator[str]:
     patterns, topics = _in_turn(PATTERNS, rng), _in_turn(tuple(TOPICS), rng)
     words = {topic: _in_turn(tuple(TOPICS[topic].split()), rng) for topic in TOPICS}
     same = {topic: _in_turn(homophones(topic), rng) for topic in TOPICS}
-    adjectives = _in_turn(tuple(ADJECTIVES.split()), rng)
     while True:
         topic = next(topics)
-        source = {"WORD": words[topic], "SAME": same[topic], "ADJ": adjectives}
+        source = {"WORD": words[topic], "SAME": same[topic]}
         said: list[str] = []
         for slot in next(patterns).split():
             word = next(source[slot]) if slot in source else slot
@@ -196,9 +223,9 @@ def homophones(topic: str) -> tuple[str, ...]:
 
 def vocabulary() -> tuple[str, ...]:
     """Every word that a sentence may contain, sorted."""
-    of_patterns = {word for pattern in PATTERNS for word in pattern.split() if word.islower()}
-    plain = {word for words in (*TOPICS.values(), ADJECTIVES) for word in words.split()}
-    return tuple(sorted(of_patterns | plain | {w for t in TOPICS for w in homophones(t)}))
+    of_patterns = {word for pattern in PATTERNS for word in pattern.split()} - {"WORD", "SAME"}
+    of_topics = {word for words in TOPICS.values() for word in words.split()}
+    return tuple(sorted(of_patterns | of_topics | {w for t in TOPICS for w in homophones(t)}))
 
 
 def shrunk(utterances: int) -> dict[str, SetPlan]:
