@@ -10,14 +10,12 @@ to give. See ``mini`` for the voices, the noise and the set plans.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from distill_asr.data import mini
-from distill_asr.data.build import build_set
 from distill_asr.data.mini import Conditions, SetPlan
 from distill_asr.files import write_text_atomic
 
@@ -136,34 +134,12 @@ def build(
     sets = SETS if sets is None else sets
     texts = plan_texts(sets, seed)
     write_text(out, sets, texts, sentences, seed)
-    reserved = {name: plan.utterances for name, plan in sets.items() if plan.distinct}
-    common = {"corpus": "homophones", "version": VERSION, "seed": seed, "distinct_sets": reserved}
-    return {
-        name: build_set(
-            out,
-            name,
-            mini.plan_set(name, plan, texts[name], seed),
-            mini.render,
-            common | asdict(plan),
-            labelled=plan.labelled,
-            nj=nj,
-        )
-        for name, plan in sets.items()
-    }
+    return mini.build_sets(out, {"corpus": "homophones", "version": VERSION}, sets, texts, seed, nj)
 
 
 def plan_texts(sets: dict[str, SetPlan], seed: int) -> dict[str, list[str]]:
     """Draw the sentences of each set; none occurs twice."""
-    taken: set[str] = set()
-    texts = {}
-    for name in sorted(sets, key=lambda one: not sets[one].distinct):
-        fresh = (text for text in drawn(_generator(name, seed)) if text not in taken)
-        chosen: list[str] = []
-        while len(chosen) < sets[name].utterances:
-            chosen.append(next(fresh))
-            taken.add(chosen[-1])
-        texts[name] = chosen
-    return texts
+    return mini.plan_texts(sets, seed, drawn, repeats=False)
 
 
 def write_text(
@@ -171,7 +147,7 @@ def write_text(
 ) -> None:
     """Write the text files, sentences of the distinct sets and repetitions left out."""
     known = {text for name in sets if sets[name].distinct for text in texts[name]}
-    fresh = drawn(_generator(TEXT_SET, seed))
+    fresh = drawn(mini.generator(TEXT_SET, seed))
     lines: list[str] = []
     while len(lines) < sentences + TEXT_DEV_SENTENCES:
         if (text := next(fresh)) not in known:
@@ -211,10 +187,6 @@ def _in_turn(items: tuple[str, ...], rng: np.random.Generator) -> Iterator[str]:
             yield items[place]
 
 
-def _generator(name: str, seed: int) -> np.random.Generator:
-    return np.random.default_rng([seed, mini.number_of(name), 0])
-
-
 def homophones(topic: str) -> tuple[str, ...]:
     """The words of a topic that sound like a word of another."""
     sides = [side for pair in PAIRS for side in (pair[:2], pair[2:])]
@@ -230,4 +202,4 @@ def vocabulary() -> tuple[str, ...]:
 
 def shrunk(utterances: int) -> dict[str, SetPlan]:
     """All sets with at most this many utterances: for tests and for a first look."""
-    return {n: replace(p, utterances=min(p.utterances, utterances)) for n, p in SETS.items()}
+    return mini.shrunk(utterances, SETS)

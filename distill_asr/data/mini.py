@@ -6,7 +6,7 @@ that nobody has heard, and a larger labelled set for training the recipe's own t
 
 import functools
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,10 +119,26 @@ def build(
     Manifest of each set by name.
     """
     sets = SETS if sets is None else sets
-    texts = plan_texts(sets, seed)
+    return build_sets(
+        out, {"corpus": "mini", "version": VERSION}, sets, plan_texts(sets, seed), seed, nj
+    )
+
+
+def build_sets(
+    out: Path,
+    corpus: dict[str, Any],
+    sets: dict[str, SetPlan],
+    texts: dict[str, list[str]],
+    seed: int,
+    nj: int = 1,
+) -> dict[str, dict[str, Any]]:
+    """Speak the ``texts`` of each set that is not there yet; the manifest of each by name.
+
+    ``corpus`` is what tells it from others in the manifests.
+    """
     # what every set had to keep away from
     reserved = {name: plan.utterances for name, plan in sets.items() if plan.distinct}
-    common = {"corpus": "mini", "version": VERSION, "seed": seed, "distinct_sets": reserved}
+    common = corpus | {"seed": seed, "distinct_sets": reserved}
     return {
         name: build_set(
             out,
@@ -137,22 +153,40 @@ def build(
     }
 
 
-def plan_texts(sets: dict[str, SetPlan], seed: int) -> dict[str, list[str]]:
-    """Draw the sentences of each set; those of distinct sets occur nowhere else."""
+def sentences(rng: np.random.Generator) -> Iterator[str]:
+    """Sentences without end."""
+    while True:
+        yield sentence(rng)
+
+
+def plan_texts(
+    sets: dict[str, SetPlan],
+    seed: int,
+    drawn: Callable[[np.random.Generator], Iterator[str]] = sentences,
+    repeats: bool = True,
+) -> dict[str, list[str]]:
+    """Draw the sentences of each set; those of distinct sets occur nowhere else.
+
+    Without ``repeats`` no sentence occurs twice in the others either.
+    """
     taken: set[str] = set()
     texts = {}
     for name in sorted(sets, key=lambda one: not sets[one].distinct):
-        rng = np.random.default_rng([seed, number_of(name), 0])
-        drawn: list[str] = []
-        while len(drawn) < sets[name].utterances:
-            text = sentence(rng)
-            if text in taken:
+        chosen: list[str] = []
+        source = drawn(generator(name, seed))
+        while len(chosen) < sets[name].utterances:
+            if (text := next(source)) in taken:
                 continue
-            drawn.append(text)
-            if sets[name].distinct:
+            chosen.append(text)
+            if sets[name].distinct or not repeats:
                 taken.add(text)
-        texts[name] = drawn
+        texts[name] = chosen
     return texts
+
+
+def generator(name: str, seed: int) -> np.random.Generator:
+    """What the sentences of a set are drawn with."""
+    return np.random.default_rng([seed, number_of(name), 0])
 
 
 def plan_set(name: str, plan: SetPlan, texts: Iterable[str], seed: int) -> list[Planned]:
@@ -300,6 +334,6 @@ def number_of(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-def shrunk(utterances: int) -> dict[str, SetPlan]:
+def shrunk(utterances: int, sets: dict[str, SetPlan] = SETS) -> dict[str, SetPlan]:
     """All sets with at most this many utterances: for tests and for a first look."""
-    return {n: replace(p, utterances=min(p.utterances, utterances)) for n, p in SETS.items()}
+    return {n: replace(p, utterances=min(p.utterances, utterances)) for n, p in sets.items()}

@@ -5,6 +5,7 @@ library versions.
 """
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import shutil
@@ -76,20 +77,9 @@ def synthesise(
     UserError : the wheel is not installed or its voice data cannot be read.
     ValueError : an unknown voice, or a text without anything to speak.
     """
-    library_path, data_path = _wheel_paths()
     settings = {_RATE: rate, _PITCH: pitch, _RANGE: pitch_range, _VOLUME: volume}
-    with _lock:
-        _chunks.clear()
-        # The synthesiser carries phases, flutter and noise over from one utterance to the next,
-        # even through espeak_Terminate. Only a freshly loaded library starts from a known state;
-        # loading takes about 3 ms.
-        library = ctypes.CDLL(library_path)
-        try:
-            _start(library, data_path, voice, settings)
-            _speak(library, text)
-        finally:
-            library.espeak_Terminate()
-            _unload(library)
+    with _started(voice, settings) as library:
+        _speak(library, text)
         samples = np.frombuffer(b"".join(_chunks), dtype=np.int16)
     if not samples.any():
         raise ValueError(f"espeak-ng voice {voice!r} has nothing to speak in {text!r}")
@@ -101,15 +91,8 @@ def transcribe(text: str, voice: str) -> str:
 
     Words are split by spaces; marks of stress, length and tone stay. Raises as ``synthesise``.
     """
-    library_path, data_path = _wheel_paths()
-    with _lock:
-        library = ctypes.CDLL(library_path)
-        try:
-            _start(library, data_path, voice, {})
-            clauses = list(_clauses(library, text))
-        finally:
-            library.espeak_Terminate()
-            _unload(library)
+    with _started(voice, {}) as library:
+        clauses = list(_clauses(library, text))
     if not (phones := " ".join(" ".join(clauses).split())):
         raise ValueError(f"espeak-ng voice {voice!r} has nothing to speak in {text!r}")
     return phones
@@ -208,6 +191,26 @@ def _short_path(path: str) -> str:
     link = Path(folder) / "data"
     link.symlink_to(path, target_is_directory=True)
     return str(link)
+
+
+@contextlib.contextmanager
+def _started(voice: str, settings: dict[int, int]) -> Iterator[ctypes.CDLL]:
+    """The library, for this thread alone.
+
+    The synthesiser carries phases, flutter and noise over from one utterance to the next, even
+    through espeak_Terminate. Only a freshly loaded library starts from a known state; loading takes
+    about 3 ms.
+    """
+    library_path, data_path = _wheel_paths()
+    with _lock:
+        _chunks.clear()
+        library = ctypes.CDLL(library_path)
+        try:
+            _start(library, data_path, voice, settings)
+            yield library
+        finally:
+            library.espeak_Terminate()
+            _unload(library)
 
 
 def _start(library: ctypes.CDLL, data_path: str, voice: str, settings: dict[int, int]) -> None:

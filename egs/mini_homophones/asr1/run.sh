@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Synthetic English with homophones: a CIF student learns from a text teacher. See README.md.
-# ./run.sh                                     baseline and the best student, one seed
+# ./run.sh                                     baseline and both levels, one seed
 # ./run.sh --experiments all --seeds 1,2,3     the whole grid
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
