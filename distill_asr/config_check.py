@@ -319,7 +319,6 @@ def _retiming(block: object) -> list[str]:
 def _check_built(config: dict) -> list[str]:
     """Build the student, so that its classes can object, and ask it for its taps."""
     from distill_asr.encoders.hf_speech import without_weights
-    from distill_asr.learning_rates import parameter_groups
     from distill_asr.task import build_untrained
 
     tapped = {name: block["tap"] for name, block in _blocks(config).items() if "tap" in block}
@@ -329,15 +328,38 @@ def _check_built(config: dict) -> list[str]:
             student = build_untrained(plain)
     except Exception as error:  # the class's own complaint about its arguments
         return [f"the student cannot be built: {type(error).__name__}: {error}"]
-    problems, taps = [], student.tap_names()
-    try:
-        parameter_groups(student, config.get("learning_rates") or {})
-    except ValueError as error:
-        problems = [f"learning_rates.{error}"]
-    return problems + [
+    taps = student.tap_names()
+    return _check_learning_rates(config, student) + [
         f"distill.{name}.tap: this student has no {tap!r}{nearest(tap, taps)}"
         for name, tap in tapped.items()
         if tap not in taps
+    ]
+
+
+def _check_learning_rates(config: dict, student: object) -> list[str]:
+    """Parts that the student has, and a scheduler that leaves them their own rates."""
+    import torch
+
+    from distill_asr.learning_rates import parameter_groups, scheduler_keeps_them
+
+    rates, scheduler = config.get("learning_rates") or {}, config.get("scheduler")
+    try:
+        groups = parameter_groups(student, rates)
+    except ValueError as error:
+        return [f"learning_rates.{error}"]
+    if not rates or not scheduler:
+        return []
+    common = (config.get("optim_conf") or {}).get("lr", 1.0)  # any that is not the parts'
+    try:
+        optimizer = torch.optim.SGD(groups, lr=common)
+        kept = scheduler_keeps_them(optimizer, scheduler, config.get("scheduler_conf") or {})
+    except (TypeError, ValueError, AssertionError, KeyError) as error:
+        return [f"scheduler_conf: {scheduler}: {type(error).__name__}: {error}"]
+    if kept:
+        return []
+    return [
+        f"learning_rates: scheduler {scheduler} gives all parts the same rate, so these would have "
+        "no effect; take one that scales each, such as warmuplr or tristagelr"
     ]
 
 

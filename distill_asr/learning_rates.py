@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+import torch
 from torch import nn
 
 from distill_asr.config import nearest
+
+PROBING_STEPS = 3
 
 
 def parameter_groups(model: nn.Module, rates: dict[str, float]) -> list[dict[str, Any]]:
@@ -33,3 +37,27 @@ def parameter_groups(model: nn.Module, rates: dict[str, float]) -> list[dict[str
             raise ValueError(f"{part}: no parameters of that name{nearest(part, parts)}")
     common = [{"params": groups[None]}] if groups[None] else []
     return common + [{"params": groups[part], "lr": rate} for part, rate in rates.items()]
+
+
+def scheduler_keeps_them(optimizer: torch.optim.Optimizer, scheduler: str, conf: dict) -> bool:
+    """Whether each group's rate follows its own start, and not one rate of the scheduler's.
+
+    Some schedulers, ESPnet's CosineAnnealingWarmupRestarts among them, give all groups the same.
+
+    Parameters
+    ----------
+    optimizer : with groups of unlike rates; they are changed.
+    scheduler : ESPnet's name.
+    conf : its arguments.
+    """
+    from espnet2.tasks.abs_task import scheduler_classes
+
+    started = [group["lr"] for group in optimizer.param_groups]
+    with warnings.catch_warnings():  # steps without an update
+        warnings.simplefilter("ignore")
+        stepped = scheduler_classes[scheduler.lower()](optimizer, **conf)
+        if not isinstance(stepped, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            for _ in range(PROBING_STEPS):
+                stepped.step()
+    now = [group["lr"] for group in optimizer.param_groups]
+    return len(set(started)) == len(set(now))

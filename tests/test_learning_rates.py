@@ -52,3 +52,24 @@ def test_mistakes_are_found_before_training(rates: dict, named: str) -> None:
     check_config(tiny_config("ctc", learning_rates={"encoder": 0.001}), "good.yaml")
     with pytest.raises(UserError, match=f"learning_rates.{named}"):
         check_config(tiny_config("ctc", learning_rates=rates), "bad.yaml")
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "conf", "kept"),
+    [
+        ("warmuplr", {"warmup_steps": 10}, True),
+        ("cosineannealinglr", {"T_max": 10}, True),
+        ("reducelronplateau", {}, True),
+        ("cosineannealingwarmuprestarts", {"first_cycle_steps": 10, "warmup_steps": 2}, False),
+        ("onecyclelr", {"max_lr": 0.1, "total_steps": 10}, False),
+    ],
+)
+def test_a_scheduler_that_overrules_them_is_refused(scheduler: str, conf: dict, kept: bool) -> None:
+    config = tiny_config("ctc", scheduler=scheduler, scheduler_conf=conf)
+    check_config(config, "plain.yaml")
+    parts = {**config, "learning_rates": {"encoder": 1e-5}}
+    if kept:
+        check_config(parts, "parts.yaml")
+    else:
+        with pytest.raises(UserError, match=f"scheduler {scheduler} gives all parts the same"):
+            check_config(parts, "parts.yaml")
