@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init", help="take the encoder, and its statistics, over from this experiment"
     )
+    parser.add_argument(
+        "--init-parts",
+        default="encoder",
+        metavar="PARTS",
+        help="parts to take over instead, such as encoder,weights,ctc of a CIF student (encoder)",
+    )
     parser.add_argument("espnet", nargs="*", help="after --: options of ESPnet, such as --ngpu 1")
 
 
@@ -52,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config, args.set)
     given = config.get("init_param") or []
     if args.init and isinstance(given, list):  # anything else is reported below
-        config["init_param"] = [*given, initial_encoder(args.init)]
+        config["init_param"] = [*given, *initial_parts(args.init, args.init_parts.split(","))]
         config = _with_initial_statistics(config, args.init)
     output = Path(args.output)
     record = experiment_record(config, args)
@@ -114,18 +120,30 @@ def resolve(config: dict, facts: dict[str, dict], output: Path) -> dict:
     return resolved
 
 
-def initial_encoder(directory: str) -> str:
-    """ESPnet's ``init_param`` for the encoder of a finished experiment.
+def initial_parts(directory: str, parts: list[str]) -> list[str]:
+    """ESPnet's ``init_param`` for parts of a finished experiment, by their parameters' beginnings.
 
     Raises
     ------
-    UserError : that experiment has no averaged model, or a damaged one.
+    UserError : that experiment has no averaged model, a damaged one, or one without such parts.
     """
     model = Path(directory) / "valid.loss.ave.pth"
     if not model.exists():
         raise UserError(f"--init {directory}: no {model.name} there; finish that training first")
-    read_checkpoint(model, "finish that training again")
-    return f"{model}:encoder:encoder"
+    names = read_checkpoint(model, "finish that training again")
+    # ESPnet would go on without a word
+    problems = [
+        f"--init-parts {part}: {model} has none; its parts: {', '.join(_parts(names))}"
+        for part in parts
+        if not any(name.startswith(f"{part}.") for name in names)
+    ]
+    if problems:
+        raise UserError(problems)
+    return [f"{model}:{part}:{part}" for part in parts]
+
+
+def _parts(names: Iterable[str]) -> list[str]:
+    return sorted({name.partition(".")[0] for name in names})
 
 
 def _with_initial_statistics(config: dict, directory: str) -> dict:

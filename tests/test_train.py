@@ -126,6 +126,22 @@ def test_stage_1_into_stage_2(recipe) -> None:
     assert not any(name.startswith("distillers") for name in started)
 
 
+def test_other_parts_of_stage_1(recipe, capsys) -> None:
+    first = recipe.train(recipe.config("ctc", optim_conf={"lr": 0.01}), "first")
+    config = recipe.config("ctc", optim_conf={"lr": 0.0})
+    second = recipe.train(config, "second", "--init", first, "--init-parts", "encoder,ctc")
+    source, started = weights(first, "valid.loss.ave.pth"), weights(second, "1epoch.pth")
+    torch.testing.assert_close(
+        started["ctc.ctc_lo.weight"], source["ctc.ctc_lo.weight"], rtol=0, atol=0
+    )
+    capsys.readouterr()
+    command = recipe.train_command(config, "third", "--init", first, "--init-parts", "ctc,joint")
+    assert cli.main(command) == 1
+    found = capsys.readouterr().err
+    assert "--init-parts joint" in found and "its parts: ctc, decoder, encoder" in found
+    assert not (recipe.root / "third").exists()
+
+
 def test_other_initial_weights_are_another_experiment(recipe, capsys) -> None:
     first = recipe.train(recipe.config("encoder_only", ["one"]), "first")
     config = recipe.config("transducer")
