@@ -102,6 +102,23 @@ def test_all_stages_for_one_language_then_nothing_left_to_do(tree: Path) -> None
     assert (recipe / "exp" / "REPORT.md").read_text() == table
 
 
+def test_oracle_takes_the_nearest_possible_sentence(tmp_path: Path) -> None:
+    said = {"utt1": "hindi eta espainia", "utt2": "ostirala"}
+    heard = {"utt1": "hindieta espania", "utt2": ""}
+    for texts, folder in ((said, "dump/test"), (heard, "exp/plain_seed1/decode/test")):
+        lines = [f"{key} {text}".strip() for key, text in texts.items()]
+        path = tmp_path / "langs" / "it" / folder / "text"
+        path.parent.mkdir(parents=True)
+        path.write_text("\n".join(lines) + "\n")
+    command = [sys.executable, str(RECIPES[1] / "local" / "oracle.py"), "plain", "it"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    # nothing was heard of utt2, and the shortest Italian sentence is no nearer than that
+    _, language, wer, _, oracle, *_ = (
+        cell.strip() for cell in done.stdout.split("\n")[2].split("|")
+    )
+    assert language == "it" and float(wer) == 100.0 and float(oracle) < 60.0
+
+
 def test_no_corpus(tree: Path) -> None:
     done = run(tree / "egs" / "commonvoice" / "asr1", "--languages", "ka", COMMONVOICE="")
     assert done.returncode != 0
