@@ -7,13 +7,14 @@ columns ``client_id path sentence ...``. The official splits are taken as they a
 import csv
 import hashlib
 import json
+import os
 import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from distill_asr.data.audio import BadAudioError
@@ -178,7 +179,9 @@ def unpack(archive: Path, language: str, downloads: Path) -> Path:
         temporary = tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=downloads)
         try:
             with tarfile.open(archive, "r:gz") as tar:
-                tar.extractall(temporary, filter="data")
+                # before Python 3.11.4 there are no filters, hence _harmless
+                tar.extraction_filter = getattr(tarfile, "data_filter", None)
+                tar.extractall(temporary, members=_harmless(tar))
             Path(temporary).chmod(0o755)
             Path(temporary).rename(target)
         except (tarfile.TarError, EOFError, OSError) as error:
@@ -192,6 +195,18 @@ def unpack(archive: Path, language: str, downloads: Path) -> Path:
     raise UserError(
         f"{archive}: no {language}/train.tsv in it; is it of another language? Remove {target}"
     )
+
+
+def _harmless(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Members, each of them a file or folder that stays where it is unpacked, without an owner."""
+    for member in tar:
+        path = PurePosixPath(member.name)
+        inside = not path.is_absolute() and ".." not in path.parts
+        if not inside or not (member.isfile() or member.isdir()):
+            raise tarfile.ExtractError(f"{member.name} leaves the folder, or is no plain file")
+        member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+        member.mode = 0o755 if member.isdir() else 0o644
+        yield member
 
 
 def read_splits(folder: Path, problems: Problems) -> dict[str, dict[str, Clip]]:

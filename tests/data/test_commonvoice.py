@@ -184,13 +184,9 @@ def test_no_member_leaves_its_folder(kind: str, tmp_path: Path) -> None:
         else:
             member.size = 4
         tar.addfile(member, io.BytesIO(b"evil"))
-    if kind == "absolute":  # its leading slash is dropped
-        with pytest.raises(UserError, match="of another language"):
-            find(archive, "ta", tmp_path / "downloads")
-    else:
-        with pytest.raises(UserError, match="cannot be unpacked"):
-            find(archive, "ta", tmp_path / "downloads")
-        assert not list((tmp_path / "downloads").iterdir())
+    with pytest.raises(UserError, match="cannot be unpacked.* leaves the folder"):
+        find(archive, "ta", tmp_path / "downloads")
+    assert not list((tmp_path / "downloads").iterdir())
     assert not (tmp_path / "out").exists() and not (tmp_path.parent / "out").exists()
 
 
