@@ -184,7 +184,7 @@ def test_no_member_leaves_its_folder(kind: str, tmp_path: Path) -> None:
         else:
             member.size = 4
         tar.addfile(member, io.BytesIO(b"evil"))
-    with pytest.raises(UserError, match="cannot be unpacked.* leaves the folder"):
+    with pytest.raises(UserError, match=r"cannot be unpacked.* leaves the folder"):
         find(archive, "ta", tmp_path / "downloads")
     assert not list((tmp_path / "downloads").iterdir())
     assert not (tmp_path / "out").exists() and not (tmp_path.parent / "out").exists()
