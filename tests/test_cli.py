@@ -160,6 +160,6 @@ def test_a_reader_that_leaves_is_quiet(argv: list[str], unbuffered: str) -> None
         env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )
     os.close(writing)
-    # argparse swallows a failing write itself, so unbuffered help ends with 0
+    # argparse of newer Pythons swallows a failing write itself, so unbuffered help ends with 0
     swallowed = "--help" in argv and unbuffered
-    assert (done.returncode, done.stderr) == (0 if swallowed else 141, "")
+    assert done.stderr == "" and done.returncode in ((0, 141) if swallowed else (141,))
