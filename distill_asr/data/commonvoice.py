@@ -179,7 +179,7 @@ def unpack(archive: Path, language: str, downloads: Path) -> Path:
         temporary = tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=downloads)
         try:
             with tarfile.open(archive, "r:gz") as tar:
-                # before Python 3.11.4 there are no filters, hence _harmless
+                # before Python 3.11.4 there are no filters; _harmless refuses as much with any
                 tar.extraction_filter = getattr(tarfile, "data_filter", None)
                 tar.extractall(temporary, members=_harmless(tar))
             Path(temporary).chmod(0o755)
