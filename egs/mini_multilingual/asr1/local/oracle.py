@@ -4,7 +4,7 @@
     local/oracle.py plain "ka ta et"
 
 For each language, every decoded test sentence is replaced by the nearest one (Levenshtein distance
-in characters) of those that the language has: the test's own and some 4000 drawn as the text model's are.
+in characters) of those that it has: the test's own and 4200 drawn as the text model's.
 Whoever knows exactly what can be said makes the errors that are left; no text model knows more.
 """
 
