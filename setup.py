@@ -38,6 +38,7 @@ setup(
         "kaldiio",
         "soundfile",
         "soxr",
+        "scipy",
         "pyyaml",
         "jiwer",
         "tensorboard",

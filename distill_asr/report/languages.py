@@ -16,6 +16,7 @@ from distill_asr.scoring.experiment import Plan, Run, count_all
 from distill_asr.scoring.wer import Edits, total
 
 SAMPLING_RATE = 16000  # Hz, of prepared audio
+FEWEST = 5  # languages of which a trend is told
 LANGUAGE = "{language}"  # stands for a language's code in paths and names of sets
 
 
@@ -141,6 +142,20 @@ def mean_reduction(
     return Reduction(float(values.mean()), float(low), float(high))
 
 
+def trend(results: Sequence[LanguageResult]) -> tuple[float, float] | None:
+    """Does more audio go with more gain? Spearman's rank correlation and its two-sided p-value.
+
+    None of fewer than ``FEWEST`` languages, or where all have the same audio or gain.
+    """
+    from scipy.stats import spearmanr
+
+    hours, gains = [one.hours for one in results], [one.reduction for one in results]
+    if len(results) < FEWEST or len(set(hours)) == 1 or len(set(gains)) == 1:
+        return None
+    found = spearmanr(hours, gains)
+    return float(found.statistic), float(found.pvalue)
+
+
 def improved(results: Sequence[LanguageResult]) -> int:
     """Languages whose WER is lower than the baseline's."""
     return sum(one.system.words.rate < one.baseline.words.rate for one in results)
@@ -148,6 +163,7 @@ def improved(results: Sequence[LanguageResult]) -> int:
 
 def figures(study: Study, results: Sequence[LanguageResult]) -> dict[str, Any]:
     """Every figure of the report, unrounded, and how it came about."""
+    along = trend(results)
     return {
         "baseline": study.baseline,
         "candidates": study.candidates,
@@ -156,6 +172,7 @@ def figures(study: Study, results: Sequence[LanguageResult]) -> dict[str, Any]:
         "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "seed": SEED, "unit": "language"},
         "improved": improved(results),
         "mean_reduction": asdict(mean_reduction(results)),
+        "trend": along and {"spearman": along[0], "p": along[1]},
         "languages": [_language_figures(one) for one in results],
     }
 

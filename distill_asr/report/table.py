@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from distill_asr.report.languages import LanguageResult, Study, improved, mean_reduction
+from distill_asr.report.languages import LanguageResult, Study, improved, mean_reduction, trend
 from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES
 from distill_asr.scoring.table import percent
 
@@ -26,11 +26,14 @@ def summary(study: Study, results: Sequence[LanguageResult]) -> str:
     mean = mean_reduction(results)
     value, low, high = (percent(x) for x in (mean.value, mean.low, mean.high))
     choice = "one for all languages" if study.together else "for each language"
+    along = trend(results)
+    told = along and f" Gain against audio: Spearman's rho {along[0]:.2f}, p {along[1]:.2f}."
     return (
         f"Lower WER than {study.baseline} in {improved(results)} of {len(results)} languages; mean "
         f"relative reduction {value} % [{low}, {high}] ({LEVEL:.0%} interval, {RESAMPLES:,} draws "
         f"of languages). Percent; seeds {', '.join(map(str, study.seeds))} together. Distilled: of "
         f"{', '.join(study.candidates)} the one with the lowest WER on dev, {choice}."
+        f"{told or ''}"
     )
 
 

@@ -17,6 +17,7 @@ from distill_asr.report.languages import (
     compare,
     improved,
     mean_reduction,
+    trend,
 )
 from distill_asr.scoring.wer import Counts, Edits
 
@@ -93,9 +94,9 @@ def test_everything_missing_is_reported_at_once(root: Path) -> None:
     assert len(caught.value.problems) == 2
 
 
-def result(before: int, after: int) -> LanguageResult:
+def result(before: int, after: int, hours: float = 1.0) -> LanguageResult:
     edits = [Edits(Counts(100 - n, n), Counts(100 - n, n)) for n in (before, after)]
-    return LanguageResult("xx", 1.0, "one", {}, *edits)
+    return LanguageResult("xx", hours, "one", {}, *edits)
 
 
 @settings(deadline=None, max_examples=25)
@@ -109,6 +110,14 @@ def test_laws_of_the_mean(pairs: list[tuple[int, int]]) -> None:
     assert min(values) - slack <= mean.low <= mean.high <= max(values) + slack
     same = mean_reduction([results[0]] * 5, resamples=50)
     assert same.low == pytest.approx(same.high) == pytest.approx(values[0])
+
+
+def test_trend_of_the_gain_with_audio() -> None:
+    rising = [result(50, 50 - n, hours=n**2) for n in range(1, 7)]
+    assert trend(rising) == (pytest.approx(1.0), pytest.approx(0.0))
+    assert trend([result(50, 44 + n, hours=n) for n in range(1, 7)])[0] == pytest.approx(-1.0)
+    assert trend(rising[:4]) is None, "too few to tell"
+    assert trend([result(50, 40, hours=n) for n in range(1, 7)]) is None, "all gain the same"
 
 
 def test_a_flawless_baseline_cannot_be_improved() -> None:
