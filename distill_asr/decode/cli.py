@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     from distill_asr.decode.language_model import LanguageModel
     from distill_asr.decode.search import AttentionSearch, Hypothesis
 
+MARKER = "decode.json"  # what a finished decoding was made from
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distill-asr decode``."""
     parser.add_argument("--exp", required=True, help="experiment directory")
-    parser.add_argument("--data", required=True, help="prepared dir")
-    parser.add_argument("--output", help="default: <exp>/decode/<name of the data dir>")
+    parser.add_argument("--data", required=True, nargs="+", help="prepared dirs")
+    parser.add_argument(
+        "--output", help="of one data dir; default: <exp>/decode/<name of the data dir>"
+    )
     add_search_arguments(parser, method="beam")
     parser.add_argument("--nbest", type=int, default=1)
     parser.add_argument(
@@ -71,32 +76,83 @@ def add_search_arguments(parser: argparse.ArgumentParser, method: str) -> None:
     parser.add_argument("--device", default="cpu")
 
 
+@dataclass(frozen=True)
+class Job:
+    """A prepared dir to decode."""
+
+    data: DataDir
+    output: Path
+    made_from: dict  # see ``identity``
+
+    @property
+    def done(self) -> bool:
+        """Whether the output is there, of the same weights, audio and options."""
+        marker = self.output / MARKER
+        return marker.exists() and json.loads(marker.read_text()) == self.made_from
+
+    def write(self, found: dict[str, list[str]]) -> None:
+        """The files, what they were made from last."""
+        for name in ("nbest.jsonl", "text"):
+            lines = "".join(f"{line}\n" for line in found[name])
+            write_text_atomic(self.output / name, lines)
+        write_text_atomic(self.output / MARKER, json.dumps(self.made_from, indent=1) + "\n")
+
+
 def run(args: argparse.Namespace) -> int:
-    """Write ``text`` (best), ``nbest.jsonl`` and ``decode.json`` into the output directory."""
-    from distill_asr.data.datadir import DataDir
+    """Write ``text`` (best), ``nbest.jsonl`` and ``decode.json`` into each output directory."""
+    from distill_asr.decode.model import load_student
 
     check_options(args)
-    output = Path(args.output or Path(args.exp) / "decode" / Path(args.data).name)
-    data = DataDir.read(args.data)
-    made_from = identity(args, data)
-    marker = output / "decode.json"
-    if not args.overwrite and marker.exists() and json.loads(marker.read_text()) == made_from:
-        print(f"{output}: decoded already")
-        return 0
-    found = decode(args, data)
-    write_text_atomic(output / "nbest.jsonl", "".join(f"{line}\n" for line in found["nbest"]))
-    write_text_atomic(output / "text", "".join(f"{line}\n" for line in found["text"]))
-    write_text_atomic(marker, json.dumps(made_from, indent=1) + "\n")
+    open_jobs = []
+    for job in plan(args):
+        if job.done and not args.overwrite:
+            print(f"{job.output}: decoded already")
+        else:
+            open_jobs.append(job)
+    if open_jobs:
+        student, train_args = load_student(args.exp, args.checkpoint, args.device)
+        for job in open_jobs:
+            job.write(decode(args, job.data, student, train_args))
     return 0
 
 
-def decode(args: argparse.Namespace, data: DataDir) -> dict[str, list[str]]:
-    """Lines of Kaldi ``text`` and of n-best JSON, sorted by utterance id."""
+def plan(args: argparse.Namespace) -> list[Job]:
+    """What is asked for, a job for each data dir.
+
+    Raises
+    ------
+    UserError : with everything wrong in the data dirs, or two of them would share an output.
+    """
+    from distill_asr.data.datadir import DataDir
+
+    names = [Path(one).name for one in args.data]
+    problems = [
+        f"--data: {names.count(name)} data dirs are named {name}; decode them one by one, each "
+        "with an --output of its own"
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ]
+    if args.output and len(names) > 1:
+        problems.append(f"--output {args.output}: expected one data dir with it, not {len(names)}")
+    read = []
+    for path in args.data:
+        try:
+            read.append(DataDir.read(path))
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(problems)
+    outputs = (Path(args.output or Path(args.exp) / "decode" / name) for name in names)
+    return [Job(d, o, identity(args, d)) for d, o in zip(read, outputs, strict=True)]
+
+
+def decode(
+    args: argparse.Namespace, data: DataDir, student: nn.Module, train_args: argparse.Namespace
+) -> dict[str, list[str]]:
+    """Lines of Kaldi ``text`` and of ``nbest.jsonl``, sorted by utterance id."""
     from distill_asr.decode.greedy import step_ms
-    from distill_asr.decode.model import load_student
     from distill_asr.task import sampling_rate
 
-    student, train_args = load_student(args.exp, args.checkpoint, args.device)
     to_words, rows, timed = TokenText(train_args), {}, {}
     for utt, found in recognise(args, data, student, train_args):
         best: dict[str, Hypothesis] = {}
@@ -109,7 +165,7 @@ def decode(args: argparse.Namespace, data: DataDir) -> dict[str, list[str]]:
     rows = dict(sorted(rows.items()))
     return {
         "text": [f"{utt} {row['nbest'][0]['text']}".rstrip() for utt, row in rows.items()],
-        "nbest": [json.dumps(row, ensure_ascii=False) for row in rows.values()],
+        "nbest.jsonl": [json.dumps(row, ensure_ascii=False) for row in rows.values()],
     }
 
 
@@ -134,7 +190,7 @@ def recognise(
     names = sorted(data.wav, key=lambda utt: (lengths.get(utt, 0), utt))
     speech = (
         (utt, torch.from_numpy(read_speech(utt, data.wav[utt], rate)).to(args.device))
-        for utt in tqdm(names, desc=f"decode {args.data}", unit="utt")
+        for utt in tqdm(names, desc=f"decode {data.path}", unit="utt")
     )
     yield from search_all(search, speech)
 
@@ -307,10 +363,11 @@ def identity(args: argparse.Namespace, data: DataDir) -> dict:
             problems.append(f"{lm}: no such file; is the training in {args.lm} finished?")
     if problems:
         raise UserError(problems)
-    options = ("data", "method", "beam_size", "nbest", "ctc_weight")
+    options = ("method", "beam_size", "nbest", "ctc_weight")
     listed = json.dumps([data.wav, data.num_samples], sort_keys=True)
     return more | {
         "checkpoint": file_sha256(checkpoint),
+        "data": str(data.path),
         "utterances": len(data.wav),
         "audio": hashlib.sha256(listed.encode()).hexdigest(),
         **{option: getattr(args, option) for option in options},

@@ -51,11 +51,10 @@ pretrain_then_train() {
     train_one "$@"
 }
 decode_one() { # seed name ...
-    local set
-    for set in $test_sets; do
-        # shellcheck disable=SC2086
-        $decode_cmd distill-asr decode --exp "exp/$2_seed$1" --data "dump/$set" $decode_opts
-    done
+    local sets
+    read -r -a sets <<< "$test_sets"
+    # shellcheck disable=SC2086
+    $decode_cmd distill-asr decode --exp "exp/$2_seed$1" --data "${sets[@]/#/dump/}" $decode_opts
 }
 export -f dump_opts valid_opts pretrain_one train_one pretrain_then_train decode_one train_teacher
 export train_sets teacher_program

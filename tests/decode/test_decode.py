@@ -119,6 +119,29 @@ def test_each_utterance_for_itself(trained, tmp_path: Path) -> None:
         assert table(exp / "decode" / utt / "text") == {utt: whole[utt]}
 
 
+def test_several_sets_are_decoded_by_one_student(
+    trained, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exp, data = trained("ctc")
+    assert decode(exp, data, "--output", tmp_path / "all") == 0
+    read = DataDir.read(data)
+    first, second = (sorted(read.wav)[part::2] for part in (0, 1))
+    sets = [tmp_path / "x", tmp_path / "y"]
+    for part, folder in zip((first, second), sets, strict=True):
+        read.select(part).write(folder)
+    from distill_asr.decode import model
+
+    load, calls = model.load_student, []
+    monkeypatch.setattr(model, "load_student", lambda *a: calls.append(a) or load(*a))
+    assert decode(exp, *sets) == 0 and len(calls) == 1
+    both = table(exp / "decode/x/text") | table(exp / "decode/y/text")
+    assert both == table(tmp_path / "all/text")
+    (exp / "decode/y/decode.json").unlink()
+    capsys.readouterr()
+    assert decode(exp, *sets) == 0
+    assert capsys.readouterr().out == f"{exp}/decode/x: decoded already\n"
+
+
 def test_nothing_recognised(trained, tmp_path: Path) -> None:
     """Silence may give an empty hypothesis, which is a line with an id only."""
     exp, _ = trained("ctc")
@@ -190,6 +213,9 @@ def test_mistakes(trained, tmp_path: Path, capsys) -> None:
     assert "is the training in" in report(tmp_path, data)
     assert "no such file" in report(exp, data, "--checkpoint", "9epoch.pth")
     assert "no such data directory" in report(exp, tmp_path / "nowhere")
+    found = report(exp, data, data, tmp_path / "nowhere", "--output", tmp_path / "out")
+    assert "3 problems" in found and f"2 data dirs are named {data.name}" in found
+    assert "expected one data dir with it, not 3" in found
     found = report(exp, data, "--beam-size", 0, "--nbest", 0, "--ctc-weight", 2)
     assert "3 problems" in found
     assert "at most the student's 8 tokens" in report(trained("hybrid")[0], data, "--beam-size", 9)
