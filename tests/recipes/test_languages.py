@@ -1,5 +1,6 @@
 """egs/common/languages.sh through Common Voice's recipe: every stage, with tiny local models."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -123,3 +124,35 @@ def test_no_corpus(tree: Path) -> None:
     done = run(tree / "egs" / "commonvoice" / "asr1", "--languages", "ka", COMMONVOICE="")
     assert done.returncode != 0
     assert "COMMONVOICE=DIR" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("written, right", [("ab cd", 100.0), ("b cd", 0.0)])
+def test_pairs_are_right_where_the_piece_has_the_character(
+    tmp_path: Path, written: str, right: float
+) -> None:
+    """A text model of characters pairs exactly, until the student leaves one out."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    ids = {piece: number for number, piece in enumerate(["<unk>", *"abcd▁"])}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>").save_pretrained(
+        tmp_path / "exp" / "models" / "xlmr"
+    )
+    data = tmp_path / "langs" / "xx" / "dump" / "train"
+    decoded = tmp_path / "langs" / "xx" / "exp" / "plain_seed1" / "decode" / "train"
+    for folder in (data, decoded):
+        folder.mkdir(parents=True)
+    for name in ("text", "text_original"):
+        (data / name).write_text("u ab cd\n")
+    tokens = ["<space>" if c == " " else c for c in written]
+    line = json.dumps({"utt": "u", "nbest": [{"tokens": tokens}]})
+    (decoded / "nbest.jsonl").write_text(f"{line}\n")
+    command = [sys.executable, str(RECIPES[1] / "local" / "pairs.py"), "plain", "xx"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    _, language, found, _, whole, *_ = done.stdout.splitlines()[-1].replace("%", "").split("|")
+    assert (language.strip(), float(found)) == ("xx", right)
+    assert float(whole) == (100.0 if len(written) == 5 else 0.0)
