@@ -22,6 +22,7 @@ def save_picture(path: Path, study: Study, results: Sequence[LanguageResult]) ->
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator, NullFormatter
     except ImportError as error:
         raise UserError("the picture needs matplotlib: pip install distill_asr[report]") from error
     figure = Figure(figsize=(max(5.0, 0.5 * len(results) + 2), 7), layout="constrained")
@@ -29,6 +30,9 @@ def save_picture(path: Path, study: Study, results: Sequence[LanguageResult]) ->
     places = range(len(results))
     audio.bar(places, [60 * one.hours for one in results], color=PLAIN)
     audio.set(yscale="log", ylabel="training audio\n(minutes)")
+    audio.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    audio.yaxis.set_major_formatter("{x:g}")
+    audio.yaxis.set_minor_formatter(NullFormatter())
     _rates(rates, study, results)
     _gain(gain, results)
     gain.set_xticks(places, [one.language for one in results])
