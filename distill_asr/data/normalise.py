@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 NORMALISERS = ("unicode", "letters_only")
 FORMS = ("NFC", "NFKC")
 # what people type for an apostrophe: quotes of either side, a modifier letter, full width, accents
-_APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ＇`´", "'"))
+APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ＇`´", "'"))
 _JOINERS = "\u200c\u200d"  # zero-width non-joiner and joiner: spelling in Persian, Hindi, ...
 _DOTTED_I = str.maketrans({"I": "ı", "İ": "i"})
 _DOTTED_I_LANGUAGES = ("tr", "az")
@@ -32,11 +32,11 @@ def unicode_words(text: str, form: str = "NFC", language: str | None = None) -> 
         spelling of some scripts, such as the vowel am of Thai.
     language : its code; ``tr`` and ``az`` lower I to the dotless ı.
     """
-    text = unicodedata.normalize(form, text.translate(_APOSTROPHES))
+    text = unicodedata.normalize(form, text.translate(APOSTROPHES))
     if (language or "").split("-")[0] in _DOTTED_I_LANGUAGES:
         text = text.translate(_DOTTED_I)
     # lowering may decompose
-    text = unicodedata.normalize(form, text.lower()).translate(_APOSTROPHES)
+    text = unicodedata.normalize(form, text.lower()).translate(APOSTROPHES)
     characters = [c for c in text if not _invisible(c)]
     words = " "
     for c, after in itertools.pairwise([*characters, " "]):

@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distill_asr.data.normalise import APOSTROPHES
 from distill_asr.errors import UserError
 
 Span = tuple[int, int]  # first character and the one after the last; equal where there is none
 
 SPACE = "<space>"
+ALIKE = APOSTROPHES | {ord("ı"): "i"}  # Turkish writes it I in capitals, as all others write i
 UNKNOWN = ("<unk>", "[UNK]")
 BEGINS, GOES_ON = "▁", "##"  # marks of sentencepiece and of WordPiece
 
@@ -25,8 +27,9 @@ def token_spans(tokens: Sequence[str], text: str) -> list[Span]:
     """Characters of ``text`` that each token covers.
 
     Characters, words, sentencepiece and WordPiece tokens are understood. Case and accents may
-    differ, and the tokens may lack the punctuation. Unknown tokens cover what the known ones
-    around them leave: a character each if that fits, else each all of it.
+    differ; the tokens may lack the punctuation, and have a space where it parts words. Unknown
+    tokens cover what the known ones around them leave: a character each if that fits, else each
+    all of it.
 
     Parameters
     ----------
@@ -139,18 +142,31 @@ def _walk(text: str, place: int, tokens: list[str], to_the_end: bool) -> list[Sp
     for token in tokens:
         first = None
         for char in _characters(token):
-            while place < len(text) and text[place] != char:
-                if text[place].isalnum():
-                    return None
-                place += 1
-            if place == len(text):
+            found = _gap(text, place) if char == " " else _letter(text, place, char)
+            if found is None:
                 return None
-            first = place if first is None else first
-            place += 1
+            first = found if first is None else first
+            place = found + 1
         spans.append((place if first is None else first, place))
     if to_the_end and any(map(str.isalnum, text[place:])):
         return None
     return spans
+
+
+def _letter(text: str, place: int, char: str) -> int | None:
+    """Where a character comes next, over whatever is no letter."""
+    while place < len(text) and text[place] != char:
+        if text[place].isalnum():
+            return None
+        place += 1
+    return place if place < len(text) else None
+
+
+def _gap(text: str, place: int) -> int | None:
+    """Where words part before the next letter: at white space, or else a sign such as a hyphen."""
+    last = next((i for i in range(place, len(text)) if text[i].isalnum()), len(text))
+    signs = [i for i in range(place, last) if not unicodedata.category(text[i]).startswith("M")]
+    return min(signs, key=lambda i: text[i] != " ", default=None)
 
 
 def _characters(token: str) -> str:
@@ -176,6 +192,7 @@ def _fold(text: str) -> str:
 def _fold_character(char: str) -> str:
     if char.isspace():
         return " "
+    char = char.translate(ALIKE)
     base = [c for c in unicodedata.normalize("NFD", char) if not unicodedata.combining(c)]
     lower = base[0].lower() if len(base) == 1 else char
     return lower if len(lower) == 1 else char
