@@ -18,14 +18,14 @@ import numpy as np
 import torch
 
 from distill_asr.data.datadir import read_table
-from distill_asr.matching.shrink import ShrinkMatcher
+from distill_asr.matching.shrink import SPECIAL_TOKENS, ShrinkMatcher
 from distill_asr.states import Context, States
 
 MODEL = "exp/models/xlmr"
 SPACE, MARK = "<space>", "▁"
 
 
-def rates(folder: Path, system: str, tokenizer) -> tuple[float, float, float]:
+def rates(folder: Path, system: str, special: str, tokenizer) -> tuple[float, float, float]:
     """Shares: right pairs, the same by chance, sentences with as many units as characters."""
     data = folder / "dump/train"
     read, written = (read_table(data / name) for name in ("text_original", "text"))
@@ -38,25 +38,27 @@ def rates(folder: Path, system: str, tokenizer) -> tuple[float, float, float]:
         if len(units) < 2:  # frames are paired then, not units
             continue
         pieces = tokenizer.convert_ids_to_tokens(tokenizer(read[row["utt"]])["input_ids"])
-        has = np.array([[unit in piece.casefold() for piece in pieces] for unit in units])
-        places = paired(len(units), len(pieces))
+        has = np.array([[unit in piece.lower() for piece in pieces] for unit in units])
+        places = paired(len(units), len(pieces), special)
         right += has[np.arange(len(units)), places].tolist()
         chance += has.mean(axis=1).tolist()
     return float(np.mean(right)), float(np.mean(chance)), float(np.mean(whole))
 
 
-def paired(units: int, positions: int) -> np.ndarray:
+def paired(units: int, positions: int, special: str) -> np.ndarray:
     """The position that each unit is paired with."""
     student = States(torch.zeros(1, units, 1), torch.tensor([units]), None)
     values = torch.arange(positions, dtype=torch.float32).reshape(1, -1, 1)
     teacher = States(values, torch.tensor([positions]), None)
-    return ShrinkMatcher(units="all")(student, teacher, Context()).teacher[:, 0].long().numpy()
+    matcher = ShrinkMatcher(units="all", special_tokens=special)
+    return matcher(student, teacher, Context()).teacher[:, 0].long().numpy()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("system", help="experiment, without its seed")
     parser.add_argument("languages", help="codes, separated by spaces")
+    parser.add_argument("--special-tokens", choices=SPECIAL_TOKENS, default="keep")
     args = parser.parse_args()
     from transformers import AutoTokenizer
 
@@ -64,7 +66,7 @@ def main() -> None:
     print("| language | right pairs | by chance | as many units as characters |")
     print("| :-- | --: | --: | --: |")
     for language in args.languages.split():
-        found = rates(Path("langs") / language, args.system, tokenizer)
+        found = rates(Path("langs") / language, args.system, args.special_tokens, tokenizer)
         print(f"| {language} | " + " | ".join(f"{100 * rate:.0f} %" for rate in found) + " |")
 
 
