@@ -19,7 +19,7 @@ from torch_cif import cif_function
 from tqdm import tqdm
 from transducer_loss import peak, timed
 
-from distill_asr.cif import integrate_and_fire
+from distill_asr.models.cif import integrate_and_fire
 
 GOAL = 2.5  # times as fast as torch-cif
 

@@ -64,8 +64,8 @@ def parse() -> argparse.Namespace:
 
 def student(decoder: str) -> nn.Module:
     """The recipe's student with one of the decoders."""
-    from distill_asr.config import load_config
-    from distill_asr.task import build_untrained
+    from distill_asr.espnet.task import build_untrained
+    from distill_asr.io.yaml import load_config
 
     config = load_config(CONFIG)
     tokens = ["<blank>", "<unk>", *map(chr, range(0x4E00, 0x4E00 + VOCABULARY - 3)), "<sos/eos>"]

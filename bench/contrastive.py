@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transducer_loss import peak, timed
 
-from distill_asr.losses.contrastive import COSINE_EPS, Contrastive, draw_negatives
+from distill_asr.distill.losses.contrastive import COSINE_EPS, Contrastive, draw_negatives
 
 GOAL = 50.0  # times as fast as the gather
 TEMPERATURE = 0.02

@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from distill_asr.data.audio import read_audio
 from distill_asr.data.datadir import DataDir
-from distill_asr.dump import dump_sets
-from distill_asr.dumping.machine import usable_cores
-from distill_asr.dumping.workers import Processes
+from distill_asr.dump.command import dump_sets
+from distill_asr.dump.machine import usable_cores
+from distill_asr.dump.workers import Processes
+from distill_asr.io.audio import read_audio
+from distill_asr.pretrained.precision import has_bfloat16, relative_error
 from distill_asr.targets import TargetReader
 from distill_asr.teachers import TeacherConfig
-from distill_asr.teachers.precision import has_bfloat16, relative_error
 from distill_asr.testing.data_dirs import write_data_dir
 
 SAMPLE_RATE = 16000

@@ -35,12 +35,12 @@ from step_overhead import endless
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from distill_asr.config import load_yaml
 from distill_asr.data.datadir import DataDir
 from distill_asr.data.tokens import write_token_list
-from distill_asr.students.base import TARGET_PREFIX
+from distill_asr.io.yaml import load_yaml
+from distill_asr.models.students.base import TARGET_PREFIX
 from distill_asr.testing.fixtures import make_prepared_dir, write_targets
-from distill_asr.train import prepare
+from distill_asr.train.command import prepare
 
 GOAL = 1.5  # published over disk
 ARMS = ("disk", "recomputed", "published", "padded")
@@ -145,7 +145,7 @@ class Step:
     ) -> None:
         from espnet2.train.distributed_utils import DistributedOption
 
-        from distill_asr.task import DistillTask
+        from distill_asr.espnet.task import DistillTask
 
         data, device = str(root / "train"), options.device
         sets = argparse.Namespace(config="train.yaml", train=[data], valid=[data], espnet=[])
@@ -220,7 +220,7 @@ class SymbolBySymbol:
     dropped = (0, 1)
 
     def __call__(self, student: Any, teacher: Any, context: Any) -> Any:
-        from distill_asr.states import Pairs
+        from distill_asr.distill.states import Pairs
 
         path = context.taps["ctc"].values.argmax(dim=-1)
         paired = [self._one(i, student, teacher, path) for i in range(len(path))]

@@ -23,12 +23,12 @@ import torch
 from tqdm import tqdm
 
 from distill_asr.data.datadir import DataDir
-from distill_asr.distiller import CodeReader
+from distill_asr.distill.distiller import CodeReader
 from distill_asr.targets.codebooks import CODEBOOKS, Codebooks
-from distill_asr.teaching import Wanted, list_targets
 from distill_asr.testing.codebooks import write_codebooks
 from distill_asr.testing.data_dirs import write_data_dir
 from distill_asr.testing.targets import write_targets
+from distill_asr.train.requirements import Wanted, list_targets
 
 LIMIT = 1.0  # a kind of targets over the audio
 
@@ -70,7 +70,7 @@ def make_readers(data: DataDir) -> dict[str, Callable[[list[str]], object]]:
     from espnet2.train.collate_fn import CommonCollateFn
     from espnet2.train.dataset import ESPnetDataset
 
-    from distill_asr.espnet_plugin import TARGETS_TYPE
+    from distill_asr.espnet.plugin import TARGETS_TYPE
 
     # as ESPnet's ASR task has it
     collate = CommonCollateFn(float_pad_value=0.0, int_pad_value=-1)

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from distill_asr.config import load_config
 from distill_asr.data.datadir import DataDir
 from distill_asr.data.tokens import write_token_list
+from distill_asr.io.yaml import load_config
 from distill_asr.testing.fixtures import make_prepared_dir, write_targets
-from distill_asr.train import prepare
+from distill_asr.train.command import prepare
 
 CONFIG = Path(__file__).parents[1] / "egs/mini/asr1/conf/train_transducer.yaml"
 TEACHERS = ("hubert", "wavlm")
@@ -84,7 +84,7 @@ def make_steps(config: dict, data: Path, output: Path) -> Callable[[], None]:
     """A student built as ``distill-asr train`` builds it; each call is one training step."""
     from espnet2.train.distributed_utils import DistributedOption
 
-    from distill_asr.task import DistillTask
+    from distill_asr.espnet.task import DistillTask
 
     sets = argparse.Namespace(config=str(CONFIG), train=[str(data)], valid=[str(data)], espnet=[])
     args = DistillTask.get_parser().parse_args(prepare(config, sets, output))

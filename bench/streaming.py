@@ -82,7 +82,7 @@ def parse() -> argparse.Namespace:
 
 def make_student(options: argparse.Namespace) -> nn.Module:
     """The student, with a blank that leaves about the tokens asked for."""
-    from distill_asr.task import build_untrained
+    from distill_asr.espnet.task import build_untrained
 
     torch.manual_seed(0)
     student = build_untrained(CONFIG).eval()

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from distill_asr.students.joint_loss import FLOAT32, Lattice, transducer_loss
+from distill_asr.models.students.joint_loss import FLOAT32, Lattice, transducer_loss
 
 PARTS = (1, 2, 4, 16)  # one over the fraction; 1 is the plain loss
 M_MMAP_THRESHOLD = -3  # of glibc's mallopt

@@ -15,16 +15,28 @@ from distill_asr.errors import UserError
 # Each has `add_arguments(parser)` and `run(args) -> int`.
 VERBS = {
     "prepare": ("distill_asr.data.prepare", "check a data directory and bring its audio to 16 kHz"),
-    "dump": ("distill_asr.dump", "write down what a teacher says about a data directory"),
-    "targets": ("distill_asr.targets.cli", "look at dumped targets, check and compare them"),
-    "train": ("distill_asr.train", "train a student from a config"),
-    "decode": ("distill_asr.decode.cli", "recognise a data directory with a trained student"),
-    "stream": ("distill_asr.decode.stream_cli", "recognise audio as it comes in"),
+    "dump": ("distill_asr.dump.command", "write down what a teacher says about a data directory"),
+    "targets": (
+        "distill_asr.dump.targets_command",
+        "look at dumped targets, check and compare them",
+    ),
+    "train": ("distill_asr.train.command", "train a student from a config"),
+    "decode": ("distill_asr.decode.command", "recognise a data directory with a trained student"),
+    "stream": ("distill_asr.decode.stream_command", "recognise audio as it comes in"),
     "pseudo-label": ("distill_asr.decode.pseudo_label", "transcribe unlabelled audio to train on"),
-    "score": ("distill_asr.scoring.cli", "error rates of all systems, seeds and sets in one table"),
-    "report": ("distill_asr.report.cli", "what distillation gives each language of a recipe"),
-    "validate": ("distill_asr.config_check", "report every mistake in a config at once"),
-    "export": ("distill_asr.export.cli", "turn a trained student into files that run elsewhere"),
+    "score": (
+        "distill_asr.scoring.command",
+        "error rates of all systems, seeds and sets in one table",
+    ),
+    "report": (
+        "distill_asr.scoring.report_command",
+        "what distillation gives each language of a recipe",
+    ),
+    "validate": ("distill_asr.train.checks", "report every mistake in a config at once"),
+    "export": (
+        "distill_asr.experiments.export.command",
+        "turn a trained student into files that run elsewhere",
+    ),
 }
 PROG = "distill-asr"
 INTERRUPTED = 128 + 2  # what a shell reports for a process ended by SIGINT ...

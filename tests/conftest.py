@@ -1,4 +1,4 @@
-"""A recipe directory to train in."""
+"""A recipe directory to train in, and targets made without a teacher."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from distill_asr import cli
+from distill_asr.targets.manifest import Manifest
+from distill_asr.testing.data_dirs import write_data_dir
 from distill_asr.testing.fixtures import make_prepared_dir, tiny_config, write_targets, write_tokens
 
 
@@ -82,3 +85,24 @@ def make_recipe(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Rec
 def recipe(tmp_path: Path) -> Recipe:
     """A recipe directory of its own."""
     return Recipe(tmp_path / "recipe")
+
+
+Made = tuple[Path, dict[str, np.ndarray], Manifest]
+
+
+@pytest.fixture
+def lengths() -> dict[str, int]:
+    """Samples of each utterance, not in the order of ids; 35 frames of 20 ms in all."""
+    return {"b": 2240, "a": 1600, "d": 2880, "c": 1920, "é": 2560}
+
+
+@pytest.fixture
+def make_targets(tmp_path: Path, lengths: dict[str, int]) -> Callable[..., Made]:
+    """Function that writes a data dir and targets of width 3 for it, two utterances a shard."""
+
+    def make(name: str = "train", lengths: dict[str, int] = lengths, **changes: object) -> Made:
+        data = write_data_dir(tmp_path / name, lengths)
+        states, manifest = write_targets(data, "t", **changes)
+        return data / "targets/t", states, manifest
+
+    return make

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from distill_asr.data.tokens import BLANK, SOS_EOS, UNKNOWN, language_tags
 from distill_asr.errors import UserError
-from distill_asr.files import atomic_write, write_text_atomic
+from distill_asr.io.files import atomic_write, write_text_atomic
 
 KIND = "bpe"  # ESPnet's name for `token_type`
 _CONTROL = ("<unk>", "<s>", "</s>")  # pieces that ESPnet has tokens of its own for

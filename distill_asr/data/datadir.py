@@ -8,40 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from distill_asr.data.audio import AudioFacts, BadAudioError, read_audio
-from distill_asr.data.parallel import parallel_map
-from distill_asr.errors import UserError
-from distill_asr.files import write_text_atomic
-
-LINES_PER_KIND = 20  # of a report; the rest is counted
+from distill_asr.errors import Problems, UserError
+from distill_asr.io.audio import AudioFacts, BadAudioError, read_audio
+from distill_asr.io.files import write_text_atomic
+from distill_asr.io.parallel import parallel_map
 
 _SPACES = re.compile(r"[ \t]+")
-
-
-class Problems:
-    """Mistakes found so far, grouped by kind."""
-
-    def __init__(self) -> None:
-        self._by_kind: dict[str, list[str]] = {}
-
-    def add(self, kind: str, message: str) -> None:
-        self._by_kind.setdefault(kind, []).append(message)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._by_kind.values()))
-
-    def messages(self) -> list[str]:
-        """At most ``LINES_PER_KIND`` lines a kind, then a count."""
-        lines = []
-        for kind, messages in self._by_kind.items():
-            lines += [f"{kind}: {message}" for message in messages[:LINES_PER_KIND]]
-            if len(messages) > LINES_PER_KIND:
-                lines.append(f"{kind}: ... and {len(messages) - LINES_PER_KIND} more")
-        return lines
-
-    def raise_if_any(self) -> None:
-        if len(self):
-            raise UserError(self.messages())
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from distill_asr.data import bpe, tokens
-from distill_asr.data.audio import AudioFacts, BadAudioError, audio_facts, read_audio
-from distill_asr.data.datadir import DataDir, Problems, read_tables, report_audio
+from distill_asr.data.datadir import DataDir, read_tables, report_audio
 from distill_asr.data.normalise import FORMS, NORMALISERS, TranscriptRule
-from distill_asr.data.parallel import parallel_map
-from distill_asr.data.synth import resample
-from distill_asr.errors import UserError
-from distill_asr.files import atomic_write, write_text_atomic
+from distill_asr.errors import Problems, UserError
+from distill_asr.io.audio import AudioFacts, BadAudioError, audio_facts, read_audio, resample
+from distill_asr.io.files import atomic_write, write_text_atomic
+from distill_asr.io.parallel import parallel_map
 
 RECORD = "prepare.json"  # written last: a finished directory has it
 FILTERED = "filtered"  # `id seconds reason` of each utterance left out

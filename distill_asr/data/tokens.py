@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from distill_asr.data.normalise import is_language_tag
 from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.data.pieces import PieceTokenizer
-from distill_asr.files import write_text_atomic
+from distill_asr.io.files import write_text_atomic
 
 BLANK, UNKNOWN, SPACE, SOS_EOS = "<blank>", "<unk>", "<space>", "<sos/eos>"
 KINDS = ("char", "word", PIECES)

@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from distill_asr.decode.model import read_experiment
 from distill_asr.errors import UserError
+from distill_asr.experiments.student import read_experiment
 
 KINDS = ("seq_rnn", "transformer")  # of ESPnet's key ``lm``; others need a hub
 
@@ -83,7 +83,7 @@ def load_language_model(
     ------
     UserError : files are missing or damaged, another kind of model, or other tokens.
     """
-    from distill_asr.espnet_plugin import LMTask
+    from distill_asr.espnet.plugin import LMTask
 
     config, weights = read_experiment(directory, checkpoint)
     where = Path(directory) / "config.yaml"

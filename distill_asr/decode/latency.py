@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchaudio.functional import forced_align, merge_tokens
 
 from distill_asr.decode.streaming import Recognised, StreamingSession
-from distill_asr.encoders.chunked import FULL_CONTEXT
+from distill_asr.models.encoders.chunked import FULL_CONTEXT
 
 
 @dataclass

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill_asr.errors import UserError
-from distill_asr.files import write_text_atomic
+from distill_asr.io.files import write_text_atomic
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,7 +51,7 @@ class Label:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distill-asr pseudo-label``."""
-    from distill_asr.decode.cli import add_search_arguments
+    from distill_asr.decode.command import add_search_arguments
 
     parser.description = (
         "Writes a prepared dir of the same audio with the student's words as `text`, and "
@@ -84,9 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Recognise, choose, write; print the report."""
     from distill_asr.data.datadir import DataDir
-    from distill_asr.decode.cli import check_options, identity
-    from distill_asr.decode.model import load_student
-    from distill_asr.task import sampling_rate
+    from distill_asr.decode.command import check_options, identity
+    from distill_asr.espnet.task import sampling_rate
+    from distill_asr.experiments.student import load_student
 
     check_options(args)
     _check_choice(args)
@@ -113,7 +113,7 @@ def label(
     args: argparse.Namespace, data: DataDir, student: nn.Module, train_args: argparse.Namespace
 ) -> dict[str, Label]:
     """The words of every utterance, sorted by id."""
-    from distill_asr.decode.cli import TokenText, recognise
+    from distill_asr.decode.command import TokenText, recognise
 
     args.timestamps = train_args.model == "transducer"  # whose beam would not give its best path
     to_words, labels = TokenText(train_args), {}
@@ -235,8 +235,8 @@ def _finished(output: Path, made_from: dict) -> list[str] | None:
 
 def _reference(args: argparse.Namespace, data: DataDir) -> dict[str, str] | None:
     """True words of every utterance, if known."""
+    from distill_asr.errors import named
     from distill_asr.scoring.wer import read_text, reference_problems
-    from distill_asr.targets.verify import named
 
     path = args.reference or Path(args.data) / "text"
     if args.reference is None and data.text is None:

@@ -112,7 +112,7 @@ class AttentionSearch:
 
     Parameters
     ----------
-    config_file, model_file : written by ``distill_asr.export.espnet_model``.
+    config_file, model_file : written by ``distill_asr.experiments.export.espnet_model``.
     ctc_weight : share of CTC in the joint score.
     fusion : ESPnet's ``lm_train_config``, ``lm_file`` and ``lm_weight``, of a language model that
         ``load_language_model`` has checked.

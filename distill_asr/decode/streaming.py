@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from distill_asr.decode.greedy import MAX_SYMBOLS, GreedySearch
-from distill_asr.encoders.chunked import FULL_CONTEXT, ChunkedEncoder, ChunkedStream
 from distill_asr.errors import UserError
-from distill_asr.frontends.kaldi_fbank import KaldiFbank
-from distill_asr.frontends.streaming import FbankStream
+from distill_asr.models.encoders.chunked import FULL_CONTEXT, ChunkedEncoder, ChunkedStream
+from distill_asr.models.frontends.kaldi_fbank import KaldiFbank
+from distill_asr.models.frontends.streaming import FbankStream
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from distill_asr.errors import UserError
-from distill_asr.files import atomic_write
+from distill_asr.io.files import atomic_write
 
 CODEBOOKS = "codebooks.safetensors"  # beside the targets
 ENTRIES = 256  # K, so that a code is a byte

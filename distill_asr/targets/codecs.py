@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from distill_asr.config import nearest
-from distill_asr.errors import UserError
+from distill_asr.errors import UserError, nearest
 from distill_asr.targets.codebooks import CODEBOOKS, Codebooks
 
 if TYPE_CHECKING:

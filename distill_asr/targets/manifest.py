@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from distill_asr.errors import UserError
-from distill_asr.files import write_text_atomic
+from distill_asr.io.files import write_text_atomic
 from distill_asr.targets.statistics import Statistics
 
 FORMAT = 1

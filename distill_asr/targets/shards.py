@@ -17,8 +17,8 @@ import kaldiio
 import numpy as np
 
 from distill_asr.errors import UserError
-from distill_asr.files import atomic_write, write_text_atomic
-from distill_asr.targets.checksum import file_sha256
+from distill_asr.io.checksum import file_sha256
+from distill_asr.io.files import atomic_write, write_text_atomic
 from distill_asr.targets.codecs import build_codec
 from distill_asr.targets.manifest import Settings, Shard
 from distill_asr.targets.statistics import Statistics

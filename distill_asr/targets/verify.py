@@ -1,30 +1,22 @@
 """Are these targets whole, and do they belong to this data and this teacher?"""
 
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill_asr.errors import UserError
-from distill_asr.targets.checksum import file_sha256
+from distill_asr.dump.source import SAMPLE_RATE, AudioSource, DataSource
+from distill_asr.errors import UserError, named
+from distill_asr.io.checksum import file_sha256
 from distill_asr.targets.codecs import MVQCodec
+from distill_asr.targets.fingerprint import lengths_sha256, read_sentences, text_sha256
 from distill_asr.targets.manifest import SCP, WAY_OUT, Manifest, Settings
 from distill_asr.targets.reader import TargetReader, read_scp
-from distill_asr.targets.source import (
-    SAMPLE_RATE,
-    AudioSource,
-    DataSource,
-    lengths_sha256,
-    read_sentences,
-    text_sha256,
-)
 
 if TYPE_CHECKING:
     from distill_asr.data.datadir import DataDir
 
-NAMED = 5  # how many utterances a message names
 LENGTH_TOLERANCE = 3  # positions: windows at the end of the audio are cut in many ways
 
 
@@ -217,10 +209,3 @@ def _text_problems(
         path = Path(data_dir.path) / file
         return [f"{directory}: stale: the sentences of {path} have changed; {WAY_OUT}"]
     return []
-
-
-def named(utterances: Iterable[str]) -> str:
-    """Count utterances and name the first few."""
-    names = sorted(utterances)
-    more = ", ..." if len(names) > NAMED else ""
-    return f"{len(names)} utterance(s) ({', '.join(names[:NAMED])}{more})"

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from distill_asr.errors import UserError
-from distill_asr.files import write_text_atomic
+from distill_asr.io.files import write_text_atomic
 from distill_asr.targets.manifest import MANIFEST, SCP, Manifest, Settings, Source
 from distill_asr.targets.shards import (
     OWNER,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from distill_asr.config import load_config
 from distill_asr.errors import UserError
+from distill_asr.io.yaml import load_config
 from distill_asr.targets.codecs import codec_problems, complete_codec
 from distill_asr.targets.manifest import Settings
 
@@ -15,7 +15,7 @@ from distill_asr.targets.manifest import Settings
 KINDS = {
     "speech": "distill_asr.teachers.speech:SpeechTeacher",
     "text": "distill_asr.teachers.text:TextTeacher",
-    "recogniser": "distill_asr.teachers.recogniser:RecogniserTeacher",
+    "recogniser": "distill_asr.experiments.recogniser:RecogniserTeacher",
 }
 COMBINE = ("mean", "stack")
 DTYPES = ("float32", "bfloat16")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill_asr.data.audio import BadAudioError, read_audio
+from distill_asr.dump.source import batches
 from distill_asr.errors import UserError
-from distill_asr.targets.source import batches
+from distill_asr.io.audio import BadAudioError, read_audio
 from distill_asr.targets.statistics import Statistics
 from distill_asr.teachers import TeacherConfig, load_teacher
 

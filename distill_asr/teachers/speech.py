@@ -7,18 +7,18 @@ import numpy as np
 import torch
 
 from distill_asr.errors import UserError
-from distill_asr.teachers.config import TeacherConfig
-from distill_asr.teachers.families import Family, family_of
-from distill_asr.teachers.families.base import FILES
-from distill_asr.teachers.layers import LayerChoice
-from distill_asr.teachers.loading import (
+from distill_asr.pretrained.families import Family, family_of
+from distill_asr.pretrained.families.base import FILES
+from distill_asr.pretrained.layers import LayerChoice
+from distill_asr.pretrained.loading import (
     SAMPLE_RATE,
     fingerprint,
     load_model_config,
     model_facts,
     require_device,
 )
-from distill_asr.teachers.precision import computing, prepare, require_dtype
+from distill_asr.pretrained.precision import computing, prepare, require_dtype
+from distill_asr.teachers.config import TeacherConfig
 
 
 class SpeechTeacher:

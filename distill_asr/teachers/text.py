@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from distill_asr.errors import UserError
-from distill_asr.teachers.config import TeacherConfig
-from distill_asr.teachers.layers import LayerChoice
-from distill_asr.teachers.loading import (
+from distill_asr.pretrained.layers import LayerChoice
+from distill_asr.pretrained.loading import (
     fingerprint,
     input_name,
     load_model,
@@ -23,7 +22,8 @@ from distill_asr.teachers.loading import (
     require_layers,
     tokenizer_facts,
 )
-from distill_asr.teachers.precision import computing, prepare, require_dtype
+from distill_asr.pretrained.precision import computing, prepare, require_dtype
+from distill_asr.teachers.config import TeacherConfig
 
 FILES = "config.json, the tokenizer's files and model.safetensors"
 NO_LIMIT = 10**9  # tokenizers without a length on record claim about 1e30

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distill_asr.data.commonvoice import SETS
+from distill_asr.corpora.commonvoice import SETS
 
 HEADER = "client_id\tpath\tsentence\tup_votes\tdown_votes\tage\tgender\taccents\tlocale\tsegment"
 NEWER = "client_id\tpath\tsentence_id\tsentence\tsentence_domain\tup_votes\tlocale\tsegment"

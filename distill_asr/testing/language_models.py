@@ -30,7 +30,7 @@ def save_language_model(
     import torch
     import yaml
 
-    from distill_asr.espnet_plugin import LMTask
+    from distill_asr.espnet.plugin import LMTask
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)

@@ -66,7 +66,7 @@ def experiments(recipe: str, file: str = "experiments") -> dict[str, list[str]]:
 
 def parameters(config: dict[str, Any], vocabulary: int) -> int:
     """Parameters of the student of a training config with so many tokens, heads left out."""
-    from distill_asr.task import build_untrained
+    from distill_asr.espnet.task import build_untrained
 
     tokens = ["<blank>", "<unk>", *map(str, range(vocabulary - 3)), "<sos/eos>"]
     plain = {**config, "token_list": tokens, "distill": {}, "normalize": None}

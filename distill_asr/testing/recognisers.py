@@ -19,7 +19,7 @@ def save_recogniser(
     import torch
     import yaml
 
-    from distill_asr.task import DistillTask
+    from distill_asr.espnet.task import DistillTask
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distill_asr.students.base import TARGET_PREFIX, Student
+from distill_asr.models.students.base import TARGET_PREFIX, Student
 from distill_asr.testing.fixtures import TOKENS, tiny_config
 
 SAMPLES_A_MS = 16
@@ -29,7 +29,7 @@ def tiny_student(
     teachers : ``distill_teachers``, facts by name; width 4 at 20 ms for those not given.
     changes : top-level keys of the config to set.
     """
-    from distill_asr.task import build_untrained
+    from distill_asr.espnet.task import build_untrained
 
     config = tiny_config(model, distill=distill, **changes)
     blocks = [b for k, b in config.get("distill", {}).items() if k != "pick"]

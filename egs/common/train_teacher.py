@@ -31,12 +31,12 @@ from typing import Any
 
 import numpy as np
 
-from distill_asr.config import load_config
-from distill_asr.data import synth
-from distill_asr.data.audio import BadAudioError, read_audio
 from distill_asr.data.datadir import DataDir
+from distill_asr.data.noise import add_noise, babble, pink_noise, white_noise
 from distill_asr.errors import UserError
-from distill_asr.files import write_text_atomic
+from distill_asr.io.audio import BadAudioError, read_audio, resample
+from distill_asr.io.files import write_text_atomic
+from distill_asr.io.yaml import load_config
 
 SAMPLE_RATE = 16000
 KEYS = "model_type model first_conv init normalize noise speed training weights".split()
@@ -101,7 +101,7 @@ class Utterances:
         rng = np.random.default_rng(int(torch.randint(2**31, ())))
         if self._speed:
             rate = round(SAMPLE_RATE * rng.uniform(*self._speed))
-            samples = synth.resample(samples, rate, SAMPLE_RATE)
+            samples = resample(samples, rate, SAMPLE_RATE)
         if self._noise and rng.random() < self._noise["share"]:
             samples = self._with_noise(samples, rng)
         return samples
@@ -109,14 +109,14 @@ class Utterances:
     def _with_noise(self, samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         kind = rng.integers(3)
         if kind == 0:
-            noise = synth.white_noise(len(samples), rng)
+            noise = white_noise(len(samples), rng)
         elif kind == 1:
-            noise = synth.pink_noise(len(samples), rng)
+            noise = pink_noise(len(samples), rng)
         else:
             others = rng.choice(len(self.keys), size=min(TALKERS, len(self.keys)), replace=False)
             voices = [self._read(self.keys[other]) for other in others]
-            noise = synth.babble(voices, len(samples), rng, TALKERS)
-        return synth.add_noise(samples, noise, float(rng.uniform(*self._noise["snr"])))
+            noise = babble(voices, len(samples), rng, TALKERS)
+        return add_noise(samples, noise, float(rng.uniform(*self._noise["snr"])))
 
     def num_samples(self) -> list[int]:
         """Length of each utterance, from utt2num_samples or else the headers."""

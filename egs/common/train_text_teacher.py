@@ -30,10 +30,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from distill_asr.config import load_config
 from distill_asr.data.datadir import read_table
 from distill_asr.errors import UserError
-from distill_asr.files import write_text_atomic
+from distill_asr.io.files import write_text_atomic
+from distill_asr.io.yaml import load_config
 
 KEYS = ("vocabulary", "model", "mask", "training")
 WORDS = "words"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from distill_asr.data.datadir import LINES_PER_KIND, DataDir, validate
-from distill_asr.errors import UserError
+from distill_asr.data.datadir import DataDir, validate
+from distill_asr.errors import LINES_PER_KIND, UserError
 from distill_asr.testing.data_dirs import write_labelled_dir
 
 IDS = ["anna-1", "anna-2", "bert-1"]

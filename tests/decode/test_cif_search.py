@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from distill_asr.decode.cif_search import CifSearch
 from distill_asr.decode.search import Hypothesis
-from distill_asr.students.cif_decoders import CifARDecoder, CifNARDecoder
-from distill_asr.task import build_untrained
+from distill_asr.espnet.task import build_untrained
+from distill_asr.models.students.cif_decoders import CifARDecoder, CifNARDecoder
 from distill_asr.testing.fixtures import tiny_config
 
 VOCABULARY, WIDTH, BLANK, END = 5, 8, 0, 4

@@ -14,7 +14,7 @@ import torch
 pytest.importorskip("espnet2")
 from distill_asr import cli
 from distill_asr.data.datadir import DataDir
-from distill_asr.decode.model import load_student
+from distill_asr.experiments.student import load_student
 from distill_asr.testing.fixtures import TOKENS
 
 PURE_CTC = {"decoder": None, "decoder_conf": {}, "model_conf": {"ctc_weight": 1.0}}
@@ -129,7 +129,7 @@ def test_several_sets_are_decoded_by_one_student(
     sets = [tmp_path / "x", tmp_path / "y"]
     for part, folder in zip((first, second), sets, strict=True):
         read.select(part).write(folder)
-    from distill_asr.decode import model
+    from distill_asr.experiments import student as model
 
     load, calls = model.load_student, []
     monkeypatch.setattr(model, "load_student", lambda *a: calls.append(a) or load(*a))
@@ -150,7 +150,7 @@ def test_nothing_recognised(trained, tmp_path: Path) -> None:
         tmp_path / "silent", {"s": str(tmp_path / "s.wav")}, None, {"s": "s"}, {"s": 8000}
     )
     silent.write(silent.path)
-    from distill_asr.decode import cli as decode_cli
+    from distill_asr.decode import command as decode_cli
 
     search = decode_cli.build_search
     with pytest.MonkeyPatch.context() as patch:
@@ -172,7 +172,7 @@ def test_done_is_skipped(trained, tmp_path: Path, capsys, monkeypatch: pytest.Mo
     out = ["--output", tmp_path / "out"]
     assert decode(exp, data, *out) == 0
     calls = []
-    from distill_asr.decode import cli as decode_cli
+    from distill_asr.decode import command as decode_cli
 
     search = decode_cli.build_search
     monkeypatch.setattr(decode_cli, "build_search", lambda *a: calls.append(a) or search(*a))

@@ -13,7 +13,7 @@ from distill_asr.decode.cif_search import CifSearch
 from distill_asr.decode.language_model import LanguageModel, PrefixScorer, load_language_model
 from distill_asr.decode.search import TransducerSearch
 from distill_asr.errors import UserError
-from distill_asr.task import build_untrained
+from distill_asr.espnet.task import build_untrained
 from distill_asr.testing.fixtures import TOKENS, tiny_config
 from distill_asr.testing.language_models import save_language_model
 from distill_asr.testing.students import tiny_student

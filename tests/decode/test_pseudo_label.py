@@ -15,11 +15,11 @@ pytest.importorskip("espnet2")
 from distill_asr import cli
 from distill_asr.data.datadir import DataDir, validate
 from distill_asr.decode.alignment import align
-from distill_asr.decode.cli import read_speech
-from distill_asr.decode.model import load_student
+from distill_asr.decode.command import read_speech
 from distill_asr.decode.pseudo_label import CONFIDENCE, RECORD, Label, choose, confidence
 from distill_asr.decode.search import Hypothesis, encode
 from distill_asr.errors import UserError
+from distill_asr.experiments.student import load_student
 from distill_asr.testing.fixtures import TOKENS, make_prepared_dir
 from distill_asr.testing.recognisers import save_recogniser
 

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from distill_asr import cli
-from distill_asr.data.synth import resample
 from distill_asr.decode import latency as latency_module
 from distill_asr.decode.greedy import GreedySearch
 from distill_asr.decode.latency import Latency, TimedUtterance, align
-from distill_asr.decode.model import load_student
-from distill_asr.decode.stream_cli import pcm_pieces
+from distill_asr.decode.stream_command import pcm_pieces
 from distill_asr.decode.streaming import EncoderStream, Recognised, StreamingSession
 from distill_asr.errors import UserError
+from distill_asr.experiments.student import load_student
+from distill_asr.io.audio import resample
 from distill_asr.testing.fixtures import TOKENS
 from distill_asr.testing.students import tiny_student
 

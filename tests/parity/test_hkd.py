@@ -7,15 +7,15 @@ import torch
 from espnet2.asr.ctc import CTC
 from torch import Tensor
 
-from distill_asr.cif import CifOutput, integrate_and_fire
-from distill_asr.cif.weights import ConvWeights
-from distill_asr.distiller import Distiller, DistillerOptions, TeacherFacts
-from distill_asr.losses import MSE, Contrastive
-from distill_asr.losses.contrastive import draw_negatives
-from distill_asr.matching.token import TokenMatcher
-from distill_asr.states import Context, States
-from distill_asr.students.cif import cross_entropy_sums
-from distill_asr.task import build_untrained
+from distill_asr.distill.distiller import Distiller, DistillerOptions, TeacherFacts
+from distill_asr.distill.losses import MSE, Contrastive
+from distill_asr.distill.losses.contrastive import draw_negatives
+from distill_asr.distill.matching.token import TokenMatcher
+from distill_asr.distill.states import Context, States
+from distill_asr.espnet.task import build_untrained
+from distill_asr.models.cif import CifOutput, integrate_and_fire
+from distill_asr.models.cif.weights import ConvWeights
+from distill_asr.models.students.cif import cross_entropy_sums
 from distill_asr.testing.fixtures import tiny_config
 
 ATOL = {torch.float64: 1e-10, torch.float32: 1e-5}  # of the suggested tolerances

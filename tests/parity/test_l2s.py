@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from distill_asr.distiller import Distiller, DistillerOptions, TeacherFacts
-from distill_asr.heads import ProjectionHead
-from distill_asr.losses import MSE
-from distill_asr.matching.shrink import ShrinkMatcher
-from distill_asr.states import Context, States
+from distill_asr.distill.distiller import Distiller, DistillerOptions, TeacherFacts
+from distill_asr.distill.heads import ProjectionHead
+from distill_asr.distill.losses import MSE
+from distill_asr.distill.matching.shrink import ShrinkMatcher
+from distill_asr.distill.states import Context, States
 
 
 def cases(parity, prefix: str) -> dict:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from distill_asr.config import load_config
-from distill_asr.config_check import check_config
+from distill_asr.io.yaml import load_config
 from distill_asr.testing.corpora import CHINESE, write_aishell
 from distill_asr.testing.recipes import EGS, RecipeCopy, experiments, parameters
 from distill_asr.testing.text_models import save_text_model
+from distill_asr.train.checks import check_config
 
 CONF = EGS / "aishell" / "asr1" / "conf"
 PUBLISHED = 47_208_587  # parameters, without the heads of distillation

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from distill_asr.config import load_config, load_yaml
-from distill_asr.config_check import check_config
+from distill_asr.io.yaml import load_config, load_yaml
 from distill_asr.teachers.config import TeacherConfig
 from distill_asr.testing.commonvoice import write_language
 from distill_asr.testing.speech_models import save_speech_model
 from distill_asr.testing.text_models import save_text_model
+from distill_asr.train.checks import check_config
 
 ROOT = Path(__file__).parents[2]
 RECIPES = [ROOT / "egs" / name / "asr1" for name in ("commonvoice", "mini_multilingual")]

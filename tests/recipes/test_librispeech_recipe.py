@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from distill_asr.config import load_config
-from distill_asr.config_check import check_config
+from distill_asr.io.yaml import load_config
 from distill_asr.teachers import TeacherConfig
 from distill_asr.testing.corpora import ENGLISH, write_librispeech
 from distill_asr.testing.fixtures import tiny_speech_teacher
 from distill_asr.testing.recipes import EGS, RecipeCopy, experiments, parameters
 from distill_asr.testing.text_models import save_text_model
+from distill_asr.train.checks import check_config
 
 CONF = EGS / "librispeech_100" / "asr1" / "conf"
 STUDENTS = ("transducer_10m", "transducer_30m", "stream_10m", "stream_30m")

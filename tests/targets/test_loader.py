@@ -42,7 +42,7 @@ def test_half_precision_stays_so_through_espnets_dataset(
     from espnet2.train.collate_fn import CommonCollateFn
     from espnet2.train.dataset import ESPnetDataset
 
-    from distill_asr.espnet_plugin import TARGETS_TYPE
+    from distill_asr.espnet.plugin import TARGETS_TYPE
 
     directory, states, _ = make_targets(codec={"name": "fp16"})
     dataset = ESPnetDataset([(listed(tmp_path / "l", directory), "x", TARGETS_TYPE)])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from distill_asr.errors import UserError
+from distill_asr.pretrained.precision import has_bfloat16, relative_error
 from distill_asr.teachers import TeacherConfig, load_teacher
-from distill_asr.teachers.precision import has_bfloat16, relative_error
 from distill_asr.testing.speech_models import save_speech_model
 from distill_asr.testing.text_models import FAMILIES, save_text_model
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from distill_asr.config_check import check_config
 from distill_asr.data.datadir import DataDir, validate
 from distill_asr.targets.manifest import Manifest
 from distill_asr.testing.fixtures import (
@@ -19,6 +18,7 @@ from distill_asr.testing.fixtures import (
     write_tokens,
 )
 from distill_asr.testing.students import tiny_batch, tiny_student
+from distill_asr.train.checks import check_config
 
 
 def test_a_prepared_dir_passes_the_checks(prepared_dir: Path) -> None:  # noqa: F811

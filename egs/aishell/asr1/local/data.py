@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from distill_asr.data import aishell
-from distill_asr.data.corpus import describe
+from distill_asr.corpora import aishell
+from distill_asr.corpora.distributed import describe
 from distill_asr.errors import UserError
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from distill_asr.data import commonvoice
+from distill_asr.corpora import commonvoice
 from distill_asr.errors import UserError
 
 

@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from distill_asr.data import fsdd
-from distill_asr.data.build import describe
+from distill_asr.corpora import fsdd
+from distill_asr.corpora.generated import describe
 from distill_asr.errors import UserError
 
 

@@ -5,8 +5,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from distill_asr.data import homophones
-from distill_asr.data.build import describe
+from distill_asr.corpora import homophones
+from distill_asr.corpora.generated import describe
 from distill_asr.errors import UserError
 
 

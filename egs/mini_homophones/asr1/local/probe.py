@@ -17,9 +17,9 @@ import soundfile
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from distill_asr.corpora.homophones import PAIRS, SETS, TOPICS, homophones, plan_texts, vocabulary
 from distill_asr.data.datadir import read_table
-from distill_asr.data.homophones import PAIRS, SETS, TOPICS, homophones, plan_texts, vocabulary
-from distill_asr.decode.model import load_student
+from distill_asr.experiments.student import load_student
 
 FUNCTION_WORDS = {"the", "near", "was", "were", "and", "about", "beside", "to"}
 OTHER = {word: other for _, a, _, b in PAIRS for word, other in ((a, b), (b, a))}

@@ -6,8 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from distill_asr.data import multilingual
-from distill_asr.data.build import describe
+from distill_asr.corpora import multilingual
+from distill_asr.corpora.generated import describe
 from distill_asr.errors import UserError
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
-from distill_asr.data import multilingual
+from distill_asr.corpora import multilingual
 from distill_asr.data.normalise import unicode_words
 from distill_asr.scoring.wer import count_edits, read_text, total
 

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from distill_asr.data.datadir import read_table
-from distill_asr.matching.shrink import SPECIAL_TOKENS, ShrinkMatcher
-from distill_asr.states import Context, States
+from distill_asr.distill.matching.shrink import SPECIAL_TOKENS, ShrinkMatcher
+from distill_asr.distill.states import Context, States
 
 MODEL = "exp/models/xlmr"
 SPACE, MARK = "<space>", "▁"

@@ -1,7 +1,0 @@
-"""Continuous integrate-and-fire: frames in, one vector a token out, and where the tokens end."""
-
-from distill_asr.cif.integrate_and_fire import CifOutput, integrate_and_fire
-from distill_asr.cif.streaming import StreamingCif
-from distill_asr.cif.weights import WEIGHT_PREDICTORS
-
-__all__ = ["WEIGHT_PREDICTORS", "CifOutput", "StreamingCif", "integrate_and_fire"]

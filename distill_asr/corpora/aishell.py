@@ -1,0 +1,105 @@
+"""AISHELL-1 as it is distributed: one wav an utterance, one transcript file for all.
+
+``data_aishell/wav/{train,dev,test}/<speaker>/*.wav``, ids like BAC009S0002W0122, and
+``data_aishell/transcript/aishell_transcript_v0.8.txt``, whose words are cut apart by spaces.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from distill_asr.corpora.distributed import Utterance, transcript_lines, write_sets
+from distill_asr.data.datadir import DataDir
+from distill_asr.errors import Problems, UserError
+
+SETS = ("train", "dev", "test")
+TRANSCRIPTS = "aishell_transcript_v0.8.txt"
+# 325 of the corpus' 141,925 recordings have no transcript; many more are a broken copy
+MOST_UNTRANSCRIBED = 0.01
+WAY_OUT = (
+    "get data_aishell.tgz from https://www.openslr.org/33, unpack it and the archives in wav/, "
+    "and give the folder as AISHELL=DIR or --aishell DIR"
+)
+
+
+def build(out: Path, aishell: str | Path | None) -> tuple[dict[str, DataDir], dict[str, int]]:
+    """Write ``train``, ``dev`` and ``test``; transcripts without spaces.
+
+    Parameters
+    ----------
+    out : data directory.
+    aishell : the corpus: ``data_aishell``, or the folder around it.
+
+    Returns
+    -------
+    The sets, and how many recordings of each were left out for want of a transcript.
+
+    Raises
+    ------
+    UserError : everything that is missing or wrong, in one report; nothing is written then.
+    """
+    problems = Problems()
+    root = find_corpus(aishell)
+    texts = read_transcripts(_transcript_file(root), problems)
+    sets, left_out, found = {}, {}, set()
+    for name in SETS:
+        audio = _recordings(root / "wav" / name, problems)
+        found |= audio.keys()
+        sets[name] = [
+            Utterance(key, path.parent.name, path, texts[key])
+            for key, path in audio.items()
+            if key in texts
+        ]
+        left_out[name] = len(audio) - len(sets[name])
+        if texts and left_out[name] > MOST_UNTRANSCRIBED * len(audio):
+            first = next(key for key in audio if key not in texts)
+            problems.add(
+                "missing transcript",
+                f"{root / 'wav' / name}: {left_out[name]} of {len(audio)} recordings have none, "
+                f"such as {first}; at most {MOST_UNTRANSCRIBED:.0%} may lack it: {WAY_OUT}",
+            )
+    for key in sorted(texts.keys() - found):
+        problems.add("missing audio", f"{key}: has a transcript, but no wav/*/*/{key}.wav")
+    return write_sets(out, sets, problems), left_out
+
+
+def find_corpus(aishell: str | Path | None) -> Path:
+    """The folder with ``wav``; raises UserError with the way to get it."""
+    if not aishell:
+        raise UserError(f"AISHELL-1 is needed: {WAY_OUT}")
+    for folder in (Path(aishell) / "data_aishell", Path(aishell)):
+        if (folder / "wav").is_dir():
+            return folder
+    there = Path(aishell).is_dir()
+    state = "has neither wav/ nor data_aishell/wav/" if there else "is not a directory"
+    raise UserError(f"{aishell} {state}; expected AISHELL-1: {WAY_OUT}")
+
+
+def read_transcripts(path: Path, problems: Problems) -> dict[str, str]:
+    """Transcripts by id, the spaces between words removed."""
+    texts: dict[str, str] = {}
+    for number, key, words in transcript_lines(path, problems):
+        if key in texts:
+            problems.add("duplicate id", f"{path}:{number}: {key} occurs before; keep one")
+        texts[key] = "".join(words.split())
+    return texts
+
+
+def _transcript_file(root: Path) -> Path:
+    """In ``transcript/`` as distributed, or beside ``wav``."""
+    beside = root / TRANSCRIPTS
+    return beside if beside.is_file() else root / "transcript" / TRANSCRIPTS
+
+
+def _recordings(folder: Path, problems: Problems) -> dict[str, Path]:
+    """Path of each recording of a set by its id."""
+    audio: dict[str, Path] = {}
+    for path in sorted(folder.glob("*/*.wav")):
+        if path.stem in audio:
+            problems.add("duplicate id", f"{path.stem}: {audio[path.stem]} and {path}; keep one")
+        audio[path.stem] = path
+    if not audio:
+        packed = len(list(folder.parent.glob("*.tar.gz")))
+        hint = f"; {packed} archives in {folder.parent} are not unpacked" if packed else ""
+        problems.add("missing part", f"{folder}: no <speaker>/*.wav{hint}; {WAY_OUT}")
+    return audio

@@ -1,0 +1,400 @@
+"""Mozilla Common Voice: from its own layout to data directories, one language at a time.
+
+A language's folder holds ``clips/*.mp3`` and ``train.tsv``, ``dev.tsv``, ``test.tsv`` with the
+columns ``client_id path sentence ...``. The official splits are taken as they are.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from distill_asr.data.datadir import DataDir
+from distill_asr.errors import Problems, UserError
+from distill_asr.io.audio import BadAudioError
+from distill_asr.io.files import write_text_atomic
+from distill_asr.io.parallel import parallel_map
+
+# of the paper's code; the paper itself counts 20
+LANGUAGES = tuple("ar ca cs el et fi hi hu id it ja ka lt lv nl pt ro sl ta th tr uk vi".split())
+SETS = ("train", "dev", "test")
+COLUMNS = ("client_id", "path", "sentence")
+MANIFEST = "manifest.json"
+GET = "get it from https://commonvoice.mozilla.org/datasets and give its folder as COMMONVOICE=DIR"
+
+_CODE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z]+)*")
+_FILE_NAME = re.compile(r"[^\s/\\]+")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which clips are left out, and of which sets; nothing is by default.
+
+    Parameters
+    ----------
+    max_seconds, max_characters : of a clip and of its sentence; the published code has 10 and 200.
+    sets : where the limits hold. The published code has them in all sets, so that its error rates
+        are those of a shortened test set.
+    """
+
+    max_seconds: float | None = None
+    max_characters: int | None = None
+    sets: tuple[str, ...] = ("train",)
+
+    def problems(self) -> list[str]:
+        """Say what is wrong with them."""
+        found = [
+            f"--{name.replace('_', '-')} {value}: expected more than 0"
+            for name in ("max_seconds", "max_characters")
+            if (value := getattr(self, name)) is not None and not value > 0
+        ]
+        unknown = [name for name in self.sets if name not in SETS]
+        return found + [f"--limit {name}: expected one of {', '.join(SETS)}" for name in unknown]
+
+    def reason(self, seconds: float, sentence: str) -> str | None:
+        """Why a clip is left out, None where it is not."""
+        if self.max_seconds is not None and seconds > self.max_seconds:
+            return f"over {self.max_seconds:g} s"
+        if self.max_characters is not None and len(sentence) > self.max_characters:
+            return f"over {self.max_characters} characters"
+        return None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of a split."""
+
+    path: str
+    speaker: str
+    sentence: str
+
+
+def build(
+    out: Path,
+    source: str | Path | None,
+    language: str,
+    limits: Limits | None = None,
+    downloads: Path = Path("downloads"),
+    nj: int = 1,
+) -> dict[str, dict[str, Any]]:
+    """Write ``out/{train,dev,test}``; sets that are there with the same rows and limits stay.
+
+    Parameters
+    ----------
+    out : data directory.
+    source : see ``find``.
+    language : Common Voice's code, such as ``ta``.
+    downloads : where an archive is unpacked.
+    nj : processes that read the clips' lengths.
+
+    Returns
+    -------
+    Manifest of each set: rows, clips kept, hours, speakers, and what the limits left out.
+
+    Raises
+    ------
+    UserError : no corpus there, bad options, and every bad row of all sets in one report.
+    """
+    limits = limits or Limits()
+    problems = limits.problems()
+    if _CODE.fullmatch(language) is None:
+        problems.append(f"--language {language!r}: expected a code such as ta")
+    if problems:
+        raise UserError(problems)
+    _require_mp3()
+    folder = find(source, language, downloads)
+    found = Problems()
+    clips = read_splits(folder, found)
+    found.raise_if_any()
+    settings = {name: _settings(folder, name, limits) for name in SETS}
+    done = {name: _finished(out / name, settings[name]) for name in SETS}
+    seconds = {
+        name: _seconds(clips[name], found, nj, f"{language} {name}")
+        for name in SETS
+        if done[name] is None
+    }
+    found.raise_if_any()
+    for name, lengths in seconds.items():
+        done[name] = _write(out / name, clips[name], lengths, limits, settings[name])
+    return done
+
+
+def find(source: str | Path | None, language: str, downloads: Path) -> Path:
+    """The folder of a language, unpacked first where only its archive is there.
+
+    Parameters
+    ----------
+    source : the language's folder; or a folder with ``LANGUAGE/`` or ``cv-corpus-*/LANGUAGE/`` in
+        it, or with an archive ``*-LANGUAGE.tar.gz`` or ``LANGUAGE.tar.gz``; or that archive.
+
+    Raises
+    ------
+    UserError : nothing of the kind, or more than one.
+    """
+    if not source:
+        raise UserError(f"Common Voice is needed: {GET}")
+    source = Path(source)
+    if _is_archive(source):
+        return unpack(source, language, downloads)
+    if not source.is_dir():
+        raise UserError(f"{source}: no such folder or archive (.tar.gz); {GET}")
+    folders = [source, source / language, *sorted(source.glob(f"cv-corpus-*/{language}"))]
+    folders = [one for one in folders if (one / "train.tsv").is_file()]
+    if source in folders:
+        return source
+    if folders:
+        return _only(folders, language)
+    archives = [*sorted(source.glob(f"*-{language}.tar.gz")), source / f"{language}.tar.gz"]
+    archives = [one for one in archives if one.is_file()]
+    if not archives:
+        raise UserError(
+            f"{source}: found neither {language}/train.tsv, nor cv-corpus-*/{language}/train.tsv, "
+            f"nor *-{language}.tar.gz there; {GET}"
+        )
+    return unpack(_only(archives, language), language, downloads)
+
+
+def unpack(archive: Path, language: str, downloads: Path) -> Path:
+    """Unpack an archive below ``downloads`` once, and find the language in it.
+
+    No member of the archive can leave its folder, and nothing but files and folders is written.
+
+    Raises
+    ------
+    UserError : not a complete tar.gz, a member that would leave the folder, another language.
+    """
+    target = downloads / archive.name.removesuffix(".tar.gz")
+    if not target.is_dir():
+        downloads.mkdir(parents=True, exist_ok=True)
+        for killed in downloads.glob(f".{target.name}.*.tmp"):
+            shutil.rmtree(killed)
+        temporary = tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=downloads)
+        try:
+            with tarfile.open(archive, "r:gz") as tar:
+                # before Python 3.11.4 there are no filters; _harmless refuses as much with any
+                tar.extraction_filter = getattr(tarfile, "data_filter", None)
+                tar.extractall(temporary, members=_harmless(tar))
+            Path(temporary).chmod(0o755)
+            Path(temporary).rename(target)
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise UserError(f"{archive}: cannot be unpacked: {error}; get it again") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    places = [target, target / language, *sorted(target.glob(f"*/{language}"))]
+    for folder in places:
+        if (folder / "train.tsv").is_file():
+            return folder
+    raise UserError(
+        f"{archive}: no {language}/train.tsv in it; is it of another language? Remove {target}"
+    )
+
+
+def _harmless(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Members, each of them a file or folder that stays where it is unpacked, without an owner."""
+    for member in tar:
+        path = PurePosixPath(member.name)
+        inside = not path.is_absolute() and ".." not in path.parts
+        if not inside or not (member.isfile() or member.isdir()):
+            raise tarfile.ExtractError(f"{member.name} leaves the folder, or is no plain file")
+        member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+        member.mode = 0o755 if member.isdir() else 0o644
+        yield member
+
+
+def read_splits(folder: Path, problems: Problems) -> dict[str, dict[str, Clip]]:
+    """Clips of each split by utterance id; everything wrong is added to ``problems``."""
+    present = {path.name for path in (folder / "clips").glob("*.mp3")}
+    if not present:
+        problems.add("missing clips", f"{folder / 'clips'}: no *.mp3 there; unpack it again")
+        return {}
+    seen: dict[str, str] = {}
+    splits = {}
+    for name in SETS:
+        splits[name] = {}
+        for where, row in _rows(folder / f"{name}.tsv", problems):
+            clip = _clip(where, row, folder / "clips", present, seen, problems)
+            if clip is not None:
+                utterance = f"{clip.speaker}-{Path(clip.path).stem}"
+                splits[name][utterance] = clip
+        if not splits[name]:
+            problems.add("empty split", f"{folder / f'{name}.tsv'}: no usable row")
+    return splits
+
+
+def describe(manifests: dict[str, dict[str, Any]]) -> str:
+    """A table of the sets, and what the limits left out of each."""
+    lines = [f"{'set':<8}{'clips':>8}{'hours':>8}{'speakers':>10}  left out"]
+    for name, one in manifests.items():
+        dropped = one["dropped"]
+        count = sum(dropped["reasons"].values())
+        why = ", ".join(f"{number} {reason}" for reason, number in dropped["reasons"].items())
+        text = "none" if one["limits"] is None else "0"
+        if count:
+            text = f"{count} of {one['rows']} ({count / one['rows']:.1%}): {why}; "
+            text += f"{dropped['hours']:.2f} h"
+        counts = f"{one['clips']:>8}{one['hours']:>8.2f}{one['speakers']:>10}"
+        lines.append(f"{name:<8}{counts}  {text}")
+    return "\n".join(lines)
+
+
+def _rows(path: Path, problems: Problems) -> list[tuple[str, dict[str, str]]]:
+    """Rows with where they stand; tabs separate, quotation marks are text."""
+    if not path.is_file():
+        problems.add("missing file", f"{path}: no such file; unpack the corpus again")
+        return []
+    csv.field_size_limit(2**31 - 1)
+    with open(path, encoding="utf-8", newline="") as stream:
+        try:
+            reader = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+            absent = [one for one in COLUMNS if one not in (reader.fieldnames or [])]
+            if absent:
+                message = f"{path}: no column {', '.join(absent)}; found {reader.fieldnames}"
+                problems.add("missing column", message)
+                return []
+            return [(f"{path}:{number}", row) for number, row in enumerate(reader, start=2)]
+        except (UnicodeDecodeError, csv.Error) as error:
+            problems.add("unreadable file", f"{path}: {error}; unpack the corpus again")
+            return []
+
+
+def _clip(
+    where: str,
+    row: dict[str, str],
+    clips: Path,
+    present: set[str],
+    seen: dict[str, str],
+    problems: Problems,
+) -> Clip | None:
+    """The row's clip; None, and a problem, where it is not usable."""
+    client, path, sentence = (row[column] for column in COLUMNS)
+    if not client or not path or sentence is None:
+        problems.add("short row", f"{where}: expected {', '.join(COLUMNS)}; get the file again")
+        return None
+    sentence = " ".join(sentence.split())
+    if path in seen:
+        problems.add("duplicate clip", f"{where}: {path} stands in {seen[path]}; keep one")
+        return None
+    seen[path] = where
+    if not sentence:
+        problems.add("empty sentence", f"{where}: {path} has no sentence; remove the row")
+    if _FILE_NAME.fullmatch(path) is None or path not in present:
+        message = f"{where}: {clips / path}: no such file; unpack it again or remove the row"
+        problems.add("missing clip", message)
+        return None
+    # client ids are 128 characters long
+    speaker = hashlib.sha256(client.encode()).hexdigest()[:16]
+    return Clip(str(clips / path), speaker, sentence) if sentence else None
+
+
+def _seconds(
+    clips: dict[str, Clip], problems: Problems, nj: int, description: str
+) -> dict[str, float]:
+    paths = [clip.path for clip in clips.values()]
+    results = dict(zip(clips, parallel_map(_duration, paths, nj, description), strict=True))
+    for utterance, found in results.items():
+        if isinstance(found, BadAudioError):
+            problems.add(found.kind, f"{clips[utterance].path}: {found.detail}")
+    return results
+
+
+def _duration(path: str) -> float | BadAudioError:
+    import soundfile
+
+    try:
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError as error:
+        return BadAudioError("unreadable audio", f"{error.error_string}; unpack the corpus again")
+    if not info.frames:
+        return BadAudioError("empty audio", "the file has no samples; unpack the corpus again")
+    return info.frames / info.samplerate
+
+
+def _write(
+    target: Path,
+    clips: dict[str, Clip],
+    seconds: dict[str, float],
+    limits: Limits,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    reasons: dict[str, int] = {}
+    kept, dropped = [], []
+    for utterance, clip in clips.items():
+        reason = limits.reason(seconds[utterance], clip.sentence) if settings["limits"] else None
+        if reason is None:
+            kept.append(utterance)
+        else:
+            reasons[reason] = reasons.get(reason, 0) + 1
+            dropped.append(utterance)
+    if not kept:
+        raise UserError(f"{target}: the limits leave none of {len(clips)} clips: {reasons}")
+    (target / MANIFEST).unlink(missing_ok=True)
+    DataDir(
+        target,
+        {key: clips[key].path for key in kept},
+        {key: clips[key].sentence for key in kept},
+        {key: clips[key].speaker for key in kept},
+    ).write(target)
+    manifest = {
+        "rows": len(clips),
+        "clips": len(kept),
+        "hours": _hours(kept, seconds),
+        "speakers": len({clips[key].speaker for key in kept}),
+        "limits": settings["limits"],
+        "dropped": {"reasons": reasons, "hours": _hours(dropped, seconds)},
+        "settings": settings,
+    }
+    write_text_atomic(target / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    return manifest
+
+
+def _hours(utterances: Sequence[str], seconds: dict[str, float]) -> float:
+    return round(sum(seconds[key] for key in utterances) / 3600, 4)
+
+
+def _settings(folder: Path, name: str, limits: Limits) -> dict[str, Any]:
+    """What decides a set's content."""
+    rows = hashlib.sha256((folder / f"{name}.tsv").read_bytes()).hexdigest()
+    chosen = asdict(limits) if name in limits.sets else None
+    if chosen is not None:
+        chosen.pop("sets")
+        chosen = chosen if any(chosen.values()) else None
+    return {"folder": str(folder), "rows": rows, "limits": chosen}
+
+
+def _finished(target: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    path = target / MANIFEST
+    if not path.is_file():
+        return None
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    return manifest if manifest["settings"] == settings else None
+
+
+def _is_archive(path: Path) -> bool:
+    return path.is_file() and path.name.endswith(".tar.gz")
+
+
+def _only(found: list[Path], language: str) -> Path:
+    if len(found) > 1:
+        raise UserError(
+            f"more than one place has {language}: {', '.join(map(str, found))}; name one of them "
+            "as COMMONVOICE="
+        )
+    return found[0]
+
+
+def _require_mp3() -> None:
+    import soundfile
+
+    if "MP3" not in soundfile.available_formats():
+        raise UserError(
+            f"libsndfile {soundfile.__libsndfile_version__} reads no MP3, 1.1 or newer does; "
+            "pip install -U soundfile brings one"
+        )

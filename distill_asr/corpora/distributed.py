@@ -1,0 +1,83 @@
+"""Corpora as they are distributed, turned into Kaldi-style data directories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill_asr.data.datadir import DataDir
+from distill_asr.errors import Problems
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording; ``text`` is None where the transcript is not to be used."""
+
+    key: str
+    speaker: str
+    path: Path
+    text: str | None
+
+
+def write_sets(
+    out: Path, sets: dict[str, list[Utterance]], problems: Problems
+) -> dict[str, DataDir]:
+    """Write ``out/<set>/{wav.scp,text,utt2spk,spk2utt}``; nothing where there are problems.
+
+    Paths in wav.scp start as ``path`` of the utterances does. Audio is not opened: that is what
+    ``distill-asr prepare`` does.
+
+    Raises
+    ------
+    UserError : ``problems``, and ids that occur twice.
+    """
+    seen: dict[str, Path] = {}
+    for one in (one for members in sets.values() for one in members):
+        if one.key in seen:
+            problems.add("duplicate id", f"{one.key}: {seen[one.key]} and {one.path}; keep one")
+        seen[one.key] = one.path
+    problems.raise_if_any()
+    written = {}
+    for name, members in sets.items():
+        labelled = all(one.text is not None for one in members)
+        written[name] = DataDir(
+            out / name,
+            {one.key: str(one.path) for one in members},
+            {one.key: one.text or "" for one in members} if labelled else None,
+            {one.key: one.speaker for one in members},
+        )
+        written[name].write(out / name)
+    return written
+
+
+def describe(sets: dict[str, DataDir]) -> str:
+    """A table of the sets: utterances, speakers, and whether there is text."""
+    lines = [f"{'set':<16}{'utterances':>11}{'speakers':>10}  text"]
+    for name, data in sets.items():
+        speakers = len(set(data.utt2spk.values()))
+        text = "no" if data.text is None else "yes"
+        lines.append(f"{name:<16}{len(data):>11}{speakers:>10}  {text}")
+    return "\n".join(lines)
+
+
+def transcript_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str, str]]:
+    """Number, id and words of each line ``ID words``; what cannot be used goes to ``problems``.
+
+    A line that is not UTF-8 still gives its id, so that its audio is not reported as well.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        problems.add("unreadable transcripts", f"{path}: {error.strerror}; get it again")
+        return
+    for number, raw in enumerate(content.split(b"\n"), start=1):
+        line = raw.decode("utf-8", errors="replace").strip()
+        if not line:
+            continue
+        key, _, words = line.partition(" ")
+        if "�" in line:
+            problems.add("not UTF-8", f"{path}:{number}: {key}; get the file again")
+        elif not words.strip():
+            problems.add("empty transcript", f"{path}:{number}: {key}: no words after the id")
+        yield number, key, words.strip()

@@ -1,0 +1,162 @@
+"""LibriSpeech as it is distributed: FLAC and one transcript file a chapter.
+
+``LibriSpeech/<part>/<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac``, beside them
+``<speaker>-<chapter>.trans.txt``, and ``LibriSpeech/SPEAKERS.TXT`` for all parts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from distill_asr.corpora.distributed import Utterance, transcript_lines, write_sets
+from distill_asr.data.datadir import DataDir
+from distill_asr.errors import Problems, UserError, nearest
+
+SETS = {  # set -> its parts
+    "train": ("train-clean-100",),
+    "unlab": ("train-clean-360", "train-other-500"),
+    "dev": ("dev-clean", "dev-other"),
+    "test_clean": ("test-clean",),
+    "test_other": ("test-other",),
+}
+UNLABELLED = ("unlab",)
+REQUIRED = ("train", "dev")  # of at least one part each, whatever else there is
+WAY_OUT = (
+    "get it from https://www.openslr.org/12, unpack it, and give the folder that holds "
+    "SPEAKERS.TXT as LIBRISPEECH=DIR or --librispeech DIR"
+)
+
+_ID = re.compile(r"(\d+)-(\d+)-(\d+)")
+
+
+def build(
+    out: Path,
+    librispeech: str | Path | None,
+    sets: Sequence[str] = tuple(SETS),
+    partial: bool = False,
+) -> dict[str, DataDir]:
+    """Write the data directories of the sets; words in lower case.
+
+    Parameters
+    ----------
+    out : data directory.
+    librispeech : the corpus, ``LibriSpeech`` itself or the folder around it.
+    sets : which of ``SETS``.
+    partial : make sets of those of their parts that are there, and leave out sets without any,
+        except ``REQUIRED`` ones.
+
+    Raises
+    ------
+    UserError : everything that is missing or wrong, in one report; nothing is written then.
+    """
+    problems = Problems()
+    for name in sets:
+        if name not in SETS:
+            problems.add("unknown set", f"{name!r}{nearest(name, SETS)}")
+    problems.raise_if_any()
+    root = find_corpus(librispeech)
+    chosen = _choose_parts(root, sets, partial, problems)
+    subsets = read_speakers(root / "SPEAKERS.TXT", problems)
+    read = {}
+    for name, parts in chosen.items():
+        labelled = name not in UNLABELLED
+        read[name] = [
+            utterance
+            for part in parts
+            for utterance in read_part(root / part, subsets, labelled, problems)
+        ]
+    return write_sets(out, read, problems)
+
+
+def find_corpus(librispeech: str | Path | None) -> Path:
+    """The folder with the parts; raises UserError with the way to get it."""
+    if not librispeech:
+        raise UserError(f"LibriSpeech is needed: {WAY_OUT}")
+    for folder in (Path(librispeech) / "LibriSpeech", Path(librispeech)):
+        if any((folder / part).is_dir() for parts in SETS.values() for part in parts):
+            return folder
+    there = Path(librispeech).is_dir()
+    state = "holds none of its parts (train-clean-100 ...)" if there else "is not a directory"
+    raise UserError(f"{librispeech} {state}; expected LibriSpeech: {WAY_OUT}")
+
+
+def read_speakers(path: Path, problems: Problems) -> dict[str, str]:
+    """The part that each speaker belongs to, by SPEAKERS.TXT: ``ID | SEX | SUBSET | ...``."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        problems.add("missing file", f"{path}: {error.strerror}; every part comes with it")
+        return {}
+    rows = [line.split("|") for line in lines if line.strip() and not line.startswith(";")]
+    return {row[0].strip(): row[2].strip() for row in rows if len(row) > 2}
+
+
+def read_part(
+    folder: Path, subsets: dict[str, str], labelled: bool, problems: Problems
+) -> list[Utterance]:
+    """Utterances of one part.
+
+    Parameters
+    ----------
+    subsets : part of each speaker; speakers of another part are a mixed-up copy. Empty: unknown.
+    labelled : keep the transcripts; they are looked at in any case.
+    """
+    chapters = sorted(path for path in folder.glob("*/*") if path.is_dir())
+    if not chapters:
+        problems.add("empty part", f"{folder}: no <speaker>/<chapter> folders; unpack it again")
+    utterances = [one for chapter in chapters for one in _read_chapter(chapter, problems)]
+    for speaker in sorted({one.speaker for one in utterances}):
+        if subsets and subsets.get(speaker) != folder.name:
+            problems.add(
+                "wrong part",
+                f"{folder / speaker}: SPEAKERS.TXT has this speaker in "
+                f"{subsets.get(speaker, 'no part')}; unpack the corpus again",
+            )
+    if labelled:
+        return utterances
+    return [Utterance(one.key, one.speaker, one.path, None) for one in utterances]
+
+
+def _choose_parts(
+    root: Path, sets: Sequence[str], partial: bool, problems: Problems
+) -> dict[str, list[str]]:
+    """Parts of each set that are there; those that must be there and are not are problems."""
+    chosen = {name: [part for part in SETS[name] if (root / part).is_dir()] for name in sets}
+    for name, there in chosen.items():
+        absent = [part for part in SETS[name] if part not in there]
+        if absent and not (partial and (there or name not in REQUIRED)):
+            problems.add(
+                "missing part",
+                f"{root}: no {', '.join(absent)}, needed for the set {name}; {WAY_OUT}, or name "
+                "the sets to make (--sets), or take what is there (--partial)",
+            )
+    return {name: there for name, there in chosen.items() if there}
+
+
+def _read_chapter(folder: Path, problems: Problems) -> list[Utterance]:
+    speaker = folder.parent.name
+    name = f"{speaker}-{folder.name}"
+    path = folder / f"{name}.trans.txt"
+    audio = {found.stem: found for found in folder.glob("*.flac")}
+    texts: dict[str, str] = {}
+    for number, key, words in transcript_lines(path, problems):
+        match = _ID.fullmatch(key)
+        if match is None or f"{match[1]}-{match[2]}" != name:
+            expected = f"expected an id like {name}-0000"
+            problems.add("bad line", f"{path}:{number}: {key!r}: {expected}; get the file again")
+        elif key in texts:
+            problems.add("duplicate id", f"{path}:{number}: {key} occurs before; keep one")
+        else:
+            texts[key] = words.lower()
+    if path.is_file():
+        _compare(path, set(texts), set(audio), problems)
+    return [Utterance(key, speaker, audio[key], texts[key]) for key in sorted(texts.keys() & audio)]
+
+
+def _compare(path: Path, texts: set[str], audio: set[str], problems: Problems) -> None:
+    for key in sorted(texts - audio):
+        problems.add("missing audio", f"{path.parent / key}.flac: it has a line in {path.name}")
+    for key in sorted(audio - texts):
+        problems.add("missing transcript", f"{path}: no line for {key}.flac; get the file again")

@@ -1,0 +1,191 @@
+"""A distiller: tap + matcher + head + loss + weight. It knows nothing about who is who."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from distill_asr.distill.states import Context, Pairs, States
+from distill_asr.targets.codebooks import Codebooks
+
+REDUCTIONS = ("pair", "utterance", "sum")
+MISSING = ("error", "skip")
+# what a loss can read of the targets; posteriors are over the student's own tokens
+VECTORS, CODES, POSTERIORS = "vectors", "codes", "posteriors"
+
+
+@dataclass(frozen=True)
+class DistillerOptions:
+    """One block of ``distill:`` in a training YAML."""
+
+    teacher: str  # which targets: dump/<set>/targets/<teacher>; or the file of an online teacher
+    tap: str  # which student representation: encoder, encoder:6, ...
+    loss: str  # name in distill_asr.distill.losses, or a dotted path to a class
+    match: str = "frame"  # name in distill_asr.distill.matching, or a dotted path
+    head: str | None = (
+        None  # name in distill_asr.distill.heads, or a dotted path; None: the matcher's
+    )
+    weight: float = 1.0  # factor in the training loss
+    reduce: str = "utterance"  # pair | utterance | sum: mean over pairs; per utterance; its sum
+    standardise: bool = True  # bring the targets to mean 0, deviation 1 per dimension
+    missing: str = "error"  # error | skip: what to do with utterances that have no targets
+    loss_conf: dict | None = None
+    match_conf: dict | None = None
+    head_conf: dict | None = None
+
+
+@dataclass(frozen=True)
+class TeacherFacts:
+    """What a target manifest says about its teacher, as far as a distiller needs it."""
+
+    width: int  # E
+    step_ms: float | None  # None for token-level teachers
+    mean: Tensor | None = None  # [E]
+    std: Tensor | None = None  # [E]
+    codebooks: Codebooks | None = None  # where the targets are codes
+    texts: Mapping[str, str] | None = None  # what it read, by utterance, where a matcher asks
+
+
+def reads(loss: object) -> str:
+    """What a loss, or its class, reads of the targets; vectors unless it says otherwise."""
+    return getattr(loss, "reads", VECTORS)
+
+
+class CodeReader:
+    """Turns codes back into teacher states on the device where the codes are.
+
+    So a batch carries a byte or so a code and not the states. No module: the codebooks come with
+    the targets at every start, and are no business of a checkpoint or of other devices.
+    """
+
+    def __init__(self, codebooks: Codebooks) -> None:
+        count, entries, width = codebooks.entries.shape
+        table = torch.from_numpy(codebooks.centers() * codebooks.std).reshape(-1, width)
+        first = torch.arange(count) * entries
+        self._arrays = {torch.device("cpu"): (table, torch.from_numpy(codebooks.mean), first)}
+
+    def __call__(self, codes: Tensor) -> Tensor:
+        """[B, S, C] -> float32 [B, S, E]; padding, negative, gives any states."""
+        table, mean, first = self._on(codes.device)
+        rows = codes.clamp(min=0) + first
+        states = nn.functional.embedding_bag(rows.flatten(0, 1), table, mode="sum")
+        return states.unflatten(0, codes.shape[:2]) + mean
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        if device not in self._arrays:  # one copy a device, as several may ask at the same time
+            here = self._arrays[torch.device("cpu")]
+            self._arrays[device] = tuple(tensor.to(device) for tensor in here)
+        return self._arrays[device]
+
+
+class Distiller(nn.Module):
+    """One distillation term.
+
+    Parameters
+    ----------
+    options : the config block.
+    matcher : ``matcher(student, teacher, context) -> Pairs``.
+    head : brings D to the paired teacher width.
+    loss : ``loss(student [N, E], teacher [N, E]) -> [N]``.
+    facts : the teacher's width, rate, statistics and codebooks.
+    """
+
+    def __init__(
+        self,
+        options: DistillerOptions,
+        matcher: Callable[[States, States, Context], Pairs],
+        head: nn.Module,
+        loss: nn.Module,
+        facts: TeacherFacts,
+    ) -> None:
+        super().__init__()
+        if options.reduce not in REDUCTIONS:
+            raise ValueError(f"reduce must be one of {REDUCTIONS}, not {options.reduce!r}")
+        self.options = options
+        self.matcher = matcher
+        self.head = head
+        self.loss = loss
+        self.step_ms = facts.step_ms
+        self.texts = facts.texts
+        self.reads = reads(loss)
+        decodes = self.reads == VECTORS and facts.codebooks is not None
+        self._decoder = CodeReader(facts.codebooks) if decodes else None
+        # they come from the manifests at every start, so checkpoints need not carry them
+        standardise = options.standardise and self.reads == VECTORS and facts.mean is not None
+        self.register_buffer("mean", facts.mean if standardise else None, persistent=False)
+        self.register_buffer("std", facts.std if standardise else None, persistent=False)
+
+    def forward(
+        self,
+        student: States,
+        targets: Tensor,
+        target_lengths: Tensor,
+        context: Context,
+        chosen: Tensor | None = None,
+    ) -> Tensor:
+        """The term, unweighted, in float32 whatever the autocast.
+
+        Parameters
+        ----------
+        student : the tap, values [B, T, D].
+        targets : [B, S, E] as the teacher gave them, or codes int64 [B, S, C].
+        target_lengths : [B], 0 where an utterance has no target.
+        chosen : [B] bool, utterances that count; all where not given.
+
+        Returns
+        -------
+        A scalar. Zero, with a gradient path through the head, if nothing could be paired, so
+        that no device of a distributed run waits for a gradient that never comes.
+        """
+        teacher = States(self._read(targets), target_lengths, self.step_ms)
+        if self.texts is not None:
+            context = replace(context, texts=[self.texts.get(u, "") for u in context.utt_ids])
+        pairs = self.matcher(student, teacher, context)
+        if chosen is not None:
+            pairs = _select(pairs, chosen)
+        with torch.autocast(device_type=targets.device.type, enabled=False):
+            taught = pairs.teacher if self.reads == CODES else pairs.teacher.float()
+            known = {"tokens": pairs.tokens} if getattr(self.loss, "needs_tokens", False) else {}
+            losses = self.loss(self.head(pairs.student.float()), taught, **known)
+        return self._reduced(*_best(losses, pairs))
+
+    def _read(self, targets: Tensor) -> Tensor:
+        """What the loss reads: codes as they are, or vectors, standardised."""
+        if self.reads == CODES:
+            return targets
+        vectors = targets if self._decoder is None else self._decoder(targets)
+        vectors = vectors.float()
+        return vectors if self.mean is None else (vectors - self.mean) / self.std
+
+    def _reduced(self, losses: Tensor, utterance: Tensor) -> Tensor:
+        """[N] -> scalar: mean over pairs, or mean or sum per utterance, then over utterances."""
+        if losses.numel() == 0:
+            zero = losses.sum()
+            return zero + sum(p.sum() for p in self.head.parameters()) * 0.0
+        if self.options.reduce == "pair":
+            return losses.mean()
+        _, index, counts = utterance.unique(return_inverse=True, return_counts=True)
+        if self.options.reduce == "utterance":
+            losses = losses / counts[index]
+        return losses.sum() / counts.numel()
+
+
+def _best(losses: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """Losses [M] and their utterances [M], the smallest of each set of alternatives."""
+    if pairs.alternatives is None:
+        return losses, pairs.utterance
+    groups, index = pairs.alternatives.unique(return_inverse=True)
+    best = losses.new_zeros(groups.numel()).scatter_reduce(
+        0, index, losses, "amin", include_self=False
+    )
+    utterance = pairs.utterance.new_zeros(groups.numel()).scatter(0, index, pairs.utterance)
+    return best, utterance
+
+
+def _select(pairs: Pairs, chosen: Tensor) -> Pairs:
+    kept = chosen[pairs.utterance]
+    rows = (pairs.student, pairs.teacher, pairs.utterance, pairs.tokens, pairs.alternatives)
+    return Pairs(*(None if row is None else row[kept] for row in rows))

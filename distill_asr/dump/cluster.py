@@ -1,0 +1,224 @@
+"""Workers on a cluster, through dask.distributed: conf/cluster/*.yaml.
+
+A piece whose worker is lost is given to another one by dask's scheduler. Shards go straight from
+the workers into the target directory, which all of them must see under the same path.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill_asr.dump.loaded import LoadedTeacher
+from distill_asr.dump.machine import default_threads, usable_cores
+from distill_asr.dump.workers import Report, Work, outcome, result_of
+from distill_asr.errors import UserError, nearest
+from distill_asr.io.yaml import load_config
+
+if TYPE_CHECKING:
+    from distill_asr.teachers import TeacherConfig
+
+KINDS = ("local", "slurm", "ssh")
+KEYS = ("kind", "workers", "threads", "options")
+REQUIRED = {"local": (), "slurm": ("cores", "memory"), "ssh": ("hosts",)}
+# options that follow from our own keys
+OURS = {
+    "n_workers": "`workers:`",
+    "threads_per_worker": "`threads:`",
+    "processes": "`workers:`, one a process",
+    "asynchronous": "nothing, it cannot be changed",
+}
+IN_ADVANCE = 2  # pieces for each worker, so that none waits for its next one
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """A validated cluster file."""
+
+    path: str
+    kind: str  # local | slurm | ssh
+    workers: int = 1  # processes; with ssh it follows from the hosts
+    threads: int | None = None  # of each; None: a share of the cores
+    options: dict[str, Any] = field(default_factory=dict)  # of dask's class
+
+    @classmethod
+    def read(cls, path: str | Path) -> ClusterConfig:
+        """Read and validate a cluster file, which may extend another.
+
+        Raises
+        ------
+        UserError : all mistakes of the file at once; dask is not installed.
+        """
+        content = load_config(path)
+        problems = [f"{path}: {problem}" for problem in _problems(content)]
+        if problems:
+            raise UserError(problems)
+        given = {key: value for key, value in content.items() if value is not None}
+        if given["kind"] == "ssh":
+            given["workers"] = len(given["options"]["hosts"]) - 1
+        return cls(path=str(path), **given)
+
+    def worker_threads(self) -> int | None:
+        """Threads of a worker; None where only the worker's host can tell."""
+        if self.threads is None and self.kind == "local":
+            return default_threads(self.workers)
+        return (
+            self.options["cores"] if self.threads is None and self.kind == "slurm" else self.threads
+        )
+
+    def start(self) -> Any:
+        """Start dask's cluster object, with its workers on their way."""
+        _, start = _dask_class(self.kind)
+        if self.kind == "local":
+            plain = {"dashboard_address": None, "memory_limit": 0, "silence_logs": logging.ERROR}
+            ours = {"n_workers": self.workers, "threads_per_worker": 1, "processes": True}
+            return start(**plain | self.options | ours)
+        if self.kind == "slurm":
+            # a worker computes one piece at a time, however many cores its job has
+            more = ["--nthreads", "1", *self.options.get("worker_extra_args", [])]
+            options = {"python": sys.executable, **self.options, "worker_extra_args": more}
+            cluster = start(**options, processes=1)
+            cluster.scale(jobs=self.workers)
+            return cluster
+        more = {"nthreads": 1, **self.options.get("worker_options", {})}
+        return start(**{"remote_python": sys.executable, **self.options, "worker_options": more})
+
+
+class Cluster:
+    """Workers that dask starts and looks after."""
+
+    def __init__(self, config: TeacherConfig, device: str, cluster: ClusterConfig) -> None:
+        from distributed import Client
+
+        self._arguments = (config, device, cluster.worker_threads())
+        self._path = cluster.path
+        self._window = IN_ADVANCE * cluster.workers
+        self._cluster = cluster.start()
+        self._client = Client(self._cluster)
+        print(f"{cluster.path}: waiting for the first of {cluster.workers} worker(s)", flush=True)
+        self._client.wait_for_workers(1)
+
+    def map(self, work: Work, pieces: Iterable[tuple], report: Report) -> Iterator[tuple[int, Any]]:
+        """See ``Workers``; a piece is reported when it has ended."""
+        from distributed import as_completed
+
+        todo = enumerate(pieces)
+        first = {self._submit(work, piece): n for n, piece in islice(todo, self._window)}
+        numbers = {future.key: number for future, number in first.items()}
+        ended = as_completed(first)
+        for future in ended:
+            result = self._result(future)
+            for number, piece in islice(todo, 1):
+                following = self._submit(work, piece)
+                numbers[following.key] = number
+                ended.add(following)
+            yield numbers.pop(future.key), result
+
+    def close(self) -> None:
+        """See ``Workers``."""
+        with suppress(OSError, TimeoutError):  # nobody is left to be told
+            self._client.close()
+            self._cluster.close()
+
+    def _submit(self, work: Work, piece: tuple) -> Any:
+        return self._client.submit(_on_worker, *self._arguments, work, piece, pure=False)
+
+    def _result(self, future: Any) -> Any:
+        if future.status == "finished":
+            return result_of(future.result())
+        if future.status == "error":
+            raise UserError(
+                f"{self._path}: the cluster gave a piece of work up: {future.exception()}; where "
+                "workers die at it again and again, memory is short: ask for more, or take smaller "
+                "batches, and run the same command again"
+            )
+        raise UserError(
+            f"{self._path}: the cluster's scheduler is gone; finished shards are kept: run the "
+            "same command again"
+        )
+
+
+_loaded: dict[str, LoadedTeacher] = {}  # of this worker process
+
+
+def _on_worker(
+    config: TeacherConfig, device: str, threads: int | None, work: Work, piece: tuple
+) -> tuple:
+    """Run a piece in a worker process, which loads the teacher for the first one."""
+    key = repr((config, device))
+    if key not in _loaded:
+        _loaded[key] = LoadedTeacher(config, device, threads or usable_cores())
+    return outcome(work, _loaded[key], lambda amount: None, piece)
+
+
+def _problems(content: dict[str, Any]) -> list[str]:
+    problems = [f"unknown key {key!r}{nearest(key, KEYS)}" for key in content if key not in KEYS]
+    kind, options = content.get("kind"), content.get("options")
+    if kind not in KINDS:
+        problems.append(f"kind: given {kind!r}{nearest(kind, KINDS)}")
+    for key in ("workers", "threads"):
+        value = content.get(key)
+        if value is not None and (type(value) is not int or value < 1):
+            problems.append(f"{key}: given {value!r}, expected a whole number from 1 on")
+    if kind == "ssh" and content.get("workers") is not None:
+        problems.append(
+            "workers: follows from `options.hosts`, one on each but the first; remove it"
+        )
+    if options is not None and not isinstance(options, dict):
+        return [*problems, f"options: given {options!r}, expected a mapping"]
+    return problems + (_option_problems(kind, options or {}) if kind in KINDS else [])
+
+
+def _option_problems(kind: str, options: dict[str, Any]) -> list[str]:
+    allowed, _ = _dask_class(kind)
+    problems = [
+        f"options.{name}: follows from {OURS[name]}; remove it" for name in options if name in OURS
+    ]
+    problems += [
+        f"options.{name}: unknown{nearest(name, allowed)}"
+        for name in options
+        if name not in allowed and name not in OURS
+    ]
+    problems += [f"options.{name}: missing" for name in REQUIRED[kind] if not options.get(name)]
+    hosts = options.get("hosts")
+    if hosts and not (isinstance(hosts, list) and len(hosts) > 1):
+        problems.append(
+            f"options.hosts: given {hosts!r}, expected a list: the scheduler's host, then one for "
+            "each worker"
+        )
+    if (cores := options.get("cores")) is not None and type(cores) is not int:
+        problems.append(f"options.cores: given {cores!r}, expected a whole number")
+    return problems
+
+
+def _dask_class(kind: str) -> tuple[set[str], Any]:
+    """Names of the arguments it takes, and the class or function that starts a cluster."""
+    try:
+        import distributed
+
+        if kind == "ssh":
+            import asyncssh  # noqa: F401  dask itself would say so only while it connects
+
+            takers: list[Any] = [distributed.SSHCluster]
+        elif kind == "slurm":
+            from dask_jobqueue import SLURMCluster
+            from dask_jobqueue.core import Job
+            from dask_jobqueue.slurm import SLURMJob
+
+            takers = [SLURMCluster, SLURMJob, Job]
+        else:
+            takers = [distributed.LocalCluster, distributed.Nanny, distributed.Worker]
+    except ImportError as error:
+        raise UserError(
+            f"--cluster: a cluster of kind {kind} needs dask ({error}); install it with "
+            '`pip install "distill_asr[cluster]"`'
+        ) from error
+    names = {name for taker in takers for name in inspect.signature(taker).parameters}
+    return names - {"self", "kwargs", "worker_kwargs", "job_kwargs", "base_class_kwargs"}, takers[0]

@@ -1,0 +1,227 @@
+"""The verb ``targets``: look at what was dumped, check it, compare it.
+
+Legend: S positions, E width.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distill_asr.errors import UserError
+
+if TYPE_CHECKING:
+    from distill_asr.targets.manifest import Manifest, Settings
+    from distill_asr.targets.reader import TargetReader
+
+WORST = 5  # utterances that a comparison names
+TINY = 1e-12  # against division by zero
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.description = "TARGETS is dump/<set>/targets/<name>."
+    verbs = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    info = verbs.add_parser("info", help="what they are, at a glance")
+    info.add_argument("targets", nargs="+", metavar="TARGETS")
+    verify = verbs.add_parser(
+        "verify", help="checksums, every state, and whether audio, text or teacher have changed"
+    )
+    verify.add_argument("targets", nargs="+", metavar="TARGETS")
+    verify.add_argument(
+        "--data", metavar="DIR", help="their data dir, where it is not the one they lie in"
+    )
+    verify.add_argument(
+        "--teacher", metavar="YAML", help="also load this teacher, and compare weights and settings"
+    )
+    compare = verbs.add_parser("compare", help="how far B is from A")
+    compare.add_argument("a", metavar="A")
+    compare.add_argument("b", metavar="B")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one action."""
+    actions = {"info": _run_info, "verify": _run_verify, "compare": _run_compare}
+    return actions[args.action](args)
+
+
+def _run_info(args: argparse.Namespace) -> int:
+    described, problems = [], []
+    for directory in map(Path, args.targets):
+        try:
+            described.append("\n".join([str(directory), *_described(directory)]))
+        except UserError as error:
+            problems += error.problems
+    if described:
+        print("\n\n".join(described))
+    if problems:
+        raise UserError(problems)
+    return 0
+
+
+def _described(directory: Path) -> list[str]:
+    from distill_asr.targets.manifest import Manifest
+
+    manifest = Manifest.load(directory)
+    arks = sum(shard.bytes for shard in manifest.shards)
+    others = sum(path.stat().st_size for path in directory.iterdir() if path.is_file()) - arks
+    combined = f", {manifest.combine}" if manifest.combine else ""
+    rows = {
+        "teacher": f"{manifest.model} ({manifest.kind}), weights {manifest.weights_sha256[:12]}",
+        "layers": f"{', '.join(map(str, manifest.layers)) or '-'}{combined}, {manifest.dtype}",
+        "codec": _codec(directory, manifest),
+        "step": f"{manifest.step_ms:g} ms" if manifest.step_ms else "a token",
+        "width": str(manifest.width),
+        "utterances": str(manifest.source.utterances),
+        "frames": f"{manifest.frames}{_hours(manifest)}",
+        "disk": f"{_megabytes(arks)} in {len(manifest.shards)} ark(s), "
+        f"{arks / manifest.frames:.1f} bytes a frame; {_megabytes(others)} beside them",
+    }
+    return [f"  {name:<12}{value}" for name, value in rows.items()]
+
+
+def _hours(manifest: Manifest) -> str:
+    if manifest.step_ms is None:
+        return ""
+    return f", {manifest.frames * manifest.step_ms / 3.6e6:.2f} h"
+
+
+def _codec(directory: Path, manifest: Manifest) -> str:
+    from distill_asr.targets.codecs import MVQCodec
+    from distill_asr.targets.quantizer import described
+
+    name = manifest.codec["name"]
+    if name != MVQCodec.name:
+        return name
+    return f"{name}, {described(MVQCodec(manifest.codec, directory).codebooks)}"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.2f} MB"
+
+
+# -- verify --------------------------------------------------------------------------
+
+
+def _run_verify(args: argparse.Namespace) -> int:
+    if args.data and len(args.targets) > 1:
+        raise UserError("--data: names one data dir, but several targets are given; one at a time")
+    settings = _settings_of(args.teacher) if args.teacher else None
+    problems: list[str] = []
+    for directory in map(Path, args.targets):
+        data = Path(args.data) if args.data else directory.absolute().parents[1]
+        found = _problems(directory, data, settings)
+        print(f"{directory}: {'good' if not found else f'{len(found)} problem(s)'}")
+        problems += found
+    if problems:
+        raise UserError(problems)
+    return 0
+
+
+def _settings_of(path: str) -> Settings:
+    from distill_asr.teachers import TeacherConfig, load_teacher
+
+    config = TeacherConfig.read(path)
+    return config.settings(load_teacher(config).fingerprint)
+
+
+def _problems(directory: Path, data: Path, settings: Settings | None) -> list[str]:
+    from distill_asr.data.datadir import DataDir
+    from distill_asr.targets.codecs import SHA256
+    from distill_asr.targets.manifest import Manifest
+    from distill_asr.targets.verify import check_states, check_targets
+
+    try:
+        data_dir, manifest = DataDir.read(data), Manifest.load(directory)
+    except UserError as error:
+        return error.problems
+    if settings is not None and SHA256 in manifest.codec:
+        # a teacher's file knows how its codebooks are trained, not what came out
+        settings = replace(settings, codec={**settings.codec, SHA256: manifest.codec[SHA256]})
+    problems = check_targets(directory, data_dir, settings, checksums=True, audio=True)
+    return problems or check_states(directory, data_dir)
+
+
+# -- compare -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far B is from A in one utterance, in dimensions standardised by A's statistics."""
+
+    utterance: str
+    error: float  # |b - a| / |a - mean|, over the whole utterance
+    cosine: float  # mean over positions of the cosine of a - mean and b - mean
+
+
+def _run_compare(args: argparse.Namespace) -> int:
+    from distill_asr.targets.reader import TargetReader
+
+    a, b = TargetReader(args.a), TargetReader(args.b)
+    print(f"A  {args.a}\nB  {args.b}\n" + "\n".join(_compared(a, b)))
+    return 0
+
+
+def _compared(a: TargetReader, b: TargetReader) -> list[str]:
+    from tqdm import tqdm
+
+    from distill_asr.errors import named
+    from distill_asr.targets.manifest import pooled_statistics
+
+    common = sorted(set(a) & set(b))
+    if problems := _incomparable(a, b, common):
+        raise UserError(problems)
+    mean, std = pooled_statistics(a.manifests)
+    only = [(name, set(x) - set(y)) for name, x, y in (("A", a, b), ("B", b, a))]
+    lines = [f"  only in {name}: {named(ids)}" for name, ids in only if ids]
+    lines = [f"{len(common)} utterances in both" + ("" if lines else ", none in one only"), *lines]
+    found, lengths = [], []
+    for utterance in tqdm(common, "comparing", leave=False, delay=2):
+        one, other = ((x[utterance] - mean) / std for x in (a, b))
+        if len(one) != len(other):
+            lengths.append(utterance)
+        else:
+            found.append(_difference(utterance, one, other))
+    if lengths:
+        lines.append(f"  of different length, not compared: {named(lengths)}")
+    if found:
+        lines += _summary(found)
+    bytes_a, bytes_b = (sum(s.bytes for s in x.manifests[0].shards) for x in (a, b))
+    ratio = f"{bytes_a / bytes_b:.1f} times smaller" if bytes_b < bytes_a else "not smaller"
+    return [*lines, f"arks: A {_megabytes(bytes_a)}, B {_megabytes(bytes_b)}: B is {ratio}"]
+
+
+def _incomparable(a: TargetReader, b: TargetReader, common: list[str]) -> list[str]:
+    problems = []
+    for what, x, y in (
+        ("width", a.width, b.width),
+        ("step", a.manifests[0].step_ms, b.manifests[0].step_ms),
+    ):
+        if x != y:
+            problems.append(
+                f"{b.paths[0]}: {what} {y}, but {a.paths[0]} has {x}; nothing to compare"
+            )
+    if not common:
+        problems.append(f"{b.paths[0]}: no utterance in common with {a.paths[0]}")
+    return problems
+
+
+def _difference(utterance: str, a: np.ndarray, b: np.ndarray) -> Difference:
+    error = np.linalg.norm(b - a) / (np.linalg.norm(a) + TINY)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1) + TINY
+    return Difference(utterance, float(error), float(((a * b).sum(axis=1) / norms).mean()))
+
+
+def _summary(found: list[Difference]) -> list[str]:
+    errors, cosines = (np.array([getattr(d, n) for d in found]) for n in ("error", "cosine"))
+    middle, high = np.quantile(errors, [0.5, 0.95])
+    worst = sorted(found, key=lambda d: (-d.error, d.utterance))[:WORST]
+    return [
+        f"relative error: median {middle:.4g}, 95 % below {high:.4g}, largest {errors.max():.4g}",
+        f"cosine: mean {cosines.mean():.4f}, smallest {cosines.min():.4f}",
+        "  worst: " + ", ".join(f"{d.utterance} {d.error:.4g}" for d in worst),
+    ]

@@ -1,0 +1,65 @@
+"""The only file that writes into ESPnet's registries; importing it is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from espnet2.train import dataset
+
+from distill_asr.models.encoders.chunked import ChunkedEncoder
+from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
+from distill_asr.models.frontends.kaldi_fbank import KaldiFbank
+from distill_asr.models.students.cif import CIFStudent
+from distill_asr.models.students.cif_decoders import CIF_DECODERS
+from distill_asr.models.students.ctc import CTCStudent
+from distill_asr.models.students.encoder_only import EncoderOnlyStudent
+from distill_asr.models.students.predictors import LSTMPredictor, StatelessPredictor
+from distill_asr.models.students.transducer import TransducerStudent
+from distill_asr.targets.loader import load_targets
+
+
+@contextmanager
+def _no_downloads() -> Iterator[None]:
+    """ESPnet's English G2P asks NLTK for data on import; nothing here needs it."""
+    import nltk
+
+    download, nltk.download = nltk.download, lambda *args, **kwargs: False
+    try:
+        yield
+    finally:
+        nltk.download = download
+
+
+with _no_downloads():
+    from espnet2.tasks import asr
+    from espnet2.tasks.asr import ASRTask  # noqa: F401  import it from here, not from ESPnet
+    from espnet2.tasks.lm import LMTask  # noqa: F401
+
+FRONTENDS = {"kaldi_fbank": KaldiFbank}
+ENCODERS = {"chunked": ChunkedEncoder, "hf_speech": HFSpeechEncoder}
+STUDENTS = {
+    "cif": CIFStudent,
+    "ctc": CTCStudent,
+    "encoder_only": EncoderOnlyStudent,
+    "transducer": TransducerStudent,
+}
+# predictors of espnet2.asr_transducer; ESPnet's own "transducer" decoder belongs to another loss
+PREDICTORS = {"stateless": StatelessPredictor, "lstm": LSTMPredictor}
+TARGETS_TYPE = "teacher_targets"
+
+
+def register() -> None:
+    """Add our classes under their short names; doing it again changes nothing."""
+    asr.frontend_choices.classes.update(FRONTENDS)
+    asr.encoder_choices.classes.update(ENCODERS)
+    asr.model_choices.classes.update(STUDENTS)
+    asr.decoder_choices.classes.update(PREDICTORS | CIF_DECODERS)
+    dataset.DATA_TYPES[TARGETS_TYPE] = {
+        "func": load_targets,
+        "kwargs": [],
+        "help": "Teacher targets by utterance id: a file that lists target directories",
+    }
+
+
+register()

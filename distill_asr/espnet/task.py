@@ -1,0 +1,174 @@
+"""DistillTask: ESPnet's ASR task plus ``distill:``. Trainer, iterators and options are ESPnet's."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from espnet2.tasks.abs_task import optim_classes
+from espnet2.utils.nested_dict_action import NestedDictAction
+
+from distill_asr.data.datadir import read_table
+from distill_asr.data.pieces import KIND as PIECES
+from distill_asr.data.pieces import PieceTokenizer
+from distill_asr.distill.build import build_distillers
+from distill_asr.distill.distiller import DistillerOptions, TeacherFacts
+from distill_asr.errors import UserError
+from distill_asr.espnet.learning_rates import parameter_groups
+from distill_asr.espnet.plugin import ASRTask
+from distill_asr.espnet.trainer import DistillTrainer
+from distill_asr.models.students.base import Student, probe_taps
+from distill_asr.targets.codebooks import Codebooks
+from distill_asr.teachers.online import OnlineTeacher, from_mapping
+
+
+class DistillTask(ASRTask):
+    """Builds a student and, where the config has ``distill:``, its distillers."""
+
+    trainer = DistillTrainer
+
+    @classmethod
+    def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """ESPnet's options and two blocks of ours."""
+        super().add_task_arguments(parser)
+        # stage 1 has no text; our own check asks for the list where a student needs one
+        parser.get_default("required").remove("token_list")
+        group = parser.add_argument_group(description="Distillation")
+        group.add_argument("--distill", action=NestedDictAction, default={})
+        group.add_argument(
+            "--distill_teachers",
+            action=NestedDictAction,
+            default={},
+            help="Written by `distill-asr train` from the target manifests",
+        )
+        group.add_argument(
+            "--learning_rates",
+            action=NestedDictAction,
+            default={},
+            help="By part, the beginning of parameter names; all else has that of optim_conf",
+        )
+
+    @classmethod
+    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
+        """Only audio: stage 1 has no text. Students with text are checked before training."""
+        return ("speech",)
+
+    @classmethod
+    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
+        """Text, and what ESPnet allows."""
+        return ("text", *super().optional_data_names(train, inference))
+
+    @classmethod
+    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> Any:
+        """ESPnet's; pieces of a text model get the ids of the token list."""
+        if args.token_type != PIECES:
+            return super().build_preprocess_fn(args, train)
+        # ESPnet's own branch gives the ids of the model's whole vocabulary
+        plain = argparse.Namespace(**{**vars(args), "token_type": "word", "bpemodel": None})
+        preprocessor = super().build_preprocess_fn(plain, train)
+        if preprocessor is not None:
+            preprocessor.tokenizer = PieceTokenizer(args.bpemodel)
+        return preprocessor
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace) -> Student:
+        """The student, with distillers unless this is a statistics pass."""
+        model_args = argparse.Namespace(**vars(args))
+        if args.token_list is None:
+            model_args.token_list = ["<blank>"]
+        if args.model == "transducer":
+            model_args.model_conf = {**args.model_conf, "joint_net_conf": args.joint_net_conf}
+        student = super().build_model(model_args)
+        if args.token_list is not None:
+            args.token_list = model_args.token_list  # read from its file: the config is portable
+        if args.distill and args.distill_teachers and not args.collect_stats:
+            attach_distillers(student, args)
+        if hasattr(student.encoder, "portable_conf"):  # config.yaml builds it without its origin
+            args.encoder_conf = {**args.encoder_conf, **student.encoder.portable_conf()}
+        return student
+
+    @classmethod
+    def build_optimizers(
+        cls, args: argparse.Namespace, model: torch.nn.Module
+    ) -> list[torch.optim.Optimizer]:
+        """ESPnet's optimizer, with ``learning_rates`` for parts."""
+        if not args.learning_rates:
+            return super().build_optimizers(args, model)
+        if args.sharded_ddp or args.exclude_weight_decay:
+            raise UserError("learning_rates: not with sharded_ddp or exclude_weight_decay")
+        groups = parameter_groups(model, args.learning_rates)
+        return [optim_classes[args.optim](groups, **args.optim_conf)]
+
+
+def attach_distillers(student: Student, args: argparse.Namespace) -> None:
+    """Give the student the distillers of ``args.distill``."""
+    blocks = {k: DistillerOptions(**v) for k, v in args.distill.items() if k != "pick"}
+    taps = sorted({options.tap for options in blocks.values()})
+    student.watch(taps)
+    shapes = probe_taps(student, taps, sampling_rate(args))
+    student.taps.shapes = shapes
+    facts = {name: teacher_facts(**conf) for name, conf in args.distill_teachers.items()}
+    online = {
+        name: OnlineTeacher(from_mapping(conf["online"]))
+        for name, conf in args.distill_teachers.items()
+        if "online" in conf
+    }
+    distillers = build_distillers(blocks, shapes, facts)
+    for name, distiller in distillers.items():
+        if distiller.texts is not None:
+            logging.info(f"distill.{name}: {distiller.matcher.survey(distiller.texts)}")
+    student.attach(distillers, args.distill.get("pick", "all"), online)
+
+
+def sampling_rate(args: argparse.Namespace) -> int:
+    """Sampling rate in Hz of the audio that the front-end is set up for."""
+    fs = (args.frontend_conf or {}).get("fs", 16000)
+    if isinstance(fs, str):  # ESPnet takes "16k"
+        return int(float(fs.lower().rstrip("k")) * (1000 if fs.lower().endswith("k") else 1))
+    return int(fs)
+
+
+def teacher_facts(
+    width: int,
+    step_ms: float | None,
+    statistics: str | None = None,
+    codebooks: str | None = None,
+    online: dict | None = None,
+    texts: str | None = None,
+) -> TeacherFacts:
+    """From the resolved config.
+
+    Parameters
+    ----------
+    statistics : an .npz with ``mean`` and ``std`` [E].
+    codebooks : a file of the targets, where they are codes.
+    online : the teacher's own config, of which a distiller need not know.
+    texts : a file of the sentences that it read, by utterance.
+    """
+    facts = TeacherFacts(
+        width,
+        step_ms,
+        codebooks=Codebooks.load(codebooks) if codebooks else None,
+        texts=read_table(Path(texts)) if texts else None,
+    )
+    if statistics is None:
+        return facts
+    with np.load(Path(statistics), allow_pickle=False) as arrays:
+        mean, std = (torch.from_numpy(arrays[key].astype(np.float32)) for key in ("mean", "std"))
+    return replace(facts, mean=mean, std=std)
+
+
+def build_untrained(config: dict) -> Student:
+    """A student from a training config without its data, distillers or weights."""
+    parser = DistillTask.get_parser()
+    known = {action.dest for action in parser._actions}
+    parser.set_defaults(**{key: value for key, value in config.items() if key in known})
+    args = parser.parse_args([])
+    if isinstance(args.token_list, str) and not Path(args.token_list).exists():
+        args.token_list = ["<blank>", "<unk>", "<space>", "a", "<sos/eos>"]
+    return DistillTask.build_model(args)

@@ -1,0 +1,66 @@
+"""Export to a model directory of stock ESPnet."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+import yaml
+
+from distill_asr.data.pieces import KIND as PIECES
+from distill_asr.errors import UserError
+from distill_asr.experiments.student import read_experiment
+from distill_asr.io.files import atomic_write, write_text_atomic
+
+
+def export_model(
+    experiment: str | Path, output: str | Path, checkpoint: str = "valid.loss.ave.pth"
+) -> tuple[Path, Path]:
+    """Write ``config.yaml`` and ``model.pth`` for ``espnet2.bin.asr_inference``.
+
+    Heads are dropped and the student's model name becomes ESPnet's own. Files that the config
+    names (feature statistics, a sentencepiece model) are copied along; ``config.yaml`` names them
+    below ``output`` as it is given here. Pieces of a text model (``token_type: hugging_face``) are
+    words to stock ESPnet: it gives them separately.
+
+    Returns
+    -------
+    The two paths.
+
+    Raises
+    ------
+    UserError : the student is not one that stock ESPnet has, or its files are missing.
+    """
+    config, weights = read_experiment(experiment, checkpoint)
+    if config["model"] != "ctc":
+        raise UserError(
+            f"{experiment}: model {config['model']!r} does not load in stock ESPnet; "
+            "only ctc students (CTC and CTC/attention) do"
+        )
+    config["model"] = "espnet"
+    # decoding needs neither the training data nor what training started from
+    for key in list(config):
+        if key.startswith(("train_data", "valid_data", "train_shape", "valid_shape", "init_param")):
+            config[key] = []
+    for key in ("config", "output_dir"):
+        config.pop(key, None)
+    if config["token_type"] == PIECES:  # which stock ESPnet would number by the whole vocabulary
+        config |= {"token_type": "word", "bpemodel": None}
+    output = Path(output)
+    _copy_files(config, output)
+    with atomic_write(output / "model.pth") as temporary:
+        torch.save(weights, temporary)
+    write_text_atomic(output / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    return output / "config.yaml", output / "model.pth"
+
+
+def _copy_files(config: dict, output: Path) -> None:
+    """Put what the config names beside it, and name the copies."""
+    conf = config.get("normalize_conf") or {}
+    for place, key in ((conf, "stats_file"), (config, "bpemodel")):
+        if place.get(key):
+            copy = output / Path(place[key]).name
+            with atomic_write(copy) as temporary:
+                shutil.copyfile(place[key], temporary)
+            place[key] = str(copy)

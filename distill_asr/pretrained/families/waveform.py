@@ -1,0 +1,80 @@
+"""wav2vec 2.0 and relatives: convolutions on the waveform, then a transformer or conformer.
+
+Legend: B batch, N samples, S teacher positions.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distill_asr.pretrained.families.base import FILES, Family
+from distill_asr.pretrained.loading import SAMPLE_RATE, load_extractor, load_model, require_layers
+from distill_asr.pretrained.padding import keep_padding_out
+from distill_asr.teachers.config import TeacherConfig
+
+
+class WaveformFamily(Family):
+    """data2vec-audio, HuBERT, UniSpeech(-SAT), wav2vec 2.0 (XLS-R too), its conformer, WavLM."""
+
+    def __init__(self, model: Any, extractor: Any) -> None:
+        kernels, strides = model.config.conv_kernel, model.config.conv_stride
+        self.depth = model.config.num_hidden_layers
+        self.width = model.config.hidden_size
+        self.step_ms = 1000 * math.prod(strides) / SAMPLE_RATE
+        self.facts = {"do_normalize": extractor.do_normalize}
+        self._convolutions = list(zip(kernels, strides, strict=True))
+        self.min_samples = 1
+        for kernel, stride in reversed(self._convolutions):
+            self.min_samples = (self.min_samples - 1) * stride + kernel
+        self._extractor = extractor
+        self._lengths = keep_padding_out(model)
+        self.model = model
+
+    @classmethod
+    def load(cls, config: TeacherConfig, model_config: Any) -> "WaveformFamily":
+        """Load the model and its Wav2Vec2FeatureExtractor."""
+        import transformers
+
+        require_layers(config, model_config.num_hidden_layers)
+        if hasattr(model_config, "add_adapter"):
+            model_config.add_adapter = False  # it sits above the hidden states
+        normalize = getattr(model_config, "feat_extract_norm", "layer") == "layer"
+        extractor = load_extractor(
+            config,
+            "Wav2Vec2FeatureExtractor",
+            "if the model comes without one, make it with `transformers.Wav2Vec2FeatureExtractor("
+            f"do_normalize={normalize}).save_pretrained(<model directory>)`, with do_normalize as "
+            "in the model's training",
+        )
+        return cls(load_model(config, transformers.AutoModel, model_config, FILES), extractor)
+
+    def num_positions(self, num_samples: int) -> int:
+        """S for an utterance of ``num_samples``; below 1 if it is too short."""
+        for kernel, stride in self._convolutions:
+            num_samples = (num_samples - kernel) // stride + 1
+        return num_samples
+
+    def inputs(self, waveforms: list[np.ndarray]) -> tuple[dict[str, Tensor], list[int]]:
+        """Give values [B, N] and attention mask [B, N]; note the valid lengths."""
+        samples = [len(waveform) for waveform in waveforms]
+        values = np.zeros((len(samples), max(samples)), dtype=np.float32)
+        for row, waveform in zip(values, waveforms, strict=True):
+            # one by one: the extractor's own padding would normalise in another way
+            features = self._extractor(waveform, sampling_rate=SAMPLE_RATE)
+            row[: len(waveform)] = features.input_values[0]
+        kernel, stride = self._convolutions[0]
+        self._lengths.first_conv = [(count - kernel) // stride + 1 for count in samples]
+        self._lengths.frames = [self.num_positions(count) for count in samples]
+        mask = np.arange(max(samples)) < np.array(samples)[:, None]
+        tensors = {
+            "input_values": torch.from_numpy(values),
+            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+        }
+        return tensors, self._lengths.frames
+
+    def drop_layers_above(self, layer: int) -> None:
+        """Free layers; the norm above them does not enter these families' hidden states."""
+        del self.model.encoder.layers[max(1, layer) :]

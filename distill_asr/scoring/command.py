@@ -1,0 +1,108 @@
+"""`distill-asr score`: every system, seed and test set of an experiment directory in one table."""
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from distill_asr.errors import UserError
+from distill_asr.io.files import write_text_atomic
+from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES
+from distill_asr.scoring.experiment import Plan, compare, count_all, run_figures, summary_figures
+from distill_asr.scoring.table import markdown_table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.description = (
+        "Score exp/<system>_seed<seed>/decode/<set>/text against dump/<set>/text, all systems, "
+        "seeds and sets in one go. Lists are separated by commas."
+    )
+    parser.add_argument("--systems", required=True, type=list_of_names, help="names of the systems")
+    parser.add_argument("--seeds", required=True, type=list_of_seeds, help="each was trained with")
+    parser.add_argument("--sets", required=True, type=list_of_names, help="test sets")
+    parser.add_argument("--baseline", help="system the others are held against (the first)")
+    parser.add_argument("--exp", type=Path, default=Path("exp"), help="experiments (%(default)s)")
+    parser.add_argument("--dump", type=Path, default=Path("dump"), help="data (%(default)s)")
+    parser.add_argument("--lowercase", action="store_true", help="lowercase both texts first")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("exp/RESULTS.md"),
+        help="table; the figures go beside it with suffix .json (%(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score; write the table, its figures and a ``score.json`` beside each text; print the table.
+
+    Raises
+    ------
+    UserError : with every missing or unfit file of all systems, seeds and sets.
+    """
+    plan = _plan(args)
+    counted = count_all(plan)
+    results = compare(plan, counted)
+    for key, edits in counted.items():
+        write_json(plan.decoded(key) / "score.json", run_figures(edits))
+    table = markdown_table(results, plan.baseline)
+    write_json(args.out.with_suffix(".json"), summary_figures(plan, results))
+    write_text_atomic(args.out, f"{table}\n{_legend(plan)}\n")
+    print(table, end="")
+    return 0
+
+
+def list_of_names(value: str) -> list[str]:
+    """Different names, split by commas; an option's type."""
+    names = [name.strip() for name in value.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{value!r}: expected different names, split by commas")
+    return names
+
+
+def list_of_seeds(value: str) -> list[int]:
+    """Different whole numbers, split by commas; an option's type."""
+    try:
+        return [int(name) for name in list_of_names(value)]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{value!r}: expected whole numbers") from error
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    baseline = args.baseline or args.systems[0]
+    problems = []
+    if baseline not in args.systems:
+        problems.append(
+            f"--baseline: {baseline} is not among --systems {','.join(args.systems)}; add it there"
+        )
+    if args.out.suffix == ".json":
+        problems.append(f"--out: {args.out} is where the figures go; name the table, e.g. .md")
+    if problems:
+        raise UserError(problems)
+    return Plan(args.exp, args.dump, args.systems, args.seeds, args.sets, baseline, args.lowercase)
+
+
+def _legend(plan: Plan) -> str:
+    return (
+        f"Percent. WER and CER: mean ± standard deviation over seeds "
+        f"{', '.join(map(str, plan.seeds))}; sub / ins / del: all seeds together. "
+        f"Fewer errors: relative reduction of the WER against {plan.baseline}, all seeds pooled, "
+        f"with its {LEVEL:.0%} interval (paired bootstrap over utterances, "
+        f"{RESAMPLES:,} resamples)."
+    )
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write figures; those that JSON does not know become null."""
+    text = json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False)
+    write_text_atomic(path, text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity: null instead."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,55 @@
+"""The report as a markdown table."""
+
+from collections.abc import Sequence
+
+from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES
+from distill_asr.scoring.languages import LanguageResult, Study, improved, mean_reduction, trend
+from distill_asr.scoring.table import percent
+
+HEADER = (
+    "Language", "Training audio", "WER, {baseline}", "WER, distilled", "fewer errors",
+    "CER, {baseline}", "CER, distilled", "chosen on dev",
+)  # fmt: skip
+
+
+def markdown(study: Study, results: Sequence[LanguageResult]) -> str:
+    """One row a language, the least audio first, and what they come to together."""
+    header = [name.format(baseline=study.baseline) for name in HEADER]
+    align = [":--", *["--:"] * (len(header) - 2), ":--"]
+    rows = [header, align, *(_row(one) for one in results)]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return f"{table}\n\n{summary(study, results)}\n"
+
+
+def summary(study: Study, results: Sequence[LanguageResult]) -> str:
+    """How many languages gain, how much on average, and what the figures are."""
+    mean = mean_reduction(results)
+    value, low, high = (percent(x) for x in (mean.value, mean.low, mean.high))
+    choice = "one for all languages" if study.together else "for each language"
+    along = trend(results)
+    told = along and f" Gain against audio: Spearman's rho {along[0]:.2f}, p {along[1]:.2f}."
+    return (
+        f"Lower WER than {study.baseline} in {improved(results)} of {len(results)} languages; mean "
+        f"relative reduction {value} % [{low}, {high}] ({LEVEL:.0%} interval, {RESAMPLES:,} draws "
+        f"of languages). Percent; seeds {', '.join(map(str, study.seeds))} together. Distilled: of "
+        f"{', '.join(study.candidates)} the one with the lowest WER on dev, {choice}."
+        f"{told or ''}"
+    )
+
+
+def _row(one: LanguageResult) -> list[str]:
+    return [
+        one.language,
+        duration(one.hours),
+        f"{100 * one.baseline.words.rate:.2f}",
+        f"{100 * one.system.words.rate:.2f}",
+        f"{percent(one.reduction)} %",
+        f"{100 * one.baseline.characters.rate:.2f}",
+        f"{100 * one.system.characters.rate:.2f}",
+        one.chosen,
+    ]
+
+
+def duration(hours: float) -> str:
+    """Hours from one on, minutes below."""
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"

@@ -1,0 +1,81 @@
+"""`distill-asr report`: what distillation gives each language of a recipe."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from distill_asr.errors import UserError
+from distill_asr.io.files import write_text_atomic
+from distill_asr.scoring.command import list_of_names, list_of_seeds, write_json
+from distill_asr.scoring.languages import LANGUAGE, Layout, Study, choose, compare, figures
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.description = (
+        "Choose a system for each language by its WER on the dev set, score it on the test set "
+        f"against the baseline, and report all languages by their training audio. {LANGUAGE} in a "
+        "path or a set's name stands for the language's code; lists are separated by commas."
+    )
+    add, layout = parser.add_argument, Layout()
+    add("--languages", required=True, type=list_of_names, help="codes")
+    add("--baseline", required=True, help="system without distillation")
+    add("--candidates", required=True, type=list_of_names, help="systems to choose from on dev")
+    add("--seeds", required=True, type=list_of_seeds, help="seeds each was trained with")
+    add("--exp", default=layout.exp, help="experiments (%(default)s)")
+    add("--dump", default=layout.dump, help="data (%(default)s)")
+    for part in ("train", "dev", "test"):
+        add(f"--{part}-set", default=part, help="name of the set (%(default)s)")
+    add("--together", action="store_true", help="one choice for all languages")
+    add("--choose", type=Path, metavar="FILE",
+        help="only choose: lines `LANGUAGE SYSTEM`; `all SYSTEM` with --together")  # fmt: skip
+    add("--out", type=Path, default=Path("exp/REPORT.md"),
+        help="table; figures (.json) and picture (.png) go beside it (%(default)s)")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the choice, or table, figures and picture; print the table.
+
+    Raises
+    ------
+    UserError : with every missing or unfit file of all languages.
+    """
+    study = _study(args)
+    if args.choose is not None:
+        chosen, _ = choose(study)
+        if study.together:
+            chosen = {"all": chosen[study.languages[0]]}
+        lines = "".join(f"{language} {system}\n" for language, system in chosen.items())
+        write_text_atomic(args.choose, lines)
+        print(lines, end="")
+        return 0
+    from distill_asr.scoring.languages_table import markdown
+    from distill_asr.scoring.picture import save_picture
+
+    results = compare(study)
+    table = markdown(study, results)
+    write_json(args.out.with_suffix(".json"), figures(study, results))
+    save_picture(args.out.with_suffix(".png"), study, results)
+    write_text_atomic(args.out, f"{table}\n![by language]({args.out.with_suffix('.png').name})\n")
+    print(table, end="")
+    return 0
+
+
+def _study(args: argparse.Namespace) -> Study:
+    problems = []
+    if args.out.suffix in (".json", ".png"):
+        problems.append(f"--out: {args.out} is where other parts go; name the table, e.g. .md")
+    sets = (args.train_set, args.dev_set, args.test_set)
+    layout = Layout(args.exp, args.dump, *sets)
+    for part, which in (("dump", "train_set"), ("exp", "test_set")):
+        both = getattr(layout, part) + getattr(layout, which)
+        if len(args.languages) > 1 and LANGUAGE not in both:
+            problems.append(
+                f"--{part} {getattr(layout, part)}, --{which.replace('_', '-')} "
+                f"{getattr(layout, which)}: all languages would be the same; write {LANGUAGE} "
+                "in one of them"
+            )
+    if problems:
+        raise UserError(problems)
+    return Study(args.languages, args.baseline, args.candidates, args.seeds, layout, args.together)

@@ -1,0 +1,157 @@
+"""LibriSpeech's own layout, on a little tree of it."""
+
+from pathlib import Path
+
+import pytest
+
+from distill_asr.corpora import librispeech
+from distill_asr.corpora.distributed import describe
+from distill_asr.data.datadir import DataDir, validate
+from distill_asr.data.prepare import prepare
+from distill_asr.errors import UserError
+from distill_asr.testing.corpora import write_librispeech
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return write_librispeech(tmp_path / "a corpus")
+
+
+def problems_of(*arguments: object, **options: object) -> str:
+    with pytest.raises(UserError) as caught:
+        librispeech.build(*arguments, **options)
+    return "\n".join(caught.value.problems)
+
+
+def chapter(corpus: Path, part: str = "train-clean-100") -> Path:
+    return min((corpus / part).glob("*/*"))
+
+
+def transcripts(corpus: Path, part: str = "train-clean-100") -> Path:
+    return next(chapter(corpus, part).glob("*.trans.txt"))
+
+
+def test_every_set_is_valid(corpus: Path, tmp_path: Path) -> None:
+    made = librispeech.build(tmp_path / "data", corpus)
+    assert list(made) == ["train", "unlab", "dev", "test_clean", "test_other"]
+    counts = {name: len(validate(tmp_path / "data" / name, 16000)[0]) for name in made}
+    assert counts == {"train": 4, "unlab": 8, "dev": 8, "test_clean": 4, "test_other": 4}
+    for name, data in made.items():
+        read = DataDir.read(tmp_path / "data" / name)
+        assert (read.wav, read.text, read.utt2spk) == (data.wav, data.text, data.utt2spk)
+        assert (data.text is None) == (name == "unlab")
+        for key, path in data.wav.items():
+            assert Path(path).name == f"{key}.flac" and key.startswith(f"{data.utt2spk[key]}-")
+
+
+def test_text_is_the_transcript_in_lower_case(corpus: Path, tmp_path: Path) -> None:
+    made = librispeech.build(tmp_path / "data", corpus)
+    lines = transcripts(corpus).read_text().splitlines()
+    expected = dict(line.split(" ", 1) for line in lines)
+    assert expected and all(words.isupper() for words in expected.values())
+    for key, words in expected.items():
+        assert made["train"].text[key] == words.lower()
+
+
+def test_the_folder_around_the_corpus_will_do(corpus: Path, tmp_path: Path) -> None:
+    one = librispeech.build(tmp_path / "one", corpus)
+    other = librispeech.build(tmp_path / "other", corpus.parent)
+    assert {name: data.wav for name, data in one.items()} == {
+        name: data.wav for name, data in other.items()
+    }
+
+
+def test_flac_is_prepared_where_it_lies(corpus: Path, tmp_path: Path) -> None:
+    made = librispeech.build(tmp_path / "data", corpus)
+    record = prepare(tmp_path / "data" / "train", tmp_path / "dump")
+    prepared = DataDir.read(tmp_path / "dump")
+    assert record["converted"] == 0 and prepared.wav == made["train"].wav
+    _, facts = validate(tmp_path / "dump", sampling_rate=16000)
+    assert {one.format for one in facts.values()} == {"FLAC"}
+    assert prepared.num_samples == {key: one.frames for key, one in facts.items()}
+
+
+def test_a_cut_off_flac_is_found_by_prepare(corpus: Path, tmp_path: Path) -> None:
+    librispeech.build(tmp_path / "data", corpus)
+    path = min(chapter(corpus).glob("*.flac"))
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(UserError, match=path.name):
+        prepare(tmp_path / "data" / "train", tmp_path / "dump")
+
+
+@pytest.mark.parametrize("given", [None, "", "nowhere", "empty"])
+def test_no_corpus(given: str | None, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    report = problems_of(tmp_path / "data", tmp_path / given if given else given)
+    assert "openslr.org/12" in report and "LIBRISPEECH=DIR" in report
+
+
+def test_missing_parts_are_reported_together(tmp_path: Path) -> None:
+    corpus = write_librispeech(tmp_path, ["train-clean-100", "dev-clean"])
+    report = problems_of(tmp_path / "data", corpus)
+    for part in ("train-clean-360, train-other-500", "dev-other", "test-clean", "test-other"):
+        assert f"no {part}, needed for the set" in report
+    assert "--partial" in report and "openslr.org/12" in report
+    assert not (tmp_path / "data").exists()
+
+
+def test_whichever_parts_are_there(tmp_path: Path) -> None:
+    corpus = write_librispeech(tmp_path, ["train-clean-100", "train-other-500", "dev-clean"])
+    made = librispeech.build(tmp_path / "data", corpus, partial=True)
+    assert {name: len(data) for name, data in made.items()} == {"train": 4, "unlab": 4, "dev": 4}
+    assert describe(made).splitlines()[2].split() == ["unlab", "4", "2", "no"]
+
+
+def test_training_and_development_are_never_left_out(tmp_path: Path) -> None:
+    corpus = write_librispeech(tmp_path, ["train-clean-360"])
+    report = problems_of(tmp_path / "data", corpus, partial=True)
+    assert "needed for the set train" in report and "needed for the set dev" in report
+    assert "needed for the set test" not in report
+
+
+def test_chosen_sets_need_only_their_parts(tmp_path: Path) -> None:
+    corpus = write_librispeech(tmp_path, ["train-clean-100", "test-clean"])
+    made = librispeech.build(tmp_path / "data", corpus, sets=["train", "test_clean"])
+    assert list(made) == ["train", "test_clean"]
+    report = problems_of(tmp_path / "data", corpus, sets=["trian", "test"])
+    assert "did you mean 'train'?" in report and "'test'" in report
+
+
+def test_broken_transcripts_come_in_one_report(corpus: Path, tmp_path: Path) -> None:
+    first = transcripts(corpus)
+    lines = first.read_text().splitlines()
+    first.write_text("\n".join([lines[0], lines[0], "999-1-0000 STRAY", "100-5000-0009"]) + "\n")
+    min(chapter(corpus, "dev-clean").glob("*.flac")).unlink()
+    transcripts(corpus, "dev-other").unlink()
+    latin = transcripts(corpus, "test-clean")
+    latin.write_bytes(latin.read_bytes().replace(b" ", b" \xe9", 1))
+    report = problems_of(tmp_path / "data", corpus)
+    for expected in (
+        f"duplicate id: {first}:2: 100-5000-0000 occurs before",
+        f"bad line: {first}:3: '999-1-0000'",
+        f"empty transcript: {first}:4: 100-5000-0009",
+        f"missing audio: {chapter(corpus) / '100-5000-0009.flac'}",
+        f"missing transcript: {first}: no line for 100-5000-0001.flac",
+        "missing audio: " + str(chapter(corpus, "dev-clean")),
+        "unreadable transcripts: " + str(chapter(corpus, "dev-other")),
+        f"not UTF-8: {latin}:1",
+    ):
+        assert expected in report
+    assert len(report.splitlines()) == 8
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_chapter_that_is_in_two_parts(corpus: Path, tmp_path: Path) -> None:
+    speaker = chapter(corpus).parent
+    (corpus / "dev-clean" / speaker.name).symlink_to(speaker)
+    report = problems_of(tmp_path / "data", corpus)
+    assert "wrong part" in report and "has this speaker in train-clean-100" in report
+    assert "duplicate id: 100-5000-0000" in report
+
+
+def test_the_list_of_speakers_is_needed(corpus: Path, tmp_path: Path) -> None:
+    (corpus / "SPEAKERS.TXT").unlink()
+    for path in (corpus / "dev-clean").glob("*"):
+        path.rename(tmp_path / path.name)
+    report = problems_of(tmp_path / "data", corpus)
+    assert "SPEAKERS.TXT" in report and "no <speaker>/<chapter> folders" in report
