@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
+from espnet2.tasks import asr
+from espnet2.tasks.asr import ASRTask  # noqa: F401  import it from here, not from ESPnet
+from espnet2.tasks.lm import LMTask  # noqa: F401
 from espnet2.train import dataset
 
 from distill_asr.models.encoders.chunked import ChunkedEncoder
@@ -17,24 +17,6 @@ from distill_asr.models.students.encoder_only import EncoderOnlyStudent
 from distill_asr.models.students.predictors import LSTMPredictor, StatelessPredictor
 from distill_asr.models.students.transducer import TransducerStudent
 from distill_asr.targets.loader import load_targets
-
-
-@contextmanager
-def _no_downloads() -> Iterator[None]:
-    """ESPnet's English G2P asks NLTK for data on import; nothing here needs it."""
-    import nltk
-
-    download, nltk.download = nltk.download, lambda *args, **kwargs: False
-    try:
-        yield
-    finally:
-        nltk.download = download
-
-
-with _no_downloads():
-    from espnet2.tasks import asr
-    from espnet2.tasks.asr import ASRTask  # noqa: F401  import it from here, not from ESPnet
-    from espnet2.tasks.lm import LMTask  # noqa: F401
 
 FRONTENDS = {"kaldi_fbank": KaldiFbank}
 ENCODERS = {"chunked": ChunkedEncoder, "hf_speech": HFSpeechEncoder}

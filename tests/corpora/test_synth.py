@@ -29,7 +29,7 @@ def test_the_same_utterance_is_bitwise_the_same_in_any_order() -> None:
 
 def test_the_same_utterance_is_bitwise_the_same_in_another_process() -> None:
     code = (
-        "import sys; from distill_asr.corpora import synthesis;"
+        "import sys; from distill_asr.corpora import synthesis as synth;"
         "synth.synthesise('before', 'en-us+m3');"
         f"sys.stdout.buffer.write(synth.synthesise({TEXT!r}, 'en+croak')[0].tobytes())"
     )

@@ -124,7 +124,8 @@ def forbid_states(monkeypatch: pytest.MonkeyPatch) -> None:
 # {point} is a function called while dumping, {call} the call at which the process is killed
 KILLED = """
 import argparse, itertools, os, signal, sys
-from distill_asr import dump, files
+from distill_asr.dump import command as dump
+from distill_asr.io import files
 from distill_asr.targets import shards, writer
 from distill_asr.teachers.speech import SpeechTeacher
 calls = itertools.count(1)
