@@ -23,6 +23,7 @@ test-all: $(READY)  ## quick and slow tests
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python tools/check_sizes.py
 	$(BIN)/python -m distill_asr validate egs/*/asr1/conf/pretrain*.yaml egs/*/asr1/conf/train*.yaml
 

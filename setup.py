@@ -17,7 +17,17 @@ REPORT = ["matplotlib"]
 EXPORT = ["onnx", "onnxruntime"]
 LORA = ["peft"]
 BENCH = ["torch-cif==0.2.0"]  # what bench/cif.py compares with
-TEST = [*MINI, *REPORT, *LORA, *CLUSTER, *MVQ, "pytest", "hypothesis", "kaldi-native-fbank"]
+TEST = [
+    *MINI,
+    *REPORT,
+    *LORA,
+    *CLUSTER,
+    *MVQ,
+    "pytest",
+    "pytest-xdist",
+    "hypothesis",
+    "kaldi-native-fbank",
+]
 
 setup(
     name="distill_asr",
@@ -53,7 +63,7 @@ setup(
         "lora": LORA,
         "bench": BENCH,
         "test": TEST,
-        "dev": [*TEST, "ruff", "pre-commit"],
+        "dev": [*TEST, "ruff", "import-linter", "mypy", "types-PyYAML", "types-tqdm", "pre-commit"],
     },
     entry_points={"console_scripts": ["distill-asr = distill_asr.cli:main"]},
 )

@@ -163,8 +163,10 @@ def write_text(
 
 
 def drawn(rng: np.random.Generator) -> Iterator[str]:
-    """Sentences without end. No pattern, topic or word again before all had their turn, so that
-    few utterances have most words.
+    """Sentences without end.
+
+    No pattern, topic or word again before all had their turn, so that few utterances have most
+    words.
     """
     patterns, topics = _in_turn(PATTERNS, rng), _in_turn(tuple(TOPICS), rng)
     words = {topic: _in_turn(tuple(TOPICS[topic].split()), rng) for topic in TOPICS}

@@ -333,6 +333,7 @@ def _talkers(voices: tuple[str, ...], seed: tuple[int, int]) -> list[np.ndarray]
 
 
 def number_of(name: str) -> int:
+    """Seed of a set by its name."""
     return zlib.crc32(name.encode())
 
 

@@ -31,6 +31,7 @@ _NAMED = 5  # words that a message names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``prepare``."""
     parser.add_argument("source", type=Path, metavar="SRC", help="Kaldi-style data directory")
     parser.add_argument("target", type=Path, metavar="DST", help="directory to write")
     parser.add_argument("--fs", type=int, default=16000, help="sampling rate in Hz")
@@ -68,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Prepare a data directory and print what it holds; 0."""
     rule = _check_arguments(args)
     limits = (args.min_duration, args.max_duration)
     record = prepare(args.source, args.target, args.fs, *limits, nj=args.nj, rule=rule)

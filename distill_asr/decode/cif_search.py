@@ -42,7 +42,7 @@ class CifSearch:
 
     @torch.inference_mode()
     def __call__(self, speech: Tensor) -> list[Hypothesis]:
-        """speech [samples] -> hypotheses, best first; an empty one where nothing fires.
+        """Speech [samples] -> hypotheses, best first; an empty one where nothing fires.
 
         A token's frame is the one in which it fires.
         """

@@ -139,7 +139,7 @@ class TransducerGreedySearch:
         )
 
     def __call__(self, speech: Tensor) -> list[Hypothesis]:
-        """speech [samples] -> one hypothesis."""
+        """Speech [samples] -> one hypothesis."""
         return self.batch([speech])[0]
 
     @torch.inference_mode()

@@ -73,7 +73,7 @@ class TransducerSearch:
 
     @torch.inference_mode()
     def __call__(self, speech: Tensor) -> list[Hypothesis]:
-        """speech [samples] -> hypotheses, best first."""
+        """Speech [samples] -> hypotheses, best first."""
         encoded, blank = encode(self.student, speech), self.student.blank_id
         if self.scorer is not None:
             self.scorer.forget()
@@ -98,7 +98,7 @@ class CTCGreedySearch:
 
     @torch.inference_mode()
     def __call__(self, speech: Tensor) -> list[Hypothesis]:
-        """speech [samples] -> one hypothesis; a token's frame is the first of its run."""
+        """Speech [samples] -> one hypothesis; a token's frame is the first of its run."""
         encoded = encode(self.student, speech)
         best, path = self.student.ctc.log_softmax(encoded[None])[0].max(dim=-1)
         begins = path.diff(prepend=path.new_tensor([-1])) != 0
@@ -141,7 +141,7 @@ class AttentionSearch:
         )
 
     def __call__(self, speech: Tensor) -> list[Hypothesis]:
-        """speech [samples] -> hypotheses, best first."""
+        """Speech [samples] -> hypotheses, best first."""
         return [
             Hypothesis(tokens, float(found.score))
             for _, _, tokens, found in self.recogniser(speech)

@@ -25,6 +25,7 @@ class AudioFacts:
 
     @property
     def seconds(self) -> float:
+        """Duration."""
         return self.frames / self.rate
 
 

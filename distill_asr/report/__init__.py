@@ -1,1 +1,0 @@
-"""What distillation gives each language: choice of its weight, table and picture."""
