@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import yaml
@@ -44,20 +44,24 @@ def load_yaml(path: str | Path) -> dict:
     return content
 
 
-def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict:
+def load_config(path: str | Path | Sequence[str | Path], overrides: Iterable[str] = ()) -> dict:
     """A config with its bases merged in and the overrides applied.
 
     Parameters
     ----------
     path : YAML whose ``extends:`` names a base, or a list of bases, relative to the file itself.
         Mappings merge key by key, everything else replaces; later bases win over earlier ones.
+        Several files are merged from left to right, as bases are.
     overrides : ``key.path=value`` with a YAML value; an empty value is null.
 
     Raises
     ------
     UserError : unreadable files, a circle of bases, or overrides of the wrong form.
     """
-    config = _load_extended(Path(path), ())
+    paths = [path] if isinstance(path, (str, Path)) else path
+    config: dict = {}
+    for one in paths:
+        config = merge(config, _load_extended(Path(one), ()))
     problems = []
     for override in overrides:
         try:
@@ -67,6 +71,11 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict:
     if problems:
         raise UserError(problems)
     return config
+
+
+def config_name(path: str | Path | Sequence[str | Path]) -> str:
+    """What messages call a config of one or several files: ``a.yaml + b.yaml``."""
+    return str(path) if isinstance(path, (str, Path)) else " + ".join(map(str, path))
 
 
 def merge(base: dict, diff: dict) -> dict:

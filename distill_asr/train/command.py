@@ -19,7 +19,7 @@ from distill_asr.data.pieces import PieceTokenizer
 from distill_asr.errors import UserError
 from distill_asr.io.checkpoint import damaged_checkpoints, read_checkpoint
 from distill_asr.io.files import write_text_atomic
-from distill_asr.io.yaml import load_config
+from distill_asr.io.yaml import config_name, load_config
 from distill_asr.train.inputs import (
     experiment_record,
     fingerprint,
@@ -35,7 +35,13 @@ MAY_CHANGE = {"max_epoch", "num_workers", "ngpu", "log_interval", "log_level", "
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distill-asr train``."""
-    parser.add_argument("--config", required=True, help="training YAML")
+    parser.add_argument(
+        "--config",
+        required=True,
+        nargs="+",
+        metavar="YAML",
+        help="training YAML; several are merged from left to right, as with extends",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE")
     parser.add_argument("--train", action="append", required=True, help="prepared dir, repeatable")
     parser.add_argument("--valid", action="append", required=True, help="prepared dir, repeatable")
@@ -82,9 +88,10 @@ def prepare(config: dict, args: argparse.Namespace, output: Path) -> list[str]:
     """Check config, data and targets, write what ESPnet reads; its command line."""
     from distill_asr.train.checks import check_config
 
-    check_config(config, args.config)
+    name = config_name(args.config)
+    check_config(config, name)
     missing = _missing_files(config) + _tokenizer_problems(config)
-    problems = [f"{args.config}: {problem}" for problem in missing]
+    problems = [f"{name}: {problem}" for problem in missing]
     try:
         train, valid = read_train_and_valid(args.train, args.valid, config)
     except UserError as error:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_asr.errors import UserError, nearest
-from distill_asr.io.yaml import load_config, load_yaml, merge
+from distill_asr.io.yaml import config_name, load_config, load_yaml, merge
 
 keys = st.sampled_from(["a", "b", "c", "d"])  # none is another's `_conf`
 configs = st.recursive(
@@ -230,3 +230,16 @@ def test_nearest_name_or_what_is_allowed() -> None:
     assert nearest("zzz", map(str, range(100))) == "", "a list that long helps nobody"
     assert nearest("zzz", []) == ""
     assert nearest(5, ["a"]) == "; allowed: a"
+
+
+def test_several_files_are_merged_as_bases_are(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "model: ctc\nmodel_conf: {ctc_weight: 1.0}\noptim_conf: {lr: 1}\n"
+    )
+    (tmp_path / "b.yaml").write_text("model: encoder_only\noptim_conf: {eps: 2}\n")
+    (tmp_path / "both.yaml").write_text("extends: [a.yaml, b.yaml]\n")
+    paths = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    expected = {"model": "encoder_only", "optim_conf": {"lr": 1, "eps": 2}}
+    assert load_config(paths) == load_config(tmp_path / "both.yaml") == expected
+    assert load_config(paths, ["optim_conf.lr=3"])["optim_conf"] == {"lr": 3, "eps": 2}
+    assert config_name(paths) == f"{paths[0]} + {paths[1]}" and config_name("a.yaml") == "a.yaml"
