@@ -16,6 +16,8 @@ from distill_asr.targets.manifest import Manifest
 from distill_asr.testing.data_dirs import write_data_dir
 from distill_asr.testing.fixtures import make_prepared_dir, tiny_config, write_targets, write_tokens
 
+pytest_plugins = ["distill_asr.testing.skips"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
