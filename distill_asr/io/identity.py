@@ -1,0 +1,136 @@
+"""What a file is: its content, whatever its name, size or times say.
+
+A file is hashed once; afterwards its real path, size, times and inode vouch for it. The change
+time cannot be set by a program, so a file put in another's place is read again even where size
+and modification time were made to agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from tqdm import tqdm
+
+from distill_asr.errors import LINES_PER_KIND, UserError
+from distill_asr.io.checksum import file_sha256
+from distill_asr.io.files import write_text_atomic
+
+CACHE = ".identity"  # what callers name the cache in the directory it belongs to
+_FORMAT = 1
+_THREADS = 8
+# A file changed again within the same tick of the file system's clock keeps its times, so what was
+# changed just before it was hashed is not vouched for.
+_SETTLED_NS = 2_000_000_000
+_ARCHIVE = re.compile(r"(.+\.ark):(\d+)")
+
+Stamp = list[int]  # size, modification time, change time, inode
+
+
+def audio_identity(
+    paths: Mapping[str, str | Path], cache: str | Path, *, quiet: bool = False
+) -> dict[str, str]:
+    """SHA-256 of the content behind each id.
+
+    Parameters
+    ----------
+    paths : files by id; ``archive.ark:offset``, as Kaldi writes, is the archive's content and the
+        offset.
+    cache : file that remembers the hashes of unchanged files. A damaged one is written anew; one
+        that cannot be written costs time, nothing else.
+    quiet : show no progress.
+
+    Raises
+    ------
+    UserError : names the ids whose files are missing or cannot be read.
+    """
+    places = {name: _split(path) for name, path in paths.items()}
+    known = _load(Path(cache))
+    found: dict[str, str | OSError] = {}
+    files = sorted({file for file, _ in places.values()})
+    with ThreadPoolExecutor(_THREADS) as pool:
+        pieces = pool.map(lambda file: _hashed(file, known), files)
+        bar = tqdm(
+            pieces, "checksums", len(files), unit="file", leave=False, delay=2, disable=quiet
+        )
+        fresh = {}
+        for file, (digest, entry) in zip(files, bar, strict=True):
+            found[file] = digest
+            fresh |= entry
+    _require_all(paths, {name: found[file] for name, (file, _) in places.items()})
+    if fresh:
+        _save(Path(cache), known | fresh)
+    return {name: _with_offset(found[file], offset) for name, (file, offset) in places.items()}
+
+
+def _split(path: str | Path) -> tuple[str, str]:
+    """File, and the offset in it (empty for a whole file)."""
+    archive = _ARCHIVE.fullmatch(str(path))
+    return (archive[1], archive[2]) if archive else (str(path), "")
+
+
+def _with_offset(digest: str, offset: str) -> str:
+    return hashlib.sha256(f"{digest}:{offset}".encode()).hexdigest() if offset else digest
+
+
+def _hashed(file: str, known: Mapping[str, list]) -> tuple[str | OSError, dict[str, list]]:
+    """Digest or what went wrong, and the entry for the cache if it is new."""
+    try:
+        real = os.path.realpath(file)
+        before = _stamp(real)
+        entry = known.get(real)
+        if entry and entry[:-1] == before:
+            return entry[-1], {}
+        digest = file_sha256(real)
+        settled = time.time_ns() - max(before[1], before[2]) > _SETTLED_NS
+        if settled and _stamp(real) == before:
+            return digest, {real: [*before, digest]}
+        return digest, {}
+    except OSError as error:
+        return error, {}
+
+
+def _stamp(path: str) -> Stamp:
+    facts = os.stat(path)
+    return [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
+
+
+def _require_all(paths: Mapping[str, str | Path], found: Mapping[str, str | OSError]) -> None:
+    bad = [(name, error) for name, error in found.items() if isinstance(error, OSError)]
+    if not bad:
+        return
+    lines = [
+        f"utterance {name}: {paths[name]}: cannot be read ({error.strerror or error}); bring the "
+        "file back, or correct wav.scp"
+        for name, error in bad[:LINES_PER_KIND]
+    ]
+    more = len(bad) - LINES_PER_KIND
+    raise UserError([*lines, f"... and {more} more"] if more > 0 else lines)
+
+
+def _load(cache: Path) -> dict[str, list]:
+    """Give the entries of a cache, none if it is missing, damaged, or of another format."""
+    try:
+        checksum, _, content = cache.read_text(encoding="utf-8").partition("\n")
+        if checksum != _checksum(content):
+            return {}
+        return json.loads(content)
+    except (OSError, ValueError):
+        return {}
+
+
+def _save(cache: Path, entries: Mapping[str, list]) -> None:
+    content = json.dumps(entries, indent=0, sort_keys=True)
+    with suppress(OSError):  # a data dir that cannot be written is read anew each time
+        write_text_atomic(cache, f"{_checksum(content)}\n{content}")
+
+
+def _checksum(content: str) -> str:
+    return hashlib.sha256(f"{_FORMAT}\n{content}".encode()).hexdigest()
