@@ -25,6 +25,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python tools/check_sizes.py
+	$(BIN)/mypy
 	$(BIN)/python -m distill_asr validate egs/*/asr1/conf/pretrain*.yaml egs/*/asr1/conf/train*.yaml
 
 bench: $(READY)     ## every measurement, each a ratio in one run; see bench/README.md

@@ -23,19 +23,19 @@ ALLOWED = (
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn the report of a skipped test into a failure."""
     report = yield
-    return _failed(report)
+    _fail_if_skipped(report)
+    return report
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Turn the report of a skipped file into a failure."""
     report = yield
-    return _failed(report)
+    _fail_if_skipped(report)
+    return report
 
 
-def _failed(
-    report: pytest.TestReport | pytest.CollectReport,
-) -> pytest.TestReport | pytest.CollectReport:
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
     expected_to_fail = hasattr(report, "wasxfail")  # reported as skipped, though it ran
     if os.environ.get("CI") == "true" and report.skipped and not expected_to_fail:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
@@ -43,4 +43,3 @@ def _failed(
         if not reason.startswith(ALLOWED):
             report.outcome = "failed"
             report.longrepr = f"skipped, which CI counts as a failure: {reason}"
-    return report
