@@ -14,6 +14,7 @@ from distill_asr.errors import UserError
 # Modules are imported for the verb given and for no other: --help must not wait for torch.
 # Each has `add_arguments(parser)` and `run(args) -> int`.
 VERBS = {
+    "corpus": ("distill_asr.corpora.command", "build the data directories of a corpus"),
     "prepare": ("distill_asr.data.prepare", "check a data directory and bring its audio to 16 kHz"),
     "dump": ("distill_asr.dump.command", "write down what a teacher says about a data directory"),
     "targets": (

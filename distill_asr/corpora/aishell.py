@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from distill_asr.corpora.contract import Built, Corpus, option
 from distill_asr.corpora.distributed import Utterance, transcript_lines, write_sets
-from distill_asr.data.datadir import DataDir
 from distill_asr.errors import Problems, UserError
 
 SETS = ("train", "dev", "test")
@@ -22,17 +23,34 @@ WAY_OUT = (
 )
 
 
-def build(out: Path, aishell: str | Path | None) -> tuple[dict[str, DataDir], dict[str, int]]:
+@dataclass(frozen=True)
+class AishellOptions:
+    """Of ``Aishell``."""
+
+    aishell: str | None = option(
+        None, "the corpus, data_aishell itself or the folder around it", env="AISHELL"
+    )
+
+
+class Aishell(Corpus[AishellOptions]):
+    """AISHELL-1, Mandarin."""
+
+    summary = "AISHELL-1: Mandarin, read, 178 h."
+    needs = "AISHELL=DIR or --aishell DIR, from https://www.openslr.org/33"
+    options = AishellOptions
+
+    def build(self, out: Path, options: AishellOptions) -> Built:
+        """Write ``out/{train,dev,test}``."""
+        return build(out, options.aishell)
+
+
+def build(out: Path, aishell: str | Path | None) -> Built:
     """Write ``train``, ``dev`` and ``test``; transcripts without spaces.
 
     Parameters
     ----------
     out : data directory.
     aishell : the corpus: ``data_aishell``, or the folder around it.
-
-    Returns
-    -------
-    The sets, and how many recordings of each were left out for want of a transcript.
 
     Raises
     ------
@@ -60,7 +78,9 @@ def build(out: Path, aishell: str | Path | None) -> tuple[dict[str, DataDir], di
             )
     for key in sorted(texts.keys() - found):
         problems.add("missing audio", f"{key}: has a transcript, but no wav/*/*/{key}.wav")
-    return write_sets(out, sets, problems), left_out
+    built = write_sets(out, sets, problems)
+    counts = {name: f"{count} without a transcript" for name, count in left_out.items() if count}
+    return Built({n: replace(one, left_out=counts.get(n, "")) for n, one in built.items()})
 
 
 def find_corpus(aishell: str | Path | None) -> Path:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from distill_asr.corpora.contract import Built, Corpus, CorpusSet, option
 from distill_asr.data.datadir import DataDir
 from distill_asr.errors import Problems, UserError
 from distill_asr.io.audio import BadAudioError
@@ -77,6 +78,48 @@ class Clip:
     sentence: str
 
 
+@dataclass(frozen=True)
+class CommonVoiceOptions:
+    """Of ``CommonVoice``."""
+
+    language: str | None = option(None, "Common Voice's code, such as ta; needed")
+    commonvoice: str | None = option(
+        None,
+        "folder with LANGUAGE/ or cv-corpus-*/LANGUAGE/ or *-LANGUAGE.tar.gz",
+        env="COMMONVOICE",
+    )
+    downloads: str = option("downloads", "where an archive is unpacked")
+    max_seconds: float | None = option(None, "leave longer clips out (published: 10)")
+    max_characters: int | None = option(None, "and longer sentences (published: 200)")
+    limit: tuple[str, ...] = option(
+        ("train",), "sets that lose these, split by commas (published: train,dev,test)"
+    )
+    nj: int = option(2, "processes that read the clips' lengths")
+
+
+class CommonVoice(Corpus[CommonVoiceOptions]):
+    """One language of Common Voice."""
+
+    summary = "Common Voice: one language, by the official splits."
+    needs = (
+        "--language CODE, and COMMONVOICE=DIR or --commonvoice DIR, from "
+        "https://commonvoice.mozilla.org/datasets"
+    )
+    options = CommonVoiceOptions
+
+    def build(self, out: Path, options: CommonVoiceOptions) -> Built:
+        """Write ``out/{train,dev,test}``."""
+        limits = Limits(options.max_seconds, options.max_characters, options.limit)
+        return build(
+            out,
+            options.commonvoice,
+            options.language or "",
+            limits,
+            Path(options.downloads),
+            options.nj,
+        )
+
+
 def build(
     out: Path,
     source: str | Path | None,
@@ -84,7 +127,7 @@ def build(
     limits: Limits | None = None,
     downloads: Path = Path("downloads"),
     nj: int = 1,
-) -> dict[str, dict[str, Any]]:
+) -> Built:
     """Write ``out/{train,dev,test}``; sets that are there with the same rows and limits stay.
 
     Parameters
@@ -94,10 +137,6 @@ def build(
     language : Common Voice's code, such as ``ta``.
     downloads : where an archive is unpacked.
     nj : processes that read the clips' lengths.
-
-    Returns
-    -------
-    Manifest of each set: rows, clips kept, hours, speakers, and what the limits left out.
 
     Raises
     ------
@@ -124,7 +163,7 @@ def build(
     found.raise_if_any()
     for name, lengths in seconds.items():
         done[name] = _write(out / name, clips[name], lengths, limits, settings[name])
-    return done
+    return Built({name: _facts(manifest) for name, manifest in done.items()})
 
 
 def find(source: str | Path | None, language: str, downloads: Path) -> Path:
@@ -229,20 +268,18 @@ def read_splits(folder: Path, problems: Problems) -> dict[str, dict[str, Clip]]:
     return splits
 
 
-def describe(manifests: dict[str, dict[str, Any]]) -> str:
-    """A table of the sets, and what the limits left out of each."""
-    lines = [f"{'set':<8}{'clips':>8}{'hours':>8}{'speakers':>10}  left out"]
-    for name, one in manifests.items():
-        dropped = one["dropped"]
-        count = sum(dropped["reasons"].values())
-        why = ", ".join(f"{number} {reason}" for reason, number in dropped["reasons"].items())
-        text = "none" if one["limits"] is None else "0"
-        if count:
-            text = f"{count} of {one['rows']} ({count / one['rows']:.1%}): {why}; "
-            text += f"{dropped['hours']:.2f} h"
-        counts = f"{one['clips']:>8}{one['hours']:>8.2f}{one['speakers']:>10}"
-        lines.append(f"{name:<8}{counts}  {text}")
-    return "\n".join(lines)
+def _facts(manifest: dict[str, Any]) -> CorpusSet:
+    """What a set's manifest says, and what the limits left out of it."""
+    dropped = manifest["dropped"]
+    count = sum(dropped["reasons"].values())
+    why = ", ".join(f"{number} {reason}" for reason, number in dropped["reasons"].items())
+    left_out = f"{count} of {manifest['rows']} ({count / manifest['rows']:.1%}): {why}; "
+    return CorpusSet(
+        utterances=manifest["clips"],
+        speakers=manifest["speakers"],
+        minutes=manifest["hours"] * 60,
+        left_out=left_out + f"{dropped['hours']:.2f} h" if count else "",
+    )
 
 
 def _rows(path: Path, problems: Problems) -> list[tuple[str, dict[str, str]]]:

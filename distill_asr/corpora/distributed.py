@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from distill_asr.corpora.contract import CorpusSet
 from distill_asr.data.datadir import DataDir
 from distill_asr.errors import Problems
 
@@ -22,7 +23,7 @@ class Utterance:
 
 def write_sets(
     out: Path, sets: dict[str, list[Utterance]], problems: Problems
-) -> dict[str, DataDir]:
+) -> dict[str, CorpusSet]:
     """Write ``out/<set>/{wav.scp,text,utt2spk,spk2utt}``; nothing where there are problems.
 
     Paths in wav.scp start as ``path`` of the utterances does. Audio is not opened: that is what
@@ -41,24 +42,15 @@ def write_sets(
     written = {}
     for name, members in sets.items():
         labelled = all(one.text is not None for one in members)
-        written[name] = DataDir(
+        data = DataDir(
             out / name,
             {one.key: str(one.path) for one in members},
             {one.key: one.text or "" for one in members} if labelled else None,
             {one.key: one.speaker for one in members},
         )
-        written[name].write(out / name)
+        data.write(out / name)
+        written[name] = CorpusSet(len(data), len(set(data.utt2spk.values())), labelled)
     return written
-
-
-def describe(sets: dict[str, DataDir]) -> str:
-    """A table of the sets: utterances, speakers, and whether there is text."""
-    lines = [f"{'set':<16}{'utterances':>11}{'speakers':>10}  text"]
-    for name, data in sets.items():
-        speakers = len(set(data.utt2spk.values()))
-        text = "no" if data.text is None else "yes"
-        lines.append(f"{name:<16}{len(data):>11}{speakers:>10}  {text}")
-    return "\n".join(lines)
 
 
 def transcript_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str, str]]:

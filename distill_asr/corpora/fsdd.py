@@ -16,6 +16,7 @@ import numpy as np
 
 from distill_asr.corpora import mini
 from distill_asr.corpora import synthesis as synth
+from distill_asr.corpora.contract import Built, Corpus, option
 from distill_asr.corpora.generated import SAMPLING_RATE, Planned, build_set, speaker_name
 from distill_asr.data.noise import add_noise, pink_noise, scale_peak, white_noise
 from distill_asr.errors import UserError
@@ -61,6 +62,38 @@ class Recording:
     path: Path
 
 
+@dataclass(frozen=True)
+class FsddOptions:
+    """Of ``Fsdd``."""
+
+    fsdd: str | None = option(
+        None, "the dataset, with or without recordings/ at the end", env="FSDD"
+    )
+    seed: int = option(0, "decides who is labelled, and which digits stand together")
+    left_out: str | None = option(None, "speaker for test_left_out; default: the last name")
+    label_share: float = option(0.02, "of each speaker's training recordings that have text")
+    nj: int = option(2, "worker processes; the result does not depend on it")
+
+
+class Fsdd(Corpus[FsddOptions]):
+    """Digit strings of human speakers."""
+
+    summary = "Free Spoken Digit Dataset: human digits, joined into strings of one speaker."
+    needs = f"FSDD=DIR or --fsdd DIR, from `{GIT}`"
+    options = FsddOptions
+
+    def build(self, out: Path, options: FsddOptions) -> Built:
+        """Write ``out/{train,unlab,dev,test,test_left_out,teacher_train,teacher_dev}``."""
+        return build(
+            out,
+            options.fsdd,
+            options.seed,
+            options.left_out,
+            options.label_share,
+            nj=options.nj,
+        )
+
+
 def build(
     out: Path,
     fsdd: str | Path | None,
@@ -69,7 +102,7 @@ def build(
     label_share: float = 0.02,
     sizes: dict[str, int] | None = None,
     nj: int = 1,
-) -> dict[str, dict[str, Any]]:
+) -> Built:
     """Build every set that is not there yet.
 
     Parameters
@@ -79,10 +112,6 @@ def build(
     left_out : the speaker nobody trains on; default: the last one in alphabetical order.
     label_share : share of each speaker's training recordings that come with text.
     sizes : strings a set, to change ``SIZES``.
-
-    Returns
-    -------
-    Manifest of each set by name.
 
     Raises
     ------
@@ -100,7 +129,7 @@ def build(
         "label_share": label_share,
         "recordings": _fingerprint(recordings),
     }
-    manifests = {}
+    built = {}
     for name, pools in _POOLS.items():
         pool = [one for part in pools for one in parts[part]]
         planned = plan_strings(name, pool, sizes[name], seed)
@@ -108,10 +137,10 @@ def build(
         if name == "teacher_train":
             planned += plan_synthetic(name, sizes["teacher_synthetic"], seed)
             settings["synthetic"] = sizes["teacher_synthetic"]
-        manifests[name] = build_set(
+        built[name] = build_set(
             out, name, planned, render, settings, labelled=name != "unlab", nj=nj
         )
-    return manifests
+    return Built(built)
 
 
 def find_recordings(fsdd: str | Path | None) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from distill_asr.corpora.contract import CorpusSet
 from distill_asr.errors import UserError
 from distill_asr.io.parallel import parallel_map
 
@@ -47,7 +48,7 @@ def build_set(
     *,
     labelled: bool = True,
     nj: int = 1,
-) -> dict[str, Any]:
+) -> CorpusSet:
     """Render one set into ``out/name``; keep the set that is there if it has these settings.
 
     Parameters
@@ -61,7 +62,7 @@ def build_set(
 
     Returns
     -------
-    The set's manifest: settings, voices, utterances, minutes.
+    What its manifest says, without settings and voices.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def build_set(
     wanted = json.loads(json.dumps(settings))
     found = _read_manifest(target)
     if found is not None and found["settings"] == wanted:
-        return found
+        return _facts(found)
     out.mkdir(parents=True, exist_ok=True)
     for killed in out.glob(f".{name}.*.tmp"):
         shutil.rmtree(killed)
@@ -90,17 +91,16 @@ def build_set(
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return manifest
+    return _facts(manifest)
 
 
-def describe(manifests: dict[str, dict[str, Any]]) -> str:
-    """A table of the sets: utterances, minutes, voices, and whether there is text."""
-    lines = [f"{'set':<16}{'utterances':>11}{'minutes':>9}{'voices':>8}  text"]
-    for name, one in manifests.items():
-        text = "yes" if one["labelled"] else "no"
-        counts = f"{one['utterances']:>11}{one['minutes']:>9.1f}{len(one['voices']):>8}"
-        lines.append(f"{name:<16}{counts}  {text}")
-    return "\n".join(lines)
+def _facts(manifest: dict[str, Any]) -> CorpusSet:
+    return CorpusSet(
+        utterances=manifest["utterances"],
+        speakers=len(manifest["voices"]),
+        labelled=manifest["labelled"],
+        minutes=manifest["minutes"],
+    )
 
 
 def _read_manifest(target: Path) -> dict[str, Any] | None:

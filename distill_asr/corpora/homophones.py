@@ -10,13 +10,14 @@ to give. See ``mini`` for the voices, the noise and the set plans.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from distill_asr.corpora import mini
-from distill_asr.corpora.mini import Conditions, SetPlan
+from distill_asr.corpora.contract import Built, Corpus
+from distill_asr.corpora.mini import Conditions, MiniOptions, SetPlan
 from distill_asr.io.files import write_text_atomic
 
 VERSION = 1  # of the recipe below; a change makes existing sets stale
@@ -106,13 +107,28 @@ SETS = {
 }
 
 
+class Homophones(Corpus[MiniOptions]):
+    """The embedded corpus of homophones."""
+
+    summary = "Synthetic English with homophones that only the rest of a sentence tells apart."
+    needs = "nothing"
+    options = MiniOptions
+
+    def build(self, out: Path, options: MiniOptions) -> Built:
+        """Write ``out/{train,dev,test}``, and ``out/text`` for a text teacher."""
+        sets = shrunk(options.utterances) if options.utterances else None
+        built = build(out, options.seed, sets, nj=options.nj)
+        words = f"{len(PAIRS)} pairs of homophones, vocabulary: {len(vocabulary())} words"
+        return replace(built, remarks=(words,))
+
+
 def build(
     out: Path,
     seed: int = 0,
     sets: dict[str, SetPlan] | None = None,
     sentences: int = TEXT_SENTENCES,
     nj: int = 1,
-) -> dict[str, dict[str, Any]]:
+) -> Built:
     """Build every set that is not there yet, and the text.
 
     ``out/text/train.txt`` holds sentences for a text teacher, a line each, ``out/text/dev.txt``
@@ -126,10 +142,6 @@ def build(
     sets : another plan than ``SETS``.
     sentences : lines of text to train a teacher with.
     nj : worker processes; the result does not depend on it.
-
-    Returns
-    -------
-    Manifest of each spoken set by name.
     """
     sets = SETS if sets is None else sets
     texts = plan_texts(sets, seed)

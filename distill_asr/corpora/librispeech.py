@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from distill_asr.corpora.contract import Built, Corpus, option
 from distill_asr.corpora.distributed import Utterance, transcript_lines, write_sets
-from distill_asr.data.datadir import DataDir
 from distill_asr.errors import Problems, UserError, nearest
 
 SETS = {  # set -> its parts
@@ -31,12 +32,35 @@ WAY_OUT = (
 _ID = re.compile(r"(\d+)-(\d+)-(\d+)")
 
 
+@dataclass(frozen=True)
+class LibriSpeechOptions:
+    """Of ``LibriSpeech``."""
+
+    librispeech: str | None = option(
+        None, "the corpus, LibriSpeech itself or the folder around it", env="LIBRISPEECH"
+    )
+    sets: tuple[str, ...] = option(tuple(SETS), "which to make, split by commas")
+    partial: bool = option(False, "use whichever parts are there")
+
+
+class LibriSpeech(Corpus[LibriSpeechOptions]):
+    """100 hours with transcripts, 860 without."""
+
+    summary = "LibriSpeech: 100 h with transcripts, 860 h without, both kinds of dev and test."
+    needs = "LIBRISPEECH=DIR or --librispeech DIR, from https://www.openslr.org/12"
+    options = LibriSpeechOptions
+
+    def build(self, out: Path, options: LibriSpeechOptions) -> Built:
+        """Write ``out/<set>`` of the sets asked for."""
+        return build(out, options.librispeech, options.sets, options.partial)
+
+
 def build(
     out: Path,
     librispeech: str | Path | None,
     sets: Sequence[str] = tuple(SETS),
     partial: bool = False,
-) -> dict[str, DataDir]:
+) -> Built:
     """Write the data directories of the sets; words in lower case.
 
     Parameters
@@ -67,7 +91,7 @@ def build(
             for part in parts
             for utterance in read_part(root / part, subsets, labelled, problems)
         ]
-    return write_sets(out, read, problems)
+    return Built(write_sets(out, read, problems))
 
 
 def find_corpus(librispeech: str | Path | None) -> Path:

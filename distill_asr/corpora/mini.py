@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from distill_asr.corpora import synthesis as synth
+from distill_asr.corpora.contract import Built, Corpus, option
 from distill_asr.corpora.generated import SAMPLING_RATE, Planned, build_set, speaker_name
 from distill_asr.data.noise import add_noise, babble, pink_noise, scale_peak, white_noise
 from distill_asr.io.audio import resample
@@ -101,12 +102,35 @@ SETS = {
 }
 
 
+@dataclass(frozen=True)
+class MiniOptions:
+    """Of ``Mini`` and of ``Homophones``."""
+
+    seed: int = option(0, "decides texts, voices, styles and noise")
+    nj: int = option(2, "worker processes; the result does not depend on it")
+    utterances: int | None = option(None, "of each set at most, for a first look")
+
+
+class Mini(Corpus[MiniOptions]):
+    """The embedded English corpus."""
+
+    summary = "Synthetic English: dates, times, numbers and commands in many voices and noise."
+    needs = "nothing"
+    options = MiniOptions
+
+    def build(self, out: Path, options: MiniOptions) -> Built:
+        """Write ``out/{train,unlab,dev,test_clean,test_noisy,teacher_train,teacher_dev}``."""
+        sets = shrunk(options.utterances) if options.utterances else None
+        built = build(out, options.seed, sets, nj=options.nj)
+        return replace(built, remarks=(f"vocabulary: {len(vocabulary())} words",))
+
+
 def build(
     out: Path,
     seed: int = 0,
     sets: dict[str, SetPlan] | None = None,
     nj: int = 1,
-) -> dict[str, dict[str, Any]]:
+) -> Built:
     """Build every set that is not there yet.
 
     Parameters
@@ -115,10 +139,6 @@ def build(
     seed : decides texts, voices, styles and noise.
     sets : another plan than ``SETS``.
     nj : worker processes; the result does not depend on it.
-
-    Returns
-    -------
-    Manifest of each set by name.
     """
     sets = SETS if sets is None else sets
     return build_sets(
@@ -133,26 +153,28 @@ def build_sets(
     texts: dict[str, list[str]],
     seed: int,
     nj: int = 1,
-) -> dict[str, dict[str, Any]]:
-    """Speak the ``texts`` of each set that is not there yet; the manifest of each by name.
+) -> Built:
+    """Speak the ``texts`` of each set that is not there yet.
 
     ``corpus`` is what tells it from others in the manifests.
     """
     # what every set had to keep away from
     reserved = {name: plan.utterances for name, plan in sets.items() if plan.distinct}
     common = corpus | {"seed": seed, "distinct_sets": reserved}
-    return {
-        name: build_set(
-            out,
-            name,
-            plan_set(name, plan, texts[name], seed),
-            render,
-            common | asdict(plan),
-            labelled=plan.labelled,
-            nj=nj,
-        )
-        for name, plan in sets.items()
-    }
+    return Built(
+        {
+            name: build_set(
+                out,
+                name,
+                plan_set(name, plan, texts[name], seed),
+                render,
+                common | asdict(plan),
+                labelled=plan.labelled,
+                nj=nj,
+            )
+            for name, plan in sets.items()
+        }
+    )
 
 
 def sentences(rng: np.random.Generator) -> Iterator[str]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from distill_asr.corpora import synthesis as synth
+from distill_asr.corpora.contract import Built, Corpus, CorpusSet, option
 from distill_asr.corpora.generated import SAMPLING_RATE, Planned, build_set, speaker_name
 from distill_asr.data.noise import add_noise, pink_noise, scale_peak, white_noise
 from distill_asr.errors import UserError
@@ -61,6 +62,46 @@ class Size:
     dev_sentences: int = 200
 
 
+@dataclass(frozen=True)
+class MultilingualOptions:
+    """Of ``Multilingual``; exactly one of the last four."""
+
+    seed: int = option(0, "decides sentences, voices and noise")
+    nj: int = option(2, "worker processes; the result does not depend on it")
+    language: str | None = option(None, "OUT/{train,dev,test} of this one")
+    joint: tuple[str, ...] | None = option(
+        None, "codes, split by commas: OUT/CODE_{train,dev,test} of each"
+    )
+    pretraining: bool = option(False, "OUT/{pretrain,pretrain_dev}")
+    text: tuple[str, ...] | None = option(None, "codes, split by commas: OUT/{train,dev}.txt")
+
+
+class Multilingual(Corpus[MultilingualOptions]):
+    """Twenty languages, one or several at a time, or what both models are pre-trained on."""
+
+    summary = "Synthetic speech of twenty languages with a long tail."
+    needs = "one of --language, --joint, --pretraining and --text"
+    options = MultilingualOptions
+
+    def build(self, out: Path, options: MultilingualOptions) -> Built:
+        """Write what was asked for."""
+        asked = (options.language, options.joint, options.pretraining, options.text)
+        if sum(map(bool, asked)) != 1:
+            raise UserError(f"mini_multilingual: expected exactly {self.needs}")
+        if options.text:
+            counts = build_text(out, options.text, options.seed)
+            remark = ", ".join(f"{name}: {count} sentences" for name, count in counts.items())
+            return Built(remarks=(remark,))
+        if options.pretraining:
+            return Built(build_pretraining(out, options.seed, nj=options.nj))
+        if options.language:
+            return Built(build_language(out, options.language, options.seed, nj=options.nj))
+        sets = {}
+        for code in options.joint:
+            sets |= build_language(out, code, options.seed, prefix=f"{code}_", nj=options.nj)
+        return Built(sets)
+
+
 def minutes(language: str, limits: tuple[float, float] = MINUTES) -> float:
     """Training audio of a language that the plan aims at."""
     first, last = limits
@@ -83,13 +124,8 @@ def check_languages(languages: Sequence[str]) -> None:
 
 def build_language(
     out: Path, language: str, seed: int = 0, size: Size | None = None, prefix: str = "", nj: int = 1
-) -> dict[str, dict[str, Any]]:
-    """Build ``out/<prefix>{train,dev,test}`` of one language; sets that are there stay.
-
-    Returns
-    -------
-    Manifest of each set by name.
-    """
+) -> dict[str, CorpusSet]:
+    """Build ``out/<prefix>{train,dev,test}`` of one language; sets that are there stay."""
     check_languages([language])
     size = size or Size()
     train = round(minutes(language, size.minutes) * 60 / SECONDS)
@@ -98,21 +134,21 @@ def build_language(
         "test": (size.test, TEST_VOICES),
         "train": (train, TRAIN_VOICES),
     }
-    manifests = {}
+    sets = {}
     for name in ("train", "dev", "test"):
         count, voices = plans[name]
         texts = draw(language, name, count, seed, _held_out(language, name, seed, size))
         planned = plan(language, name, texts, voices, seed)
         settings = _settings(seed, language=language, size=[train, size.dev, size.test])
-        manifests[f"{prefix}{name}"] = build_set(
+        sets[f"{prefix}{name}"] = build_set(
             out, f"{prefix}{name}", planned, render, settings, nj=nj
         )
-    return manifests
+    return sets
 
 
 def build_pretraining(
     out: Path, seed: int = 0, size: Size | None = None, nj: int = 1
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, CorpusSet]:
     """Build ``out/{pretrain,pretrain_dev}``: other languages, transcribed in phones.
 
     Phones are what languages share, so a model learns more from the same audio than from letters.
@@ -120,15 +156,15 @@ def build_pretraining(
     size = size or Size()
     counts = {"pretrain": round(size.pretraining_minutes * 60 / SECONDS), "pretrain_dev": 8}
     voices = {"pretrain": PRETRAINING_VOICES, "pretrain_dev": DEV_VOICES}
-    manifests = {}
+    sets = {}
     for name, count in counts.items():
         planned = []
         for language in PRETRAINING:
             texts = draw(language, name, count, seed, frozenset())
             planned += plan(language, name, texts, voices[name], seed, phones=True)
         settings = _settings(seed, languages=PRETRAINING, each=count)
-        manifests[name] = build_set(out, name, planned, render, settings, nj=nj)
-    return manifests
+        sets[name] = build_set(out, name, planned, render, settings, nj=nj)
+    return sets
 
 
 def build_text(

@@ -13,7 +13,8 @@ help_message="Usage: ./run.sh [options]
   --baseline NAME            what the others are compared with
   --decode_opts OPTIONS      for distill-asr decode, such as '--beam-size 10'
   --teacher_opts OPTIONS     for distill-asr dump, such as '--device cuda'
-  --local_data_opts OPTIONS  for local/data.py
+  --corpus NAME              for distill-asr corpus
+  --local_data_opts OPTIONS  for distill-asr corpus
   --train_teachers true      train the teachers here instead of taking those in teachers/"
 
 stage=1
@@ -26,6 +27,7 @@ baseline=baseline
 decode_opts="--beam-size 4"
 teacher_opts=
 experiments_file=conf/experiments
+corpus=                 # for distill-asr corpus: a name, or the dotted path of your own
 local_data_opts=
 prepare_opts=           # for distill-asr prepare; LANG stands for a set's name up to its first _
 fs=16000
@@ -89,7 +91,7 @@ each() { jobs_of | xargs -P "$nj" -L 1 bash -c "set -euo pipefail; $1 \"\$@\"" "
 if at 1; then
     log "stage 1: data"
     # shellcheck disable=SC2086
-    python3 local/data.py --out data $local_data_opts
+    distill-asr corpus "$corpus" --out data $local_data_opts
 fi
 
 if at 2; then

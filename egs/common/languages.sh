@@ -14,7 +14,8 @@ help_message="Usage: ./run.sh [options]
   --baseline NAME            the plain student, a line of conf/experiments
   --candidates NAMES         lines of conf/experiments to choose from on dev (comma-separated)
   --teachers NAMES           conf/teacher/<name>.yaml says what to dump
-  --local_data_opts OPTIONS  for local/data.py
+  --corpus NAME              for distill-asr corpus
+  --local_data_opts OPTIONS  for distill-asr corpus
   --prepare_opts OPTIONS     for distill-asr prepare, besides the language"
 
 languages=
@@ -27,8 +28,9 @@ ngpu=0
 baseline=plain
 candidates=
 teachers=
+corpus=
 local_data_opts=
-# no utterance is left out here, of the test sets least of all; local/data.py has limits for training
+# no utterance is left out here, of the test sets least of all; the corpus has limits for training
 prepare_opts="--normalise unicode --min-duration 0.05 --max-duration 3600"
 
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -40,7 +42,6 @@ at() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 folder() { # name conf
     mkdir -p "langs/$1"
     ln -sfn "../../$2" "langs/$1/conf"
-    ln -sfn ../../local "langs/$1/local"
 }
 sets() { for language in $languages; do printf '%s ' "${language}_$1"; done; } # of the joint student
 stages() { # directory first last test-set experiments
@@ -56,7 +57,7 @@ stages() { # directory first last test-set experiments
         options=(--test_sets "$test" --local_data_opts "--language $name $local_data_opts"
             --prepare_opts "$prepare_opts --language $name")
     fi
-    (cd "langs/$name" && bash "$common/distill.sh" --stage "$first" --stop_stage "$last" \
+    (cd "langs/$name" && bash "$common/distill.sh" --corpus "$corpus" --stage "$first" --stop_stage "$last" \
         --experiments "$names" --teachers "$teachers" --seeds "$seeds" --nj "$nj" --ngpu "$ngpu" \
         --decode_opts "--method greedy" "${options[@]}")
 }

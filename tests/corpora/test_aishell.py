@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from distill_asr.corpora import aishell
-from distill_asr.data.datadir import validate
+from distill_asr.data.datadir import DataDir, validate
 from distill_asr.errors import UserError
 from distill_asr.testing.corpora import write_aishell
 
@@ -19,6 +19,11 @@ def transcripts(corpus: Path) -> Path:
     return corpus / "transcript" / aishell.TRANSCRIPTS
 
 
+def texts_of(out: Path, corpus: Path) -> dict[str, dict[str, str]]:
+    """Transcripts of each set that is built."""
+    return {name: DataDir.read(out / name).text for name in aishell.build(out, corpus).sets}
+
+
 def problems_of(*arguments: object) -> str:
     with pytest.raises(UserError) as caught:
         aishell.build(*arguments)
@@ -26,37 +31,37 @@ def problems_of(*arguments: object) -> str:
 
 
 def test_every_set_is_valid(corpus: Path, tmp_path: Path) -> None:
-    made, left_out = aishell.build(tmp_path / "data", corpus)
-    assert left_out == {"train": 0, "dev": 0, "test": 0}
-    for name, data in made.items():
+    built = aishell.build(tmp_path / "data", corpus)
+    assert list(built.sets) == ["train", "dev", "test"]
+    for name, one in built.sets.items():
         read, _ = validate(tmp_path / "data" / name, sampling_rate=16000)
-        assert read.text == data.text and len(read) == 4
+        assert len(read) == one.utterances == 4 and one.labelled and not one.left_out
         assert all(key[6:11] == speaker for key, speaker in read.utt2spk.items())
-    assert set(made["dev"].utt2spk.values()) == {"S0724", "S0725"}
+    read = DataDir.read(tmp_path / "data" / "dev")
+    assert set(read.utt2spk.values()) == {"S0724", "S0725"} and built.sets["dev"].speakers == 2
 
 
 def test_transcripts_lose_their_spaces(corpus: Path, tmp_path: Path) -> None:
-    made, _ = aishell.build(tmp_path / "data", corpus)
+    made = texts_of(tmp_path / "data", corpus)
     for line in transcripts(corpus).read_text(encoding="utf-8").splitlines():
         key, *words = line.split()
-        texts = [data.text[key] for data in made.values() if key in data.text]
+        texts = [text[key] for text in made.values() if key in text]
         assert texts == ["".join(words)] and len(words) > 1
 
 
 def test_other_places_of_corpus_and_transcripts(corpus: Path, tmp_path: Path) -> None:
-    one, _ = aishell.build(tmp_path / "one", corpus)
+    one = texts_of(tmp_path / "one", corpus)
     transcripts(corpus).rename(corpus / aishell.TRANSCRIPTS)
-    other, _ = aishell.build(tmp_path / "other", corpus.parent)
-    assert [data.text for data in one.values()] == [data.text for data in other.values()]
+    assert texts_of(tmp_path / "other", corpus.parent) == one
 
 
 def test_a_few_recordings_may_lack_a_transcript(tmp_path: Path) -> None:
     corpus = write_aishell(tmp_path, utterances=51)
     lines = transcripts(corpus).read_text(encoding="utf-8").splitlines()
     transcripts(corpus).write_text("\n".join(lines[1:]) + "\n", encoding="utf-8")
-    made, left_out = aishell.build(tmp_path / "data", corpus)
-    assert left_out == {"train": 1, "dev": 0, "test": 0}
-    assert len(made["train"]) == 101
+    sets = aishell.build(tmp_path / "data", corpus).sets
+    assert [one.left_out for one in sets.values()] == ["1 without a transcript", "", ""]
+    assert sets["train"].utterances == 101
 
 
 @pytest.mark.parametrize("given", [None, "", "nowhere", "empty"])

@@ -29,7 +29,7 @@ def own(tmp_path: Path) -> Path:
 
 
 def test_the_official_splits(corpus: Path, tmp_path: Path) -> None:
-    made = build(tmp_path / "data", corpus, "ta")
+    made = build(tmp_path / "data", corpus, "ta").sets
     speakers = {}
     for name in commonvoice.SETS:
         data = DataDir.read(tmp_path / "data" / name)
@@ -37,8 +37,8 @@ def test_the_official_splits(corpus: Path, tmp_path: Path) -> None:
         assert all(key.startswith(f"{speaker}-") for key, speaker in data.utt2spk.items())
         assert all(path.endswith(".mp3") for path in data.wav.values())
         speakers[name] = set(data.utt2spk.values())
-        assert made[name]["clips"] == 3 and made[name]["speakers"] == 2
-        assert made[name]["hours"] == pytest.approx(3.0 / 3600, abs=1e-4)
+        assert made[name].utterances == 3 and made[name].speakers == 2
+        assert made[name].minutes == pytest.approx(3.0 / 60, abs=6e-3)
     assert not speakers["train"] & speakers["test"]
 
 
@@ -66,13 +66,11 @@ def test_prepare_reads_the_mp3(corpus: Path, tmp_path: Path) -> None:
 
 def test_limits_say_what_they_drop_and_spare_the_test_set(corpus: Path, tmp_path: Path) -> None:
     made = build(tmp_path / "data", corpus, "ta", Limits(1.2, 6))
-    assert made["train"]["clips"] == 1
-    assert made["train"]["dropped"]["reasons"] == {"over 1.2 s": 1, "over 6 characters": 1}
-    assert [made[name]["clips"] for name in ("dev", "test")] == [3, 3]
-    table = commonvoice.describe(made)
-    assert "2 of 3 (66.7%): " in table and "1 over 1.2 s" in table
+    assert [made.sets[name].utterances for name in commonvoice.SETS] == [1, 3, 3]
+    assert "2 of 3 (66.7%): " in made.table()
+    assert "1 over 1.2 s" in made.table() and "1 over 6 characters" in made.table()
     made = build(tmp_path / "data", corpus, "ta", Limits(1.2, sets=("train", "test")))
-    assert [made[name]["clips"] for name in commonvoice.SETS] == [2, 3, 2]
+    assert [made.sets[name].utterances for name in commonvoice.SETS] == [2, 3, 2]
 
 
 def test_a_second_run_changes_nothing_and_new_rows_are_noticed(own: Path, tmp_path: Path) -> None:
@@ -82,7 +80,7 @@ def test_a_second_run_changes_nothing_and_new_rows_are_noticed(own: Path, tmp_pa
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
     lines = (own / "dev.tsv").read_text(encoding="utf-8").splitlines()
     (own / "dev.tsv").write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
-    assert build(tmp_path / "data", own, "ta")["dev"]["clips"] == 2
+    assert build(tmp_path / "data", own, "ta").sets["dev"].utterances == 2
     assert len(DataDir.read(tmp_path / "data/dev")) == 2
 
 

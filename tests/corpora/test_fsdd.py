@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from distill_asr.corpora import fsdd, mini
-from distill_asr.data.datadir import validate
+from distill_asr.data.datadir import DataDir, validate
 from distill_asr.errors import UserError
 
 REAL = Path(os.environ.get("FSDD") or Path(__file__).parents[3] / "shared" / "data" / "fsdd")
@@ -165,8 +165,9 @@ def test_a_speaker_without_test_recordings_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"no FSDD recordings at {REAL}; set FSDD=DIR")
 def test_real_recordings(tmp_path: Path) -> None:
-    sets = fsdd.build(tmp_path / "data", REAL, sizes=SMALL)
-    speakers = {name: set(one["voices"]) for name, one in sets.items()}
+    sets = fsdd.build(tmp_path / "data", REAL, sizes=SMALL).sets
+    data = {name: DataDir.read(tmp_path / "data" / name) for name in sets}
+    speakers = {name: set(one.utt2spk.values()) for name, one in data.items()}
     (left_out,) = speakers["test_left_out"]
     assert left_out == max(speakers["train"] | {left_out})
     data, _ = validate(tmp_path / "data" / "test", sampling_rate=16000)

@@ -85,7 +85,7 @@ def test_homophones_sound_the_same_in_every_accent() -> None:
 def test_sets_are_spoken(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader")
     built = homophones.build(tmp_path, sets=homophones.shrunk(2), sentences=20)
-    assert {name: one["utterances"] for name, one in built.items()} == dict.fromkeys(SETS, 2)
+    assert {name: one.utterances for name, one in built.sets.items()} == dict.fromkeys(SETS, 2)
     assert len((tmp_path / "text" / "train.txt").read_text().splitlines()) == 20
     before = (tmp_path / "train" / "text").read_text()
     homophones.build(tmp_path, sets=homophones.shrunk(2), sentences=20)

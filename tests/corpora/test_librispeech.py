@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from distill_asr.corpora import librispeech
-from distill_asr.corpora.distributed import describe
 from distill_asr.data.datadir import DataDir, validate
 from distill_asr.data.prepare import prepare
 from distill_asr.errors import UserError
@@ -32,40 +31,41 @@ def transcripts(corpus: Path, part: str = "train-clean-100") -> Path:
 
 
 def test_every_set_is_valid(corpus: Path, tmp_path: Path) -> None:
-    made = librispeech.build(tmp_path / "data", corpus)
+    made = librispeech.build(tmp_path / "data", corpus).sets
     assert list(made) == ["train", "unlab", "dev", "test_clean", "test_other"]
     counts = {name: len(validate(tmp_path / "data" / name, 16000)[0]) for name in made}
     assert counts == {"train": 4, "unlab": 8, "dev": 8, "test_clean": 4, "test_other": 4}
-    for name, data in made.items():
-        read = DataDir.read(tmp_path / "data" / name)
-        assert (read.wav, read.text, read.utt2spk) == (data.wav, data.text, data.utt2spk)
-        assert (data.text is None) == (name == "unlab")
+    for name, one in made.items():
+        data = DataDir.read(tmp_path / "data" / name)
+        assert one.utterances == len(data) and one.speakers == len(set(data.utt2spk.values()))
+        assert (data.text is None) == (name == "unlab") and one.labelled == (name != "unlab")
         for key, path in data.wav.items():
             assert Path(path).name == f"{key}.flac" and key.startswith(f"{data.utt2spk[key]}-")
 
 
 def test_text_is_the_transcript_in_lower_case(corpus: Path, tmp_path: Path) -> None:
-    made = librispeech.build(tmp_path / "data", corpus)
+    librispeech.build(tmp_path / "data", corpus)
+    made = DataDir.read(tmp_path / "data" / "train")
     lines = transcripts(corpus).read_text().splitlines()
     expected = dict(line.split(" ", 1) for line in lines)
     assert expected and all(words.isupper() for words in expected.values())
     for key, words in expected.items():
-        assert made["train"].text[key] == words.lower()
+        assert made.text[key] == words.lower()
 
 
 def test_the_folder_around_the_corpus_will_do(corpus: Path, tmp_path: Path) -> None:
-    one = librispeech.build(tmp_path / "one", corpus)
-    other = librispeech.build(tmp_path / "other", corpus.parent)
-    assert {name: data.wav for name, data in one.items()} == {
-        name: data.wav for name, data in other.items()
-    }
+    for name in librispeech.build(tmp_path / "one", corpus).sets:
+        librispeech.build(tmp_path / "other", corpus.parent, [name])
+        one, other = (DataDir.read(tmp_path / out / name) for out in ("one", "other"))
+        assert one.wav == other.wav
 
 
 def test_flac_is_prepared_where_it_lies(corpus: Path, tmp_path: Path) -> None:
-    made = librispeech.build(tmp_path / "data", corpus)
+    librispeech.build(tmp_path / "data", corpus)
+    made = DataDir.read(tmp_path / "data" / "train")
     record = prepare(tmp_path / "data" / "train", tmp_path / "dump")
     prepared = DataDir.read(tmp_path / "dump")
-    assert record["converted"] == 0 and prepared.wav == made["train"].wav
+    assert record["converted"] == 0 and prepared.wav == made.wav
     _, facts = validate(tmp_path / "dump", sampling_rate=16000)
     assert {one.format for one in facts.values()} == {"FLAC"}
     assert prepared.num_samples == {key: one.frames for key, one in facts.items()}
@@ -98,8 +98,9 @@ def test_missing_parts_are_reported_together(tmp_path: Path) -> None:
 def test_whichever_parts_are_there(tmp_path: Path) -> None:
     corpus = write_librispeech(tmp_path, ["train-clean-100", "train-other-500", "dev-clean"])
     made = librispeech.build(tmp_path / "data", corpus, partial=True)
-    assert {name: len(data) for name, data in made.items()} == {"train": 4, "unlab": 4, "dev": 4}
-    assert describe(made).splitlines()[2].split() == ["unlab", "4", "2", "no"]
+    counts = {name: one.utterances for name, one in made.sets.items()}
+    assert counts == {"train": 4, "unlab": 4, "dev": 4}
+    assert made.table().splitlines()[2].split() == ["unlab", "4", "2", "no"]
 
 
 def test_training_and_development_are_never_left_out(tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_training_and_development_are_never_left_out(tmp_path: Path) -> None:
 def test_chosen_sets_need_only_their_parts(tmp_path: Path) -> None:
     corpus = write_librispeech(tmp_path, ["train-clean-100", "test-clean"])
     made = librispeech.build(tmp_path / "data", corpus, sets=["train", "test_clean"])
-    assert list(made) == ["train", "test_clean"]
+    assert list(made.sets) == ["train", "test_clean"]
     report = problems_of(tmp_path / "data", corpus, sets=["trian", "test"])
     assert "did you mean 'train'?" in report and "'test'" in report
 

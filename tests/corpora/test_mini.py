@@ -84,10 +84,9 @@ def test_a_failure_leaves_no_half_set(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_another_seed_gives_another_corpus_and_replaces_the_old(tmp_path: Path) -> None:
     sets = {"dev": mini.shrunk(4)["dev"]}
-    first = mini.build(tmp_path, seed=1, sets=sets)["dev"]
+    mini.build(tmp_path, seed=1, sets=sets)
     old = _digest(tmp_path / "dev")
-    second = mini.build(tmp_path, seed=2, sets=sets)["dev"]
-    assert first["settings"]["seed"] == 1 and second["settings"]["seed"] == 2
+    mini.build(tmp_path, seed=2, sets=sets)
     assert old["text"] != _digest(tmp_path / "dev")["text"]
 
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -14,27 +13,35 @@ from distill_asr.testing.fixtures import tiny_config
 ROOT = Path(__file__).parents[2]
 STAGES = ROOT / "egs" / "common" / "distill.sh"
 
-# stands in for a corpus: short noise with transcripts in the letters of tiny_config
-DATA = """
-import argparse
-from pathlib import Path
+# a user's own corpus: short noise with transcripts in the letters of tiny_config
+CORPUS = """
+from dataclasses import dataclass
+
 import numpy as np, soundfile
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--out", type=Path)
-out = parser.parse_args().out
-rng = np.random.default_rng(0)
-for name, text in {"train": 1, "unlab": 0, "dev": 1, "test": 1}.items():
-    (out / name).mkdir(parents=True, exist_ok=True)
-    keys = [f"s-{name}{i}" for i in range(4)]
-    for key in keys:
-        soundfile.write(out / name / f"{key}.wav", rng.normal(0, 0.1, 20000).clip(-1, 1), 16000)
-    tables = {"wav.scp": [out / name / f"{key}.wav" for key in keys], "utt2spk": ["s"] * 4}
-    if text:
-        tables["text"] = ["ab ba"] * 4
-    for table, values in tables.items():
-        lines = [f"{key} {value}" for key, value in zip(keys, values)]
-        (out / name / table).write_text("\\n".join(lines) + "\\n")
+from distill_asr.corpora.contract import Built, Corpus, CorpusSet, option
+from distill_asr.data.datadir import DataDir
+
+@dataclass(frozen=True)
+class NoiseOptions:
+    utterances: int = option(3, "of each set")
+
+class Noise(Corpus[NoiseOptions]):
+    summary = "Noise."
+    options = NoiseOptions
+
+    def build(self, out, options):
+        rng = np.random.default_rng(0)
+        sets = {}
+        for name in ("train", "unlab", "dev", "test"):
+            (out / name).mkdir(parents=True, exist_ok=True)
+            wav = {f"s-{name}{i}": out / name / f"{i}.wav" for i in range(options.utterances)}
+            for path in wav.values():
+                soundfile.write(path, rng.normal(0, 0.1, 20000).clip(-1, 1), 16000)
+            text = None if name == "unlab" else dict.fromkeys(wav, "ab ba")
+            DataDir(out / name, wav, text, dict.fromkeys(wav, "s")).write(out / name)
+            sets[name] = CorpusSet(len(wav), 1, labelled=text is not None)
+        return Built(sets)
 """
 TEACHER = {
     "model_type": "hubert",
@@ -47,7 +54,8 @@ TEACHER = {
     "training": {"num_train_epochs": 1, "per_device_train_batch_size": 4, "seed": 1},
 }  # fmt: skip
 OPTIONS = (
-    "--unlabelled_sets unlab --teachers t --test_sets test --decode_opts --method=greedy"
+    "--corpus own_corpus.Noise --unlabelled_sets unlab --teachers t --test_sets test "
+    "--decode_opts --method=greedy"
 ).split()
 
 
@@ -55,8 +63,7 @@ OPTIONS = (
 def recipe(tmp_path: Path) -> Path:
     conf = tmp_path / "conf"
     (conf / "teacher").mkdir(parents=True)
-    (tmp_path / "local").mkdir()
-    (tmp_path / "local" / "data.py").write_text(textwrap.dedent(DATA))
+    (tmp_path / "own_corpus.py").write_text(CORPUS)
     student = {**tiny_config("transducer"), "token_list": "dump/tokens.txt", "max_epoch": 1}
     stage1 = {**tiny_config("encoder_only"), "max_epoch": 1}
     stage1["distill"] = {"t": {"teacher": "t", "tap": "encoder", "loss": "l1"}}
@@ -81,10 +88,11 @@ def recipe(tmp_path: Path) -> Path:
 
 def run(recipe: Path, *options: str) -> subprocess.CompletedProcess:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    modules = os.pathsep.join([str(ROOT), str(recipe)])
     return subprocess.run(
         ["bash", str(STAGES), *options],
         cwd=recipe,
-        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PATH": path, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=1800,
@@ -111,9 +119,18 @@ def test_help(recipe: Path) -> None:
     assert done.returncode == 0 and "--seeds" in done.stdout
 
 
+def test_stage_1_builds_the_corpus_that_is_named(recipe: Path) -> None:
+    options = ["--local_data_opts", "--utterances 4", "--stop_stage", "1"]
+    done = run(recipe, *OPTIONS, *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[2].split() == ["unlab", "4", "1", "no"]
+    assert len((recipe / "data" / "dev" / "text").read_text().splitlines()) == 4
+
+
 @pytest.mark.slow
 def test_all_stages_then_nothing_left_to_do(recipe: Path) -> None:
     options = [*OPTIONS, "--teacher_sets", "train dev", "--seeds", "1,2"]
+    options += ["--local_data_opts", "--utterances 4"]
     first = run(recipe, *options)
     assert first.returncode == 0, first.stderr
     table = (recipe / "exp" / "RESULTS.md").read_text()

@@ -7,6 +7,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . ../../common/path.sh
 . ../../common/cmd.sh
 
-exec bash ../../common/distill.sh \
+exec bash ../../common/distill.sh --corpus aishell \
     --train_sets "train" --valid_set dev --test_sets "dev test" --text_teachers bert \
     --decode_opts "--beam-size 10" --baseline plain --experiments plain,both "$@"

@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . ../../common/cmd.sh
 export COMMONVOICE=${COMMONVOICE:-}
 
-exec bash ../../common/languages.sh \
+exec bash ../../common/languages.sh --corpus commonvoice \
     --languages "ar ca cs el et fi hi hu id it ja ka lt lv nl pt ro sl ta th tr uk vi" \
     --local_data_opts "--max-seconds 10 --max-characters 200" \
     --teachers "infoxlm" --baseline plain --candidates "l2s_0.25,l2s_0.5,l2s_1" \

@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . ../../common/cmd.sh
 . local/fsdd.sh
 
-exec bash ../../common/distill.sh \
+exec bash ../../common/distill.sh --corpus fsdd \
     --train_sets "train" --unlabelled_sets "unlab" --valid_set dev \
     --test_sets "test test_left_out" --teacher_sets "teacher_train teacher_dev" \
     --teachers "hubert wavlm" --recogniser recogniser \

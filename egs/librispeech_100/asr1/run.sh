@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . ../../common/path.sh
 . ../../common/cmd.sh
 
-exec bash ../../common/distill.sh \
+exec bash ../../common/distill.sh --corpus librispeech_100 \
     --train_sets "train" --unlabelled_sets "unlab" --valid_set dev \
     --test_sets "test_clean test_other" --token_type bpe --vocab_size 256 \
     --teachers "wavlm hubert" --recogniser recogniser --experiments baseline_10m,two_teachers_10m \

@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . ../../common/path.sh
 . ../../common/cmd.sh
 
-exec bash ../../common/distill.sh \
+exec bash ../../common/distill.sh --corpus mini_homophones \
     --train_sets train --valid_set dev --test_sets test --token_type word \
     --teachers bert --teacher_program train_text_teacher.py \
     --teacher_sets "text/train.txt text/dev.txt" --experiments baseline,both "$@"

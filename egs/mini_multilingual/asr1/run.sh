@@ -10,13 +10,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 languages="ka ta et th sl lv hi lt vi fi el ca hu ro id uk cs tr pt it" # the less audio, the earlier
 if [[ " $* " != *" --help "* ]]; then # both models, trained once, whatever languages are asked for
-    python3 local/data.py --pretraining --out data
-    python3 local/data.py --text "${languages// /,}" --out data/text
+    distill-asr corpus mini_multilingual --pretraining --out data
+    distill-asr corpus mini_multilingual --text "${languages// /,}" --out data/text
     mkdir -p exp/models
     $train_cmd python3 ../../common/train_teacher.py --config conf/speech_model.yaml \
         --train data/pretrain --dev data/pretrain_dev --output exp/models/speech
     $train_cmd python3 ../../common/train_text_teacher.py --config conf/text_teacher.yaml \
         --train data/text/train.txt --dev data/text/dev.txt --output exp/models/xlmr
 fi
-exec bash ../../common/languages.sh --languages "$languages" --teachers xlmr --baseline plain \
+exec bash ../../common/languages.sh --corpus mini_multilingual --languages "$languages" --teachers xlmr --baseline plain \
     --candidates "l2s_0.25,l2s_0.5,l2s_1" "$@"

@@ -1,0 +1,93 @@
+"""The verb ``corpus``: build the data directories of a corpus."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from distill_asr.corpora.contract import Corpus
+from distill_asr.corpora.registry import CORPORA, find_corpus
+
+
+class _List(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(listing())
+        parser.exit()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options; those of a corpus follow its name."""
+    parser.description = (
+        f"NAME is one of {', '.join(CORPORA)}, or the dotted path of your own subclass of "
+        "distill_asr.corpora.contract.Corpus. `distill-asr corpus NAME --help` shows its options."
+    )
+    parser.add_argument("--list", nargs=0, action=_List, help="what each of them is and needs")
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="--out DIR [options]")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build one corpus; print a table of its sets."""
+    corpus = find_corpus(args.name)
+    out, options = parse_options(args.name, corpus, args.options)
+    print(corpus().build(out, options).table())
+    return 0
+
+
+def listing() -> str:
+    """The built-in corpora: name, what it is, what it needs."""
+    lines = []
+    for name in CORPORA:
+        corpus = find_corpus(name)
+        lines += [f"{name:<18} {corpus.summary}", f"{'':<18} needs {corpus.needs}"]
+    return "\n".join(lines)
+
+
+def parse_options(name: str, corpus: type[Corpus], given: Sequence[str]) -> tuple[Path, Any]:
+    """The data directory and the options of a corpus, from the words after its name."""
+    parser = argparse.ArgumentParser(
+        prog=f"distill-asr corpus {name}", description=f"{corpus.summary} Needs {corpus.needs}."
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="data directory")
+    hints = typing.get_type_hints(corpus.options)
+    for one in dataclasses.fields(corpus.options):
+        _add_option(parser, one, hints[one.name])
+    values = vars(parser.parse_args(given))
+    out = values.pop("out")
+    return out, corpus.options(**values)
+
+
+def _add_option(parser: argparse.ArgumentParser, one: dataclasses.Field, hint: object) -> None:
+    flag = f"--{one.name.replace('_', '-')}"
+    words, env = one.metadata.get("help", ""), one.metadata.get("env")
+    if hint is bool:
+        parser.add_argument(
+            flag, action=argparse.BooleanOptionalAction, default=one.default, help=words
+        )
+        return
+    default = one.default
+    parse = _parser_of(hint)
+    if env:
+        words += f"; default: ${env}"
+        default = parse(os.environ[env]) if os.environ.get(env) else default
+    elif default is not None:
+        shown = ",".join(default) if isinstance(default, tuple) else default
+        words += f"; default: {shown}".replace("%", "%%")
+    parser.add_argument(flag, type=parse, default=default, help=words)
+
+
+def _parser_of(hint: object) -> Any:
+    """What turns a word of the command line into a value of a field."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        (hint,) = (kind for kind in typing.get_args(hint) if kind is not type(None))
+    return _words if typing.get_origin(hint) is tuple else hint
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))

@@ -1,0 +1,40 @@
+"""Names of the corpora that come with the package, and finding one by its name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from distill_asr.corpora.contract import Corpus
+from distill_asr.errors import UserError, nearest
+
+# imported by name alone: a corpus that is not asked for costs nothing
+CORPORA = {
+    "mini": "distill_asr.corpora.mini.Mini",
+    "mini_homophones": "distill_asr.corpora.homophones.Homophones",
+    "mini_multilingual": "distill_asr.corpora.multilingual.Multilingual",
+    "fsdd": "distill_asr.corpora.fsdd.Fsdd",
+    "librispeech_100": "distill_asr.corpora.librispeech.LibriSpeech",
+    "aishell": "distill_asr.corpora.aishell.Aishell",
+    "commonvoice": "distill_asr.corpora.commonvoice.CommonVoice",
+}
+WAY_OUT = "`distill-asr corpus --list` shows them; your own is named by its dotted path"
+
+
+def find_corpus(name: str) -> type[Corpus]:
+    """The class behind a short name, or behind the dotted path of a user's own.
+
+    Raises
+    ------
+    UserError : there is none, or it is no ``Corpus``.
+    """
+    path = CORPORA.get(name, name)
+    module, _, attribute = path.rpartition(".")
+    if not module:
+        raise UserError(f"corpus {name!r} is unknown{nearest(name, CORPORA)}; {WAY_OUT}")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"corpus {name}: cannot be imported ({error}); {WAY_OUT}") from error
+    if not (isinstance(found, type) and issubclass(found, Corpus)):
+        raise UserError(f"corpus {name}: expected a subclass of {Corpus.__module__}.Corpus")
+    return found

@@ -1,0 +1,117 @@
+"""The verb ``corpus``: names, typed options, and a user's own corpus."""
+
+import dataclasses
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from distill_asr import cli
+from distill_asr.corpora.command import listing, parse_options
+from distill_asr.corpora.contract import Built, Corpus, CorpusSet, option
+from distill_asr.corpora.registry import CORPORA, find_corpus
+from distill_asr.errors import UserError
+from distill_asr.testing.corpora import write_aishell
+
+
+@dataclass(frozen=True)
+class EchoOptions:
+    word: str | None = option(None, "any", env="ECHO_WORD")
+    count: int = option(2, "100 % of them")
+    share: float | None = option(None, "of them")
+    names: tuple[str, ...] = option(("a", "b"), "split by commas")
+    loud: bool = option(False, "or not")
+
+
+class Echo(Corpus[EchoOptions]):
+    summary = "Says what it was given."
+    options = EchoOptions
+
+    def build(self, out: Path, options: EchoOptions) -> Built:
+        one = CorpusSet(options.count, 1, minutes=0.25, left_out="some")
+        return Built({"train": one, "dev": CorpusSet(1, 1, labelled=False)}, (str(options),))
+
+
+def options_of(*given: str) -> EchoOptions:
+    return parse_options("echo", Echo, ["--out", "data", *given])[1]
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_every_corpus_keeps_the_contract(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus = find_corpus(name)
+    corpus()
+    corpus.options()  # every option has a default
+    assert all(one.metadata["help"] for one in dataclasses.fields(corpus.options))
+    assert cli.main(["corpus", name, "--help"]) == 0
+    assert "--out DIR" in capsys.readouterr().out
+
+
+def test_the_list_says_what_each_needs() -> None:
+    shown = listing()
+    assert all(name in shown for name in CORPORA)
+    for needed in ("AISHELL=DIR", "FSDD=DIR", "COMMONVOICE=DIR", "LIBRISPEECH=DIR"):
+        assert needed in shown
+
+
+def test_help_loads_no_torch() -> None:
+    code = (
+        "import sys; from distill_asr import cli\n"
+        "for argv in (['corpus', '--help'], ['corpus', '--list'], ['corpus', 'mini', '--help']):\n"
+        "    cli.main(argv)\n"
+        "assert not {'torch', 'espnet2', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_options_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ECHO_WORD", raising=False)
+    assert options_of() == EchoOptions()
+    given = options_of("--count", "3", "--share", "0.5", "--names", "x,y,z", "--loud")
+    assert given == EchoOptions(None, 3, 0.5, ("x", "y", "z"), True)
+
+
+def test_an_environment_variable_is_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ECHO_WORD", "hello")
+    assert options_of().word == "hello"
+    assert options_of("--word", "other").word == "other"
+    monkeypatch.setenv("ECHO_WORD", "")
+    assert options_of().word is None
+
+
+def test_a_corpus_of_your_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["corpus", f"{__name__}.Echo", "--out", "data", "--count", "12"]) == 0
+    head, train, dev, remark = capsys.readouterr().out.splitlines()
+    assert head.split() == ["set", "utterances", "minutes", "speakers", "text", "left", "out"]
+    assert train.split() == ["train", "12", "0.2", "1", "yes", "some"]
+    assert dev.split() == ["dev", "1", "1", "no", "none"]
+    assert "count=12" in remark
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("minni", "did you mean 'mini'?"),
+        ("no.such.Module", "cannot be imported"),
+        ("distill_asr.corpora.mini.Nothing", "cannot be imported"),
+        ("distill_asr.corpora.mini.build", "expected a subclass of"),
+    ],
+)
+def test_unknown_corpora(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message.replace("?", r"\\?")):
+        find_corpus(name)
+
+
+def test_missing_and_wrong_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["corpus", "mini"]) == 2
+    assert cli.main(["corpus", "mini", "--out", "data", "--seed", "x"]) == 2
+    assert "distill-asr corpus mini: error: argument --seed" in capsys.readouterr().err
+    assert cli.main(["corpus", "mini_multilingual", "--out", "data"]) == 1
+    assert "one of --language, --joint, --pretraining and --text" in capsys.readouterr().err
+
+
+def test_a_corpus_by_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AISHELL", str(write_aishell(tmp_path)))
+    assert cli.main(["corpus", "aishell", "--out", str(tmp_path / "data")]) == 0
+    assert (tmp_path / "data" / "train" / "text").is_file()
