@@ -22,6 +22,10 @@ VERBS = {
         "look at dumped targets, check and compare them",
     ),
     "train": ("distill_asr.train.command", "train a student from a config"),
+    "train-teacher": (
+        "distill_asr.train_teacher.command",
+        "train a small teacher of a recipe's own",
+    ),
     "decode": ("distill_asr.decode.command", "recognise a data directory with a trained student"),
     "stream": ("distill_asr.decode.stream_command", "recognise audio as it comes in"),
     "pseudo-label": ("distill_asr.decode.pseudo_label", "transcribe unlabelled audio to train on"),

@@ -1,1 +1,1 @@
-"""train_teacher."""
+"""Training of small teachers: speech models with a CTC head, masked language models."""

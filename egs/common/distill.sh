@@ -37,7 +37,6 @@ valid_set=dev           # or several
 test_sets=
 teacher_sets=           # for training the recipe's own teachers: training set, dev set; none: no own
 train_teachers=false
-teacher_program=train_teacher.py # or train_text_teacher.py, whose teacher_sets are files in data/
 teachers=               # names; conf/teacher/<name>.yaml says what to dump
 text_teachers=          # likewise; they read the transcripts of train_sets
 recogniser=             # conf/<name>.yaml is trained, conf/teacher/<name>.yaml dumped, where an experiment asks for it

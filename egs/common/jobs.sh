@@ -26,7 +26,7 @@ train_teacher() { # name training-set dev-set
     [ -f "conf/teacher_$1.yaml" ] || return 0 # it comes trained
     local set tests=()
     for set in $test_sets; do tests+=(--test "dump/$set"); done
-    $train_cmd python3 "$common/$teacher_program" --config "conf/teacher_$1.yaml" \
+    $train_cmd distill-asr train-teacher --config "conf/teacher_$1.yaml" \
         --train "data/$2" --dev "data/$3" "${tests[@]}" --output "exp/teachers/$1"
 }
 train_recogniser() {
@@ -57,4 +57,4 @@ decode_one() { # seed name ...
     $decode_cmd distill-asr decode --exp "exp/$2_seed$1" --data "${sets[@]/#/dump/}" $decode_opts
 }
 export -f dump_opts valid_opts pretrain_one train_one pretrain_then_train decode_one train_teacher
-export train_sets teacher_program
+export train_sets

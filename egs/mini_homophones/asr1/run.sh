@@ -9,5 +9,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 exec bash ../../common/distill.sh --corpus mini_homophones \
     --train_sets train --valid_set dev --test_sets test --token_type word \
-    --teachers bert --teacher_program train_text_teacher.py \
+    --teachers bert \
     --teacher_sets "text/train.txt text/dev.txt" --experiments baseline,both "$@"

@@ -13,9 +13,9 @@ if [[ " $* " != *" --help "* ]]; then # both models, trained once, whatever lang
     distill-asr corpus mini_multilingual --pretraining --out data
     distill-asr corpus mini_multilingual --text "${languages// /,}" --out data/text
     mkdir -p exp/models
-    $train_cmd python3 ../../common/train_teacher.py --config conf/speech_model.yaml \
+    $train_cmd distill-asr train-teacher --config conf/speech_model.yaml \
         --train data/pretrain --dev data/pretrain_dev --output exp/models/speech
-    $train_cmd python3 ../../common/train_text_teacher.py --config conf/text_teacher.yaml \
+    $train_cmd distill-asr train-teacher --config conf/text_teacher.yaml \
         --train data/text/train.txt --dev data/text/dev.txt --output exp/models/xlmr
 fi
 exec bash ../../common/languages.sh --corpus mini_multilingual --languages "$languages" --teachers xlmr --baseline plain \

@@ -1,28 +1,19 @@
-"""egs/common/train_text_teacher.py on a few sentences: trains, loads back, complains."""
+"""`distill-asr train-teacher`, kind text, on a few sentences: trains, loads back, complains."""
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 from transformers import AutoTokenizer, TrainerCallback
 
+from distill_asr.cli import INTERRUPTED, main
 from distill_asr.teachers import TeacherConfig, load_teacher
+from distill_asr.train_teacher.text import TextTeacherTraining
 
-SCRIPT = Path(__file__).parents[2] / "egs" / "common" / "train_text_teacher.py"
 LINES = ["the sky is blue", "the grass is green", "the sky was blue", "the grass was green"]
-
-
-@pytest.fixture(scope="module")
-def stage() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_text_teacher", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -43,6 +34,7 @@ MODEL = {
     "intermediate_size": 32, "max_position_embeddings": 16,
 }  # fmt: skip
 SETTINGS = {
+    "kind": "text",
     "vocabulary": "words",
     "model": MODEL,
     "mask": 0.3,
@@ -59,13 +51,13 @@ def arguments(text: Path, settings: dict = SETTINGS) -> list[str]:
     output, heard = text.parent / "exp" / "bert", text.parent / "dump" / "test"
     paths = {"config": config, "train": text / "train.txt", "dev": text / "dev.txt"}
     paths |= {"test": heard, "output": output}
-    return [word for key, path in paths.items() for word in (f"--{key}", str(path))]
+    return ["train-teacher"] + [
+        word for key, path in paths.items() for word in (f"--{key}", str(path))
+    ]
 
 
-def test_it_learns_and_loads_as_any_teacher(
-    stage: ModuleType, text: Path, capsys: pytest.CaptureFixture
-) -> None:
-    assert stage.main(arguments(text)) == 0
+def test_it_learns_and_loads_as_any_teacher(text: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(arguments(text)) == 0
     output = text.parent / "exp" / "bert"
     report = json.loads((output / "teacher_report.json").read_text())
     assert report["dev_perplexity"][-1] < 0.7 * report["dev_perplexity"][0]
@@ -78,18 +70,24 @@ def test_it_learns_and_loads_as_any_teacher(
     teacher = load_teacher(TeacherConfig.read(file), "cpu")
     assert teacher.size("the sky is blue") == 6, "a piece a word, and two special ones"
     weights = (output / "model.safetensors").read_bytes()
-    assert stage.main(arguments(text)) == 0
+    assert main(arguments(text)) == 0
     assert "trained before" in capsys.readouterr().out
     assert (output / "model.safetensors").read_bytes() == weights
 
 
-def test_a_multilingual_vocabulary(stage: ModuleType, text: Path) -> None:
+def test_a_multilingual_vocabulary(text: Path) -> None:
     model = MODEL | {"model_type": "xlm-roberta", "max_position_embeddings": 34}
     training = SETTINGS["training"] | {"num_train_epochs": 1}
     with (text / "train.txt").open("a", encoding="utf-8") as file:
         file.write("\u0bb5\u0ba3\u0b95\u0bcd\u0b95\u0bae\u0bcd\n")  # Tamil, with combining marks
-    settings = {"vocabulary": 60, "mask": 0.15, "model": model, "training": training}
-    assert stage.main(arguments(text, settings)) == 0
+    settings = {
+        "kind": "text",
+        "vocabulary": 60,
+        "mask": 0.15,
+        "model": model,
+        "training": training,
+    }
+    assert main(arguments(text, settings)) == 0
     output = text.parent / "exp" / "bert"
     report = json.loads((output / "teacher_report.json").read_text())
     assert report["pieces"] <= 60 and report["scores"]["dev"]["words"] == 8
@@ -101,29 +99,26 @@ def test_a_multilingual_vocabulary(stage: ModuleType, text: Path) -> None:
         assert tokenizer.decode(ids, skip_special_tokens=True).strip() == line
 
 
-def test_a_killed_run_goes_on(
-    stage: ModuleType, text: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_goes_on(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = SETTINGS | {"training": SETTINGS["training"] | {"num_train_epochs": 4}}
-    made = stage.make_trainer
+    made = TextTeacherTraining.make_trainer
 
     def dying(*args: Any) -> Any:
         trainer = made(*args)
         trainer.add_callback(DiesAfterTwoEpochs())
         return trainer
 
-    monkeypatch.setattr(stage, "make_trainer", dying)
-    with pytest.raises(KeyboardInterrupt):
-        stage.main(arguments(text, settings))
+    monkeypatch.setattr(TextTeacherTraining, "make_trainer", dying)
+    assert main(arguments(text, settings)) == INTERRUPTED
     output = text.parent / "exp" / "bert"
     assert not output.exists()
     other = settings | {"mask": 0.5}
-    assert stage.main(arguments(text, other)) == 1, "checkpoints of something else"
-    monkeypatch.setattr(stage, "make_trainer", made)
-    assert stage.main(arguments(text, settings)) == 0
+    assert main(arguments(text, other)) == 1, "checkpoints of something else"
+    monkeypatch.setattr(TextTeacherTraining, "make_trainer", made)
+    assert main(arguments(text, settings)) == 0
     continued = (output / "model.safetensors").read_bytes()
     shutil.rmtree(output)
-    assert stage.main(arguments(text, settings)) == 0
+    assert main(arguments(text, settings)) == 0
     assert (output / "model.safetensors").read_bytes() == continued
 
 
@@ -135,19 +130,24 @@ class DiesAfterTwoEpochs(TrainerCallback):
             raise KeyboardInterrupt
 
 
-def test_mistakes_are_told_at_once(
-    stage: ModuleType, text: Path, capsys: pytest.CaptureFixture
-) -> None:
-    wrong = {"mask": 3, "model": {}, "training": 1, "vocabulary": "big", "family": "bert"}
-    assert stage.main(arguments(text, wrong)) == 1
+def test_mistakes_are_told_at_once(text: Path, capsys: pytest.CaptureFixture) -> None:
+    wrong = {
+        "kind": "text",
+        "mask": 3,
+        "model": {},
+        "training": 1,
+        "vocabulary": "big",
+        "family": 1,
+    }
+    assert main(arguments(text, wrong)) == 1
     said = capsys.readouterr().err
-    told = ("unknown key 'family'", "mask: given 3", "no model_type", "training: expected",
+    told = ("family: ", "mask: given 3", "model.model_type", "training: expected",
             "vocabulary: given 'big'")  # fmt: skip
     assert all(part in said for part in told), said
     short = SETTINGS | {"model": MODEL | {"max_position_embeddings": 5}}
-    assert stage.main(arguments(text, short)) == 1
+    assert main(arguments(text, short)) == 1
     assert "'the sky is blue': 6 pieces, expected at most 5" in capsys.readouterr().err
     shutil.rmtree(text.parent / "exp" / "bert.checkpoints")
     (text / "train.txt").unlink()
-    assert stage.main(arguments(text)) == 1
+    assert main(arguments(text)) == 1
     assert "train.txt: No such file" in capsys.readouterr().err

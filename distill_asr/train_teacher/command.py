@@ -1,0 +1,56 @@
+"""``distill-asr train-teacher``: a small teacher of a recipe's own, from a YAML.
+
+The output is an ordinary pretrained-model directory (safetensors, tokenizer, for speech a feature
+extractor) plus ``teacher_report.json``. A killed run is continued by the same command; a finished
+one only scores sets that it has not scored yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``distill-asr train-teacher``."""
+    parser.description = (
+        "Trains a speech model with a CTC head on a Kaldi data directory (kind: speech), or a "
+        "masked language model on sentences (kind: text); docs/teachers.md lists the keys."
+    )
+    parser.add_argument("--config", required=True, metavar="YAML", help="kind, model, training ...")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE")
+    parser.add_argument(
+        "--train",
+        required=True,
+        help="data dir with text, 16 kHz; for a text teacher also a file, a sentence a line",
+    )
+    parser.add_argument("--dev", required=True, help="others, measured after every epoch")
+    parser.add_argument("--test", action="append", default=[], help="scored at the end; repeatable")
+    parser.add_argument("--output", required=True, type=Path, help="directory of the teacher")
+    parser.add_argument("--nthreads", type=int, default=1, help="small models gain little")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train unless done, score, print how good the teacher is."""
+    import torch
+
+    from distill_asr.io.locks import locked
+    from distill_asr.train_teacher.settings import SpeechSettings, read_settings
+    from distill_asr.train_teacher.speech import SpeechTeacherTraining
+    from distill_asr.train_teacher.text import TextTeacherTraining
+    from distill_asr.train_teacher.trainer import Sets, is_trained, score_missing, train
+
+    torch.set_num_threads(args.nthreads)
+    settings = read_settings(args.config, args.set)
+    sets = Sets(args.train, args.dev, tuple(args.test))
+    speech = isinstance(settings, SpeechSettings)
+    training = (SpeechTeacherTraining if speech else TextTeacherTraining)(settings, sets)
+    with locked(args.output, "train-teacher"):
+        if is_trained(args.output):
+            print(f"{args.output}: trained before, remove it to train anew")
+        else:
+            train(training, args.output)
+        report = score_missing(training, args.output)
+    for line in training.lines(report):
+        print(f"{args.output}: {line}")
+    return 0

@@ -1,0 +1,203 @@
+"""What the training of all teachers shares: checkpoints, the finished directory, its report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+
+from distill_asr.errors import UserError
+from distill_asr.io.files import write_text_atomic
+from distill_asr.train_teacher.settings import SpeechSettings, TextSettings
+
+REPORT = "teacher_report.json"
+BEGUN = "settings.json"  # beside the checkpoints: what they belong to
+DEFAULTS = {
+    "report_to": "none",
+    "save_strategy": "epoch",
+    "eval_strategy": "epoch",
+    "logging_strategy": "epoch",
+    "save_total_limit": 1,
+}
+
+Settings = TypeVar("Settings", SpeechSettings, TextSettings)
+
+
+@dataclass(frozen=True)
+class Sets:
+    """What a teacher is trained and measured on."""
+
+    train: str
+    dev: str
+    test: tuple[str, ...] = ()
+
+
+class TeacherTraining(ABC, Generic[Settings]):
+    """One kind of teacher; a new kind declares these members.
+
+    Parameters
+    ----------
+    settings : of the YAML.
+    sets : what it is trained on.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {}  # of transformers.TrainingArguments, besides DEFAULTS
+
+    def __init__(self, settings: Settings, sets: Sets) -> None:
+        self.settings = settings
+        self.sets = sets
+
+    @abstractmethod
+    def content(self) -> object:
+        """What decides the weights besides the settings, as JSON; read from the data."""
+
+    @abstractmethod
+    def make_tokenizer(self, folder: Path) -> PreTrainedTokenizerBase:
+        """Make what turns text or audio into the model's input, and save it to ``folder``."""
+
+    @abstractmethod
+    def make_model(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+        """Give the model to start from."""
+
+    @abstractmethod
+    def make_trainer(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        arguments: TrainingArguments,
+    ) -> Trainer:
+        """Give a trainer that measures on dev after every epoch."""
+
+    @abstractmethod
+    def facts(self, trainer: Trainer) -> dict[str, Any]:
+        """What the report says of the training."""
+
+    @abstractmethod
+    def set_name(self, path: str) -> str:
+        """Name of a scored set in the report."""
+
+    @abstractmethod
+    def score(self, output: Path, path: str) -> dict[str, Any]:
+        """Measure the finished teacher on one set."""
+
+    @abstractmethod
+    def lines(self, report: dict[str, Any]) -> list[str]:
+        """Say in words what the report holds."""
+
+    def save_model(self, model: PreTrainedModel, folder: Path) -> None:
+        """Write the weights."""
+        model.save_pretrained(folder)
+
+
+def train(training: TeacherTraining, output: Path) -> None:
+    """Train or go on, then put the whole directory into place with one rename.
+
+    Raises
+    ------
+    UserError : data or settings do not fit, or the checkpoints are of another training.
+    """
+    draft = output.with_name(output.name + ".tmp")
+    checkpoints = output.with_name(output.name + ".checkpoints")
+    shutil.rmtree(draft, ignore_errors=True)
+    refuse_changed(training, checkpoints)
+    tokenizer = training.make_tokenizer(draft)
+    model = training.make_model(tokenizer)
+    arguments = training_arguments(training, checkpoints)
+    trainer = training.make_trainer(model, tokenizer, arguments)
+    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    report = {
+        "config": asdict(training.settings),
+        "parameters": model.num_parameters(),
+        **training.facts(trainer),
+        "scores": {},
+    }
+    training.save_model(model, draft)
+    (draft / "model.safetensors").chmod(0o644)  # safetensors makes it private
+    write_report(draft, report)
+    shutil.rmtree(output, ignore_errors=True)
+    os.replace(draft, output)
+    shutil.rmtree(checkpoints)
+
+
+def is_trained(output: Path) -> bool:
+    """Whether a finished teacher lies there."""
+    return (output / REPORT).is_file()
+
+
+def score_missing(training: TeacherTraining, output: Path) -> dict[str, Any]:
+    """Score the sets that the report lacks with the weights on disk; give the report."""
+    report = read_report(output)
+    for path in (training.sets.dev, *training.sets.test):
+        if (name := training.set_name(path)) not in report["scores"]:
+            report["scores"][name] = training.score(output, path)
+            write_report(output, report)
+    return report
+
+
+def read_report(output: Path) -> dict[str, Any]:
+    """Read what is known of a finished teacher.
+
+    Raises
+    ------
+    UserError : the report is no JSON.
+    """
+    path = output / REPORT
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); remove {output} to train anew") from error
+
+
+def write_report(output: Path, report: dict[str, Any]) -> None:
+    """Write it whole or not at all."""
+    write_text_atomic(output / REPORT, json.dumps(report, indent=1) + "\n")
+
+
+def training_arguments(training: TeacherTraining, checkpoints: Path) -> TrainingArguments:
+    """Give transformers' arguments, with our defaults below those of the YAML.
+
+    Raises
+    ------
+    UserError : arguments that transformers does not take.
+    """
+    given = DEFAULTS | training.defaults | training.settings.training
+    try:
+        return TrainingArguments(output_dir=str(checkpoints), **given)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"training: {error}") from error
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest complete checkpoint; incomplete ones, left by a kill, are removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.split("-")[1]))
+    for one in reversed(found):
+        try:
+            json.loads((one / "trainer_state.json").read_text())  # written last
+        except (FileNotFoundError, json.JSONDecodeError):
+            shutil.rmtree(one)
+        else:
+            return str(one)
+    return None
+
+
+def refuse_changed(training: TeacherTraining, checkpoints: Path) -> None:
+    """Remember what is trained.
+
+    Raises
+    ------
+    UserError : the checkpoints are of something else.
+    """
+    settings = asdict(training.settings)
+    now = json.dumps({"settings": settings, "content": training.content()}, sort_keys=True)
+    record = checkpoints / BEGUN
+    if record.exists() and record.read_text(encoding="utf-8") != now:
+        raise UserError(
+            f"{checkpoints}: begun with another config or other data; remove it to start anew"
+        )
+    write_text_atomic(record, now)
