@@ -17,6 +17,7 @@ REPORT = ["matplotlib"]
 EXPORT = ["onnx", "onnxruntime"]
 LORA = ["peft"]
 BENCH = ["torch-cif==0.2.0"]  # what bench/cif.py compares with
+LINT = ["ruff", "import-linter", "mypy", "types-PyYAML", "types-tqdm", "pre-commit"]
 TEST = [
     *MINI,
     *REPORT,
@@ -63,7 +64,7 @@ setup(
         "lora": LORA,
         "bench": BENCH,
         "test": TEST,
-        "dev": [*TEST, "ruff", "import-linter", "mypy", "types-PyYAML", "types-tqdm", "pre-commit"],
+        "dev": [*TEST, *BENCH, *LINT],
     },
     entry_points={"console_scripts": ["distill-asr = distill_asr.cli:main"]},
 )

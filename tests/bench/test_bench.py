@@ -1,0 +1,40 @@
+"""Every measurement runs to its report, in sizes so small that its numbers mean nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+SIZES = {
+    "cif": "--batch 2 --frames 20 --width 8 --tokens 5 --repeats 2",
+    "cif_decoding": "--seconds 2 --beam-size 2 --repeats 1",
+    "contrastive": "--pairs 300 --negatives 200 --width 64 --repeats 2",
+    "dump_memory": "--utterances 4",
+    "dump_speech": "--utterances 3 --seconds 1 1.5 --parts 1 --dtype float32 --nj 1",
+    "dump_text": "--sentences 4 --parts 1 --dtype float32 --nj 1",
+    "greedy": "--utterances 2 --seconds 1 1.5 --batch-size 2 --repeats 1",
+    "l2s_step": "--batch 1 --repeats 1",
+    "read_targets": "--utterances 4 --seconds 1 1.5 --width 16 --batch 2 --repeats 1",
+    "step_overhead": "--utterances 4 --seconds 2 2.5 --width 8 --repeats 2",
+    "streaming": "--seconds 2 --repeats 1",
+    "transducer_loss": "--batch 2 --frames 20 --tokens 4 --vocabulary 10 --width 8 --repeats 1",
+}
+
+
+def test_every_script_has_a_size() -> None:
+    assert set(SIZES) == {path.stem for path in BENCH.glob("*.py")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", sorted(SIZES))
+def test_smoke(script: str) -> None:
+    command = [sys.executable, BENCH / f"{script}.py", *SIZES[script].split()]
+    done = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode in (0, 1), done.stderr  # 1: over its limit, which it may be here
+    assert done.stdout.strip(), done.stderr
