@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill_asr.errors import UserError
+from distill_asr.experiments.layout import AVERAGED
 from distill_asr.io.files import write_text_atomic
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--lm", metavar="DIR", help="output of ESPnet's language model training, for shallow fusion"
     )
-    group.add_argument("--lm-checkpoint", default="valid.loss.ave.pth", help="(%(default)s)")
+    group.add_argument("--lm-checkpoint", default=AVERAGED, help="(%(default)s)")
     group.add_argument(
         "--lm-weight", type=float, default=0.3, help="of its log-probability (%(default)s)"
     )
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_search_arguments(parser: argparse.ArgumentParser, method: str) -> None:
     """Arguments of the verbs that search, with the default of ``--method``."""
-    parser.add_argument("--checkpoint", default="valid.loss.ave.pth", help="(%(default)s)")
+    parser.add_argument("--checkpoint", default=AVERAGED, help="(%(default)s)")
     parser.add_argument(
         "--method",
         choices=["beam", "greedy"],

@@ -15,9 +15,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from distill_asr.errors import UserError
-from distill_asr.experiments.student import read_experiment
+from distill_asr.espnet.plugin import LMTask
+from distill_asr.experiments.config import read_values
+from distill_asr.experiments.layout import Experiment
+from distill_asr.experiments.student import fit, read_weights
 
 KINDS = ("seq_rnn", "transformer")  # of ESPnet's key ``lm``; others need a hub
+NEEDED = ("token_list",)  # keys of a language model
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,9 @@ def load_language_model(
     ------
     UserError : files are missing or damaged, another kind of model, or other tokens.
     """
-    from distill_asr.espnet.plugin import LMTask
-
-    config, weights = read_experiment(directory, checkpoint)
-    where = Path(directory) / "config.yaml"
+    where = Experiment(Path(directory)).config
+    config = read_values(where, NEEDED)
+    weights = read_weights(directory, checkpoint)
     if config.get("lm") not in KINDS:
         raise UserError(
             f"{where}: lm: {config.get('lm')}; expected {' or '.join(KINDS)}, the output of "
@@ -95,9 +98,12 @@ def load_language_model(
     _check_tokens(where, config.get("token_list"), tokens)
     try:
         model = LMTask.build_model(argparse.Namespace(**config))
-        model.load_state_dict(weights, strict=True)
     except (RuntimeError, TypeError, AttributeError) as error:  # what ESPnet and torch raise
-        raise UserError(f"{Path(directory) / checkpoint}: does not fit {where}: {error}") from error
+        raise UserError(
+            f"{where}: no language model that this ESPnet can build ({error}); train it again with "
+            "this ESPnet"
+        ) from error
+    fit(model, weights, Path(directory) / checkpoint)
     return model.lm.to(device).eval()
 
 

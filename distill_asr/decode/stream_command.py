@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from distill_asr.errors import UserError
+from distill_asr.experiments.layout import AVERAGED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "16-bit little-endian mono at the student's sampling rate",
     )
     parser.add_argument("--exp", required=True, help="experiment directory")
-    parser.add_argument("--checkpoint", default="valid.loss.ave.pth")
+    parser.add_argument("--checkpoint", default=AVERAGED)
     parser.add_argument(
         "--chunk-size", type=int, metavar="FRAMES", help="default: the one of the student's config"
     )

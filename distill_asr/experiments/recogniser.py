@@ -5,7 +5,6 @@ Legend: N samples, T encoder frames, U tokens of a transcript, V vocabulary, D e
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,15 @@ from torch import Tensor
 
 from distill_asr.distill.states import PATH_COLUMNS
 from distill_asr.errors import UserError
+from distill_asr.espnet.task import DistillTask
+from distill_asr.experiments.config import ModelConfig
+from distill_asr.experiments.layout import AVERAGED, CONFIG
+from distill_asr.experiments.student import fit, read_student
+from distill_asr.io.checksum import file_sha256
 from distill_asr.pretrained.loading import SAMPLE_RATE, fingerprint, require_device
 from distill_asr.pretrained.probing import measure
 from distill_asr.teachers.config import TeacherConfig
 
-AVERAGED = "valid.loss.ave.pth"  # what a training of ours ends with
 # of ESPnet's config: what a recogniser computes, besides its weights
 FACTS = (
     "model", "model_conf", "frontend", "frontend_conf", "normalize", "preencoder",
@@ -52,11 +55,13 @@ class RecogniserTeacher:
 
     max_size = None
 
-    def __init__(self, model: Any, args: Any, config: TeacherConfig, device: str) -> None:
+    def __init__(
+        self, model: Any, trained: ModelConfig, config: TeacherConfig, device: str
+    ) -> None:
         self.tokens = tuple(model.token_list)
         self.blank_id = int(model.blank_id)
-        self.reads, self.width, self._answer = _output(model, args, config)
-        self.fingerprint = fingerprint(model.state_dict(), _facts(self.tokens, args, config))
+        self.reads, self.width, self._answer = _output(model, trained, config)
+        self.fingerprint = fingerprint(model.state_dict(), _facts(self.tokens, trained, config))
         self._model = model.eval().requires_grad_(False).to(device)
         self._device = device
         with torch.inference_mode():
@@ -73,9 +78,9 @@ class RecogniserTeacher:
             the output asked for or for other audio, no device.
         """
         require_device(device)
-        model, args = _load(config)
-        _require_audio(config, args)
-        return cls(model, args, config, device)
+        model, trained = _load(config)
+        _require_audio(config, trained)
+        return cls(model, trained, config, device)
 
     def size(self, item: Any) -> int:
         """Number of samples."""
@@ -142,7 +147,7 @@ def lattice_path(
     return torch.stack(rows)
 
 
-def _output(model: Any, args: Any, config: TeacherConfig) -> tuple[str, int, Callable]:
+def _output(model: Any, trained: ModelConfig, config: TeacherConfig) -> tuple[str, int, Callable]:
     """Give what is read, the width, and the function from encoder output and words to rows."""
     where = f"{config.path}: output: {config.output} given, but {config.model}"
     vocabulary = len(model.token_list)
@@ -152,13 +157,11 @@ def _output(model: Any, args: Any, config: TeacherConfig) -> tuple[str, int, Cal
         return "audio", vocabulary, lambda encoded, _: model.ctc.log_softmax(encoded)[0]
     if getattr(model, "joint_network", None) is None:
         raise UserError(f"{where} is no transducer; use one, or `output: posteriors`")
-    return "audio+text", PATH_COLUMNS + vocabulary, _path_function(model, args)
+    return "audio+text", PATH_COLUMNS + vocabulary, _path_function(model, trained)
 
 
-def _path_function(model: Any, args: Any) -> Callable[[Tensor, str], Tensor]:
-    from distill_asr.espnet.task import DistillTask
-
-    to_tokens = DistillTask.build_preprocess_fn(args, train=False)
+def _path_function(model: Any, trained: ModelConfig) -> Callable[[Tensor, str], Tensor]:
+    to_tokens = DistillTask.build_preprocess_fn(trained.to_espnet(), train=False)
 
     def path(encoded: Tensor, words: str) -> Tensor:
         tokens = torch.from_numpy(to_tokens("", {"text": words})["text"]).to(encoded.device)
@@ -170,35 +173,26 @@ def _path_function(model: Any, args: Any) -> Callable[[Tensor, str], Tensor]:
     return path
 
 
-def _load(config: TeacherConfig) -> tuple[Any, Any]:
-    """Give the model and ESPnet's arguments it was built from."""
-    import argparse
-
-    from distill_asr.espnet.task import DistillTask
-    from distill_asr.experiments.student import read_experiment
-
+def _load(config: TeacherConfig) -> tuple[Any, ModelConfig]:
+    """Give the model and the config it was built from."""
     directory = Path(config.model).expanduser()
-    if not (directory / "config.yaml").is_file():
+    if not (directory / CONFIG).is_file():
         raise UserError(
-            f"{config.path}: model: {config.model} holds no config.yaml; expected the directory of "
+            f"{config.path}: model: {config.model} holds no {CONFIG}; expected the directory of "
             "an experiment (`distill-asr train`), or the one in an ESPnet model that does: get it "
             "with `hf download <model> --local-dir <directory>`"
         )
     checkpoint = _checkpoint(config, directory)
-    content, weights = read_experiment(directory, checkpoint)
-    problems = _find_files(content, directory)
-    if problems:
-        raise UserError([f"{directory / 'config.yaml'}: {problem}" for problem in problems])
-    args = argparse.Namespace(**content, distill={}, distill_teachers={})
+    trained, weights = read_student(directory, checkpoint)
     try:
-        model = DistillTask.build_model(args)
-        model.load_state_dict(weights, strict=True)
+        model = trained.build()
     except Exception as error:  # whatever ESPnet's classes have against their arguments
         raise UserError(
-            f"{directory}: no recogniser that this ESPnet can build from config.yaml and "
-            f"{checkpoint} ({type(error).__name__}: {error})"
+            f"{directory}: no recogniser that this ESPnet can build from {CONFIG} "
+            f"({type(error).__name__}: {error})"
         ) from error
-    return model, args
+    fit(model, weights, directory / checkpoint)
+    return model, trained
 
 
 def _checkpoint(config: TeacherConfig, directory: Path) -> str:
@@ -216,39 +210,19 @@ def _checkpoint(config: TeacherConfig, directory: Path) -> str:
     return found[0]
 
 
-def _find_files(content: dict[str, Any], directory: Path) -> list[str]:
-    """Point what the config names at the files; ESPnet's models name them from their own root."""
-    problems = []
-    normalize = content.get("normalize_conf") or {}
-    for place, key in ((normalize, "stats_file"), (content, "bpemodel")):
-        if not place.get(key):
-            continue
-        named = Path(place[key])
-        places = [named, *(parent / named for parent in directory.resolve().parents)]
-        places.append(directory / named.name)
-        found = next((path for path in places if path.is_file()), None)
-        if found is None:
-            problems.append(f"{key}: {named} is neither there nor in {directory}; put it there")
-        else:
-            place[key] = str(found)
-    return problems
-
-
-def _require_audio(config: TeacherConfig, args: Any) -> None:
-    from distill_asr.espnet.task import sampling_rate
-
+def _require_audio(config: TeacherConfig, trained: ModelConfig) -> None:
     where = f"{config.path}: model: {config.model}"
-    if args.input_size not in (None, 1):  # 1: audio goes to the encoder as it is
+    if trained.values.get("input_size") not in (None, 1):  # 1: audio goes to the encoder as it is
         raise UserError(f"{where} reads features, not audio; choose one with a front-end")
-    if (rate := sampling_rate(args)) != SAMPLE_RATE:
-        raise UserError(f"{where} wants {rate} Hz audio, data is {SAMPLE_RATE} Hz")
+    if trained.rate != SAMPLE_RATE:
+        raise UserError(f"{where} wants {trained.rate} Hz audio, data is {SAMPLE_RATE} Hz")
 
 
-def _facts(tokens: tuple[str, ...], args: Any, config: TeacherConfig) -> dict[str, Any]:
-    facts = {name: getattr(args, name, None) for name in FACTS}
+def _facts(tokens: tuple[str, ...], trained: ModelConfig, config: TeacherConfig) -> dict[str, Any]:
+    facts = {name: trained.values.get(name) for name in FACTS}
     facts |= {"tokens": tokens, "output": config.output}
     if config.output == "path":
-        facts |= {name: getattr(args, name, None) for name in TEXT_FACTS}
-        if args.bpemodel:
-            facts["bpemodel"] = hashlib.sha256(Path(args.bpemodel).read_bytes()).hexdigest()
+        facts |= {name: trained.values.get(name) for name in TEXT_FACTS}
+        if trained.bpemodel:
+            facts["bpemodel"] = file_sha256(trained.bpemodel)
     return facts

@@ -2,54 +2,105 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import torch
-import yaml
+from torch import Tensor, nn
 
-from distill_asr.errors import UserError
+from distill_asr.errors import NAMED, UserError
+from distill_asr.experiments.config import ModelConfig
+from distill_asr.experiments.layout import AVERAGED
 from distill_asr.io.checkpoint import read_checkpoint
 
 DISTILLATION = "distillers."  # prefix of training-only parameters
 
 
-def read_experiment(directory: str | Path, checkpoint: str) -> tuple[dict, dict]:
-    """Resolved config and weights of an experiment, without its distillers.
+def load_student(
+    directory: str | Path, checkpoint: str = AVERAGED, device: str = "cpu"
+) -> tuple[nn.Module, ModelConfig]:
+    """A student ready to recognise, and the config it was built from.
 
     Raises
     ------
-    UserError : the directory has no config or no such checkpoint.
+    UserError : files are missing or damaged, or the weights do not fit the config.
     """
-    directory = Path(directory)
-    config_file, model_file = directory / "config.yaml", directory / checkpoint
-    missing = [str(file) for file in (config_file, model_file) if not file.exists()]
-    if missing:
-        raise UserError(
-            [f"{file}: no such file; is the training in {directory} finished?" for file in missing]
-        )
-    config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
-    config = {key: value for key, value in config.items() if not key.startswith("distill")}
-    weights = read_checkpoint(model_file, f"put a good copy back, or train {directory} again")
+    config, weights = read_student(directory, checkpoint)
+    student = config.build()
+    fit(student, weights, Path(directory) / checkpoint)
+    return student.to(device).eval(), config
+
+
+def read_student(directory: str | Path, checkpoint: str) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Config and weights of a student, without its distillers; nothing is built.
+
+    Raises
+    ------
+    UserError : files are missing or damaged; both are reported.
+    """
+    problems: list[str] = []
+    config, weights = None, {}
+    try:
+        config = ModelConfig.read(directory)
+    except UserError as error:
+        problems += error.problems
+    try:
+        weights = read_weights(directory, checkpoint)
+    except UserError as error:
+        problems += error.problems
+    if config is None or problems:
+        raise UserError(problems)
     return config, {k: v for k, v in weights.items() if not k.startswith(DISTILLATION)}
 
 
-def load_student(
-    directory: str | Path, checkpoint: str, device: str = "cpu"
-) -> tuple[torch.nn.Module, argparse.Namespace]:
-    """A student ready to recognise, and ESPnet's arguments it was built from.
+def read_weights(directory: str | Path, checkpoint: str) -> dict[str, Tensor]:
+    """Weights by the name of their parameter.
 
     Raises
     ------
-    UserError : files are missing, or the weights do not fit the config.
+    UserError : no such file, a damaged one, or one that holds something else.
     """
-    from distill_asr.espnet.task import DistillTask
+    file = Path(directory) / checkpoint
+    if not file.exists():
+        raise UserError(f"{file}: no such file; is the training in {directory} finished?")
+    content = read_checkpoint(file, f"put a good copy back, or train {directory} again")
+    if isinstance(content, dict) and all(isinstance(v, Tensor) for v in content.values()):
+        return content
+    found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+    raise UserError(
+        f"{file}: expected the weights of a model, found {found}; a training's own state is no "
+        f"model: use {AVERAGED} or <number>epoch.pth"
+    )
 
-    config, weights = read_experiment(directory, checkpoint)
-    args = argparse.Namespace(**config, distill={}, distill_teachers={})
-    student = DistillTask.build_model(args)
-    try:
-        student.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        raise UserError(f"{Path(directory) / checkpoint}: {error}") from error
-    return student.to(device).eval(), args
+
+def fit(model: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
+    """Load weights of the very same parameters and sizes.
+
+    Raises
+    ------
+    UserError : parameters are missing, too many, or of another size.
+    """
+    own = model.state_dict()
+    problems = []
+    if missing := own.keys() - weights.keys():
+        problems.append(f"lacks {_few(missing)}")
+    if unknown := weights.keys() - own.keys():
+        problems.append(f"holds what that has no place for: {_few(unknown)}")
+    sizes = {
+        f"{name} {list(weights[name].shape)} instead of {list(own[name].shape)}"
+        for name in own.keys() & weights.keys()
+        if weights[name].shape != own[name].shape
+    }
+    if sizes:
+        problems.append(f"has another size of {_few(sizes)}")
+    if problems:
+        raise UserError(
+            f"{file}: does not fit the config.yaml beside it: {'; '.join(problems)}; take the "
+            "checkpoint and config.yaml of one training"
+        )
+    model.load_state_dict(weights, strict=True)
+
+
+def _few(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
+    return ", ".join(listed[:NAMED]) + more

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from distill_asr.experiments.layout import Experiment
 from distill_asr.testing.fixtures import TOKENS
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -46,7 +47,7 @@ def save_language_model(
         model.lm.decoder.weight *= 4  # opinions
         if favourite is not None:
             model.lm.decoder.bias[tokens.index(favourite)] += 20
-    torch.save(model.state_dict(), directory / "valid.loss.ave.pth")
+    torch.save(model.state_dict(), Experiment(directory).model)
     text = yaml.safe_dump(vars(args), sort_keys=False)
-    (directory / "config.yaml").write_text(text, encoding="utf-8")
+    Experiment(directory).config.write_text(text, encoding="utf-8")
     return directory

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from distill_asr.experiments.layout import Experiment
 from distill_asr.testing.fixtures import tiny_config
 
 
@@ -34,7 +35,7 @@ def save_recogniser(
             if name.startswith(("ctc.", "decoder.", "joint_network.")):
                 # opinions, so that best symbols differ from frame to frame
                 parameter.data += torch.randn_like(parameter)
-    torch.save(built.state_dict(), directory / "valid.loss.ave.pth")
+    torch.save(built.state_dict(), Experiment(directory).model)
     text = yaml.safe_dump(vars(args), sort_keys=False)
-    (directory / "config.yaml").write_text(text, encoding="utf-8")
+    Experiment(directory).config.write_text(text, encoding="utf-8")
     return directory

@@ -185,7 +185,7 @@ def test_mistakes(tmp_path: Path) -> None:
         ({"lm": None}, "lm: None; expected seq_rnn or transformer"),
         ({"lm": "transformer_opt"}, "lm: transformer_opt; expected"),
         ({"token_list": "tokens.txt"}, "expected the list itself, found 'tokens.txt'"),
-        ({"lm_conf": {"units": 3}}, "does not fit"),
+        ({"lm_conf": {"units": 3}}, "no language model that this ESPnet can build"),
     ):
         (good / "config.yaml").write_text(yaml.safe_dump(config | change))
         assert said in problem(good)

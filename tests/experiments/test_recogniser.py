@@ -194,7 +194,7 @@ class TestDirectories:
         save_recogniser(tmp_path, "ctc")
         path = tmp_path / "config.yaml"
         path.write_text(path.read_text().replace("num_blocks: 2", "num_blocks: 1"))
-        with pytest.raises(UserError, match="no recogniser that this ESPnet can build"):
+        with pytest.raises(UserError, match="does not fit the config"):
             load_teacher(config(tmp_path))
 
     def test_another_sampling_rate(self, tmp_path: Path) -> None:

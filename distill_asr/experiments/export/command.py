@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 
+from distill_asr.experiments.layout import AVERAGED
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distill-asr export``."""
     parser.add_argument("--exp", required=True, help="experiment directory")
     parser.add_argument("--output", required=True, help="directory for config.yaml and model.pth")
-    parser.add_argument("--checkpoint", default="valid.loss.ave.pth")
+    parser.add_argument("--checkpoint", default=AVERAGED)
 
 
 def run(args: argparse.Namespace) -> int:

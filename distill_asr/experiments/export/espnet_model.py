@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import yaml
 
 from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.errors import UserError
-from distill_asr.experiments.student import read_experiment
+from distill_asr.experiments.layout import AVERAGED
+from distill_asr.experiments.student import fit, read_student
 from distill_asr.io.files import atomic_write, write_text_atomic
 
 
 def export_model(
-    experiment: str | Path, output: str | Path, checkpoint: str = "valid.loss.ave.pth"
+    experiment: str | Path, output: str | Path, checkpoint: str = AVERAGED
 ) -> tuple[Path, Path]:
     """Write ``config.yaml`` and ``model.pth`` for ``espnet2.bin.asr_inference``.
 
@@ -30,22 +32,24 @@ def export_model(
 
     Raises
     ------
-    UserError : the student is not one that stock ESPnet has, or its files are missing.
+    UserError : the student is not one that stock ESPnet has, its files are missing, or its weights
+        do not fit its config; nothing is written.
     """
-    config, weights = read_experiment(experiment, checkpoint)
-    if config["model"] != "ctc":
+    trained, weights = read_student(experiment, checkpoint)
+    if trained.model != "ctc":
         raise UserError(
-            f"{experiment}: model {config['model']!r} does not load in stock ESPnet; "
+            f"{experiment}: model {trained.model!r} does not load in stock ESPnet; "
             "only ctc students (CTC and CTC/attention) do"
         )
-    config["model"] = "espnet"
+    fit(trained.build(), weights, Path(experiment) / checkpoint)
+    config = copy.deepcopy(trained.values) | {"model": "espnet"}
     # decoding needs neither the training data nor what training started from
     for key in list(config):
         if key.startswith(("train_data", "valid_data", "train_shape", "valid_shape", "init_param")):
             config[key] = []
     for key in ("config", "output_dir"):
         config.pop(key, None)
-    if config["token_type"] == PIECES:  # which stock ESPnet would number by the whole vocabulary
+    if trained.token_type == PIECES:  # which stock ESPnet would number by the whole vocabulary
         config |= {"token_type": "word", "bpemodel": None}
     output = Path(output)
     _copy_files(config, output)

@@ -48,7 +48,7 @@ def choice_by_words() -> float:
 
 def heard(experiment: str, name: str, every: int) -> tuple[np.ndarray, list[str], list[bool]]:
     """Decoder states of function words, their topics, and if homophones were chosen rightly."""
-    student, args = load_student(experiment, "valid.loss.ave.pth")
+    student, args = load_student(experiment)
     ids = {token: i for i, token in enumerate(args.token_list)}
     audio, text = (read_table(Path("dump") / name / file) for file in ("wav.scp", "text"))
     states, topics, right = [], [], []
