@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distill_asr.corpora.contract import Built, Corpus, option
-from distill_asr.corpora.distributed import Utterance, transcript_lines, write_sets
+from distill_asr.corpora.distributed import Utterance, files, transcript_lines, write_sets
 from distill_asr.errors import Problems, UserError
 
 SETS = ("train", "dev", "test")
@@ -114,7 +114,7 @@ def _transcript_file(root: Path) -> Path:
 def _recordings(folder: Path, problems: Problems) -> dict[str, Path]:
     """Path of each recording of a set by its id."""
     audio: dict[str, Path] = {}
-    for path in sorted(folder.glob("*/*.wav")):
+    for path in files(folder, "*/*.wav"):
         if path.stem in audio:
             problems.add("duplicate id", f"{path.stem}: {audio[path.stem]} and {path}; keep one")
         audio[path.stem] = path

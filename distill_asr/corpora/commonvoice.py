@@ -18,9 +18,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from distill_asr.corpora.contract import Built, Corpus, CorpusSet, option
+from distill_asr.corpora.distributed import files
 from distill_asr.data.datadir import DataDir
 from distill_asr.errors import Problems, UserError
-from distill_asr.io.audio import BadAudioError
+from distill_asr.io.audio import BadAudioError, audio_seconds
 from distill_asr.io.files import write_text_atomic
 from distill_asr.io.parallel import parallel_map
 
@@ -250,7 +251,7 @@ def _harmless(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 def read_splits(folder: Path, problems: Problems) -> dict[str, dict[str, Clip]]:
     """Clips of each split by utterance id; everything wrong is added to ``problems``."""
-    present = {path.name for path in (folder / "clips").glob("*.mp3")}
+    present = {path.name for path in files(folder / "clips", "*.mp3")}
     if not present:
         problems.add("missing clips", f"{folder / 'clips'}: no *.mp3 there; unpack it again")
         return {}
@@ -343,15 +344,10 @@ def _seconds(
 
 
 def _duration(path: str) -> float | BadAudioError:
-    import soundfile
-
     try:
-        info = soundfile.info(path)
-    except soundfile.LibsndfileError as error:
-        return BadAudioError("unreadable audio", f"{error.error_string}; unpack the corpus again")
-    if not info.frames:
-        return BadAudioError("empty audio", "the file has no samples; unpack the corpus again")
-    return info.frames / info.samplerate
+        return audio_seconds(path)
+    except BadAudioError as bad:
+        return BadAudioError(bad.kind, f"{bad.detail}; unpack the corpus again")
 
 
 def _write(

@@ -21,6 +21,11 @@ class Utterance:
     text: str | None
 
 
+def files(folder: Path, pattern: str) -> list[Path]:
+    """Files below a folder, sorted, without the ``._`` files that macOS puts beside others."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("._"))
+
+
 def write_sets(
     out: Path, sets: dict[str, list[Utterance]], problems: Problems
 ) -> dict[str, CorpusSet]:

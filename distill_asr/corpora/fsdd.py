@@ -17,10 +17,11 @@ import numpy as np
 from distill_asr.corpora import mini
 from distill_asr.corpora import synthesis as synth
 from distill_asr.corpora.contract import Built, Corpus, option
+from distill_asr.corpora.distributed import files
 from distill_asr.corpora.generated import SAMPLING_RATE, Planned, build_set, speaker_name
 from distill_asr.data.noise import add_noise, pink_noise, scale_peak, white_noise
 from distill_asr.errors import UserError
-from distill_asr.io.audio import resample
+from distill_asr.io.audio import MIX, BadAudioError, read_audio, resample
 
 VERSION = 1
 FSDD_RATE = 8000  # Hz
@@ -149,7 +150,7 @@ def find_recordings(fsdd: str | Path | None) -> Path:
     if not fsdd:
         raise UserError(f"the Free Spoken Digit Dataset is needed: {way_out}")
     for folder in (Path(fsdd) / "recordings", Path(fsdd)):
-        if folder.is_dir() and next(folder.glob("*.wav"), None):
+        if folder.is_dir() and files(folder, "*.wav"):
             return folder
     there = Path(fsdd).is_dir()
     state = "has no wav files, nor has recordings/ in it" if there else "is not a directory"
@@ -159,7 +160,7 @@ def find_recordings(fsdd: str | Path | None) -> Path:
 def read_recordings(folder: Path) -> list[Recording]:
     """Every recording, sorted; all bad ones are reported in one UserError."""
     recordings, problems = [], []
-    for path in sorted(folder.glob("*.wav")):
+    for path in files(folder, "*.wav"):
         match = _NAME.fullmatch(path.name)
         if match is None:
             problems.append(f"{path}: expected a name like 7_jackson_32.wav; rename or remove it")
@@ -297,22 +298,16 @@ def _spoken_digit(word: str, voice: str, rng: np.random.Generator) -> np.ndarray
 
 @functools.cache
 def _load(path: str) -> np.ndarray:
-    import soundfile
-
-    return soundfile.read(path, dtype="float32")[0]
+    return read_audio(path)[0]
 
 
 def _audio_problem(path: Path) -> str | None:
-    import soundfile
-
     try:
-        info = soundfile.info(path)
-    except soundfile.LibsndfileError as error:
-        return f"cannot be read as audio ({path.stat().st_size} bytes: {error.error_string})"
-    if not info.frames:
-        return "has no samples"
-    if (info.samplerate, info.channels) != (FSDD_RATE, 1):
-        found = f"{info.samplerate} Hz, {info.channels} channel(s)"
+        _, facts = read_audio(path, MIX)
+    except BadAudioError as bad:
+        return f"{bad.kind}: {bad.detail}"
+    if (facts.rate, facts.channels) != (FSDD_RATE, 1):
+        found = f"{facts.rate} Hz, {facts.channels} channel(s)"
         return f"found {found}, expected {FSDD_RATE} Hz, 1 channel"
     return None
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill_asr.corpora.contract import Built, Corpus, option
-from distill_asr.corpora.distributed import Utterance, transcript_lines, write_sets
+from distill_asr.corpora.distributed import Utterance, files, transcript_lines, write_sets
 from distill_asr.errors import Problems, UserError, nearest
 
 SETS = {  # set -> its parts
@@ -163,7 +163,7 @@ def _read_chapter(folder: Path, problems: Problems) -> list[Utterance]:
     speaker = folder.parent.name
     name = f"{speaker}-{folder.name}"
     path = folder / f"{name}.trans.txt"
-    audio = {found.stem: found for found in folder.glob("*.flac")}
+    audio = {found.stem: found for found in files(folder, "*.flac")}
     texts: dict[str, str] = {}
     for number, key, words in transcript_lines(path, problems):
         match = _ID.fullmatch(key)

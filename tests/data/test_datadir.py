@@ -83,7 +83,7 @@ def _nan(path: Path) -> None:
         (_nan, "NaN audio.*2 of 4 samples"),
         (
             lambda path: soundfile.write(path, np.zeros((9, 2)), 16000),
-            "not mono.*2 channels.*remix",
+            "not mono.*2 channels.*--channel mix",
         ),
         (lambda path: (path.unlink(), path.mkdir()), "is a directory"),
     ],
