@@ -3,13 +3,14 @@
 import argparse
 import difflib
 import importlib
+import io
 import os
 import select
 import sys
 from collections.abc import Sequence
 
 from distill_asr import __version__
-from distill_asr.errors import UserError
+from distill_asr.errors import UserError, os_error_message
 
 # Modules are imported for the verb given and for no other: --help must not wait for torch.
 # Each has `add_arguments(parser)` and `run(args) -> int`.
@@ -54,6 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done; 1 mistakes of the user, listed on stderr; 2 wrong usage; 130 interrupted.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # else a caller's own
+            # a terminal that knows fewer characters than a transcript gets their numbers
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             code = _run(argv)
@@ -78,6 +83,12 @@ def _run(argv: list[str]) -> int:
         return module.run(parser.parse_args(argv[1:]))
     except UserError as error:
         return _report(verb, error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno is None or isinstance(error, ConnectionError):
+            raise  # no matter of files
+        return _report(verb, UserError(os_error_message(error)))
     except KeyboardInterrupt:
         print(f"{PROG} {verb}: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -1,6 +1,8 @@
 """Mistakes that a user can mend: the one exception, the report of many, and hints for messages."""
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 LINES_PER_KIND = 20  # of a report; the rest is counted
@@ -63,3 +65,28 @@ def named(utterances: Iterable[str]) -> str:
     names = sorted(utterances)
     more = ", ..." if len(names) > NAMED else ""
     return f"{len(names)} utterance(s) ({', '.join(names[:NAMED])}{more})"
+
+
+_WAYS_OUT = {
+    errno.ENOSPC: "make room, and run the same command again",
+    errno.EDQUOT: "make room, and run the same command again",
+    errno.EFBIG: "raise the limit on file sizes, and run the same command again",
+    errno.EROFS: "choose a directory that can be written",
+    errno.EACCES: "mend the permissions, or choose another place",
+    errno.EPERM: "mend the permissions, or choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name, or shorter utterance ids",
+    errno.ENOENT: "correct the path, or bring the file back",
+    errno.EEXIST: "a file lies where a directory is needed; remove it, or choose another path",
+    errno.ENOTDIR: "a file lies where a directory is needed; remove it, or choose another path",
+    errno.EISDIR: "a directory lies where a file is needed; remove it, or choose another path",
+    errno.EMFILE: "raise the limit on open files (`ulimit -n`)",
+}
+
+
+def os_error_message(error: OSError) -> str:
+    """Path, reason and way out of a failure to read or write, in one line."""
+    reason = error.strerror or str(error)
+    path = error.filename if error.filename is not None else error.filename2
+    where = f"{os.fsdecode(path)}: " if isinstance(path, (str, bytes)) else ""
+    way_out = _WAYS_OUT.get(error.errno)
+    return f"{where}{reason}" + (f"; {way_out}" if way_out else "")

@@ -83,7 +83,7 @@ def test_wrong_usage(verb: Callable, capsys: pytest.CaptureFixture) -> None:
     verb(lambda args: 0)
     for argv, said in [
         (["trian"], "did you mean train?"),
-        (["xyz"], "expected one of prepare, "),
+        (["xyz"], "expected one of "),
         ([], "required: VERB"),
         (["--what"], "VERB"),
         (["try", "--number", "x"], "distill-asr try: error"),
@@ -108,6 +108,28 @@ def test_user_errors_are_listed(
     verb(run)
     assert cli.main(["try"]) == 1
     assert capsys.readouterr() == ("", expected)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device", "exp/a"), "exp/a: No space left on device; make"),
+        (PermissionError(13, "Permission denied", "exp"), "exp: Permission denied; mend the"),
+        (OSError(36, "File name too long", "b"), "b: File name too long; choose a shorter"),
+        (OSError(27, "File too large"), "File too large; raise the limit"),
+    ],
+)
+def test_the_operating_system_fails(
+    error: OSError, line: str, verb: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    def run(args) -> int:
+        raise error
+
+    verb(run)
+    assert cli.main(["try"]) == 1
+    first, second, *more = capsys.readouterr().err.splitlines()
+    assert first == "distill-asr try: error: 1 problem"
+    assert second.startswith(line) and not more
 
 
 def test_interrupt(verb: Callable, capsys: pytest.CaptureFixture) -> None:

@@ -32,7 +32,6 @@ WHOLE_RUN = {
     "race": 20,
     "disk": 20,
     "readonly": 10,
-    "owned": 10,
     "clock": 10,
 }
 
@@ -78,7 +77,6 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     work = args.work or Path(tempfile.mkdtemp(prefix="torture."))
     work.mkdir(parents=True, exist_ok=True)
-    work.chmod(0o755)  # for nobody
     try:
         return run(args, work.resolve())
     finally:
@@ -110,6 +108,8 @@ def run(args: argparse.Namespace, work: Path) -> int:
         ran[kind] += 1
         seconds = time.monotonic() - start
         print(f"{kind:8s} {number:3d} {seconds:5.1f} s  {verdict.done} {verdict.fault or 'ok'}")
+        if args.trial is not None:
+            print(scene.said)
         sys.stdout.flush()
         if verdict.fault:
             faults.append(f"--seed {args.seed} --only {kind} --trial {number}: {verdict.fault}")

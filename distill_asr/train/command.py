@@ -268,11 +268,23 @@ def _lasting(options: list[str]) -> list[str]:
     return kept
 
 
+class _Log(logging.FileHandler):
+    """A full disk ends the training here as it would at the next checkpoint."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Raise what ``logging`` would print, a traceback a line."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            error.filename = self.baseFilename
+            raise error
+        super().handleError(record)
+
+
 @contextmanager
 def _logging_to(output: Path) -> Iterator[None]:
     """Everything to train.log, one line an epoch to the terminal."""
     formatter = logging.Formatter("%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s")
-    log = logging.FileHandler(output / "train.log", encoding="utf-8")
+    log = _Log(output / "train.log", encoding="utf-8")
     log.setFormatter(formatter)
     terminal = logging.StreamHandler(sys.stderr)
     terminal.addFilter(_epoch_line)

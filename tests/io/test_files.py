@@ -46,6 +46,27 @@ def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
     assert target.read_text() == "old"
 
 
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    """Whether the block's own library says so (Python) or not (torch, soundfile)."""
+    for block in ("temporary.write_bytes(bytes(1000))", "raise RuntimeError('hidden')"):
+        code = (
+            "import resource, sys\n"
+            "from distill_asr.io.files import atomic_write\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+            "try:\n"
+            "    with atomic_write(sys.argv[1]) as temporary:\n"
+            f"        {block}\n"
+            "except OSError as error:\n"
+            "    print(error.filename)\n"
+        )
+        target = tmp_path / "file.txt"
+        done = subprocess.run(
+            [sys.executable, "-c", code, target], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == f"{target}\n"
+        assert os.listdir(tmp_path) == []
+
+
 def test_rename_failure_removes_the_temporary_file(tmp_path: Path) -> None:
     target = tmp_path / "taken"
     target.mkdir()

@@ -7,7 +7,6 @@ they write may hold paths and is still compared byte for byte.
 from __future__ import annotations
 
 import fnmatch
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -128,6 +127,7 @@ class Scene:
         self._states = root / "states"
         self._start = start
         self.seconds: dict[str, float] = {}
+        self.said = ""  # by the commands of a trial, to stderr
 
     def build(self) -> Iterator[tuple[str, Outcome]]:
         """Run every command undisturbed; give how each ended.
@@ -150,8 +150,9 @@ class Scene:
 
     def restore(self, number: int) -> None:
         """Bring back the state after the first ``number`` commands."""
+        self.said = ""
         self.directory.mkdir(exist_ok=True)  # it may be a mount point
-        owned_by(self.directory, os.geteuid())
+        self.directory.chmod(0o755)
         for path in self.directory.iterdir():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         shutil.copytree(
@@ -164,7 +165,15 @@ class Scene:
 
     def run(self, command: tuple[str, ...], limits: Limits = Limits()) -> Outcome:  # noqa: B008
         """Run a command to its end; one that hangs is killed."""
-        return finish(self.start(command, limits))
+        return self.finish(self.start(command, limits))
+
+    def finish(self, running: Running) -> Outcome:
+        """Wait for a command; one that hangs is killed, and gets exit code -9."""
+        if running.wait(LONGEST) is None:
+            running.kill()
+            running.wait(LONGEST)
+        self.said += f"[{running.outcome.code}] {running.outcome.stderr}\n"
+        return running.outcome
 
     def files(self, number: int, patterns: tuple[str, ...]) -> list[str]:
         """Files of a state that match, but for those of no consequence."""
@@ -189,14 +198,6 @@ class Scene:
 
     def _keep(self, number: int) -> None:
         shutil.copytree(self.directory, self._states / str(number), symlinks=True)
-
-
-def finish(running: Running) -> Outcome:
-    """Wait for a command; one that hangs is killed, and gets exit code -9."""
-    if running.wait(LONGEST) is None:
-        running.kill()
-        running.wait(LONGEST)
-    return running.outcome
 
 
 def write_sources(root: Path) -> None:
@@ -269,10 +270,3 @@ def _same_numbers(whole: Path, found: Path) -> bool:
     except Exception:  # damaged: whatever they say, it is not the same
         return False
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def owned_by(root: Path, user: int) -> None:
-    """Give a tree to a user."""
-    for folder, _, files in os.walk(root):
-        for path in (folder, *(os.path.join(folder, name) for name in files)):
-            os.chown(path, user, user, follow_symlinks=False)
