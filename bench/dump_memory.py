@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
+from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.testing.data_dirs import write_data_dir
 from distill_asr.testing.speech_models import save_speech_model
 
 FACTOR = 10
 LIMIT = 1.05  # peak at FACTOR times the corpus over peak at once
-SAMPLE_RATE = 16000
 
 
 def main() -> int:

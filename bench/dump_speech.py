@@ -26,13 +26,12 @@ from distill_asr.data.datadir import DataDir
 from distill_asr.dump.command import dump_sets
 from distill_asr.dump.machine import usable_cores
 from distill_asr.dump.workers import Processes
-from distill_asr.io.audio import read_audio
+from distill_asr.io.audio import SAMPLE_RATE, read_audio
 from distill_asr.pretrained.precision import has_bfloat16, relative_error
 from distill_asr.targets import TargetReader
 from distill_asr.teachers import TeacherConfig
 from distill_asr.testing.data_dirs import write_data_dir
 
-SAMPLE_RATE = 16000
 LIMITS = {"bfloat16": 3.0, "float32": 1.15}  # ours over the plain loop, on CPU
 SHARE = 0.5  # of the bfloat16 matmul rate, on CUDA
 ERROR = 0.01

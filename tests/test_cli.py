@@ -1,5 +1,6 @@
 """The command line dispatches, reports and stays light."""
 
+import errno
 import json
 import os
 import subprocess
@@ -139,6 +140,59 @@ def test_interrupt(verb: Callable, capsys: pytest.CaptureFixture) -> None:
     verb(run)
     assert cli.main(["try"]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error, expected",
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "a/b"),
+         "a/b: No space left on device; make room, and run the same command again"),
+        (FileExistsError(errno.EEXIST, "File exists", "a"),
+         "a: File exists; a file lies where a directory is needed; remove it, or choose another "
+         "path"),
+        (PermissionError(errno.EACCES, "Permission denied", b"a"),
+         "a: Permission denied; mend the permissions, or choose another place"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+    ],
+)  # fmt: skip
+def test_files_that_fail_are_named_with_the_reason(
+    verb: Callable, capsys: pytest.CaptureFixture, error: OSError, expected: str
+) -> None:
+    def run(args: object) -> int:
+        raise error
+
+    verb(run)
+    assert cli.main(["try"]) == 1
+    assert capsys.readouterr().err == f"distill-asr try: error: 1 problem\n{expected}\n"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no number"), ConnectionResetError(errno.ECONNRESET, "x"), TimeoutError()]
+)
+def test_other_failures_of_the_system_keep_their_traceback(verb: Callable, error: OSError) -> None:
+    def run(args: object) -> int:
+        raise error
+
+    verb(run)
+    with pytest.raises(type(error)):
+        cli.main(["try"])
+
+
+def test_a_terminal_that_knows_ascii_only() -> None:
+    code = (
+        "import sys, types\n"
+        "from distill_asr import cli\n"
+        "from distill_asr.errors import UserError\n"
+        "def run(args):\n    print('grün')\n    raise UserError('größe')\n"
+        "sys.modules['verb'] = verb = types.ModuleType('verb')\n"
+        "verb.add_arguments, verb.run = lambda parser: None, run\n"
+        "cli.VERBS['try'] = ('verb', '')\n"
+        "sys.exit(cli.main(['try']))\n"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert (done.returncode, done.stdout) == (1, b"gr\\xfcn\n")
+    assert done.stderr.endswith(b"1 problem\ngr\\xf6\\xdfe\n")
 
 
 def test_programming_errors_keep_their_traceback(verb: Callable) -> None:

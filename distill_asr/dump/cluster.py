@@ -25,9 +25,9 @@ from distill_asr.io.yaml import load_config
 if TYPE_CHECKING:
     from distill_asr.teachers import TeacherConfig
 
-KINDS = ("local", "slurm", "ssh")
-KEYS = ("kind", "workers", "threads", "options")
-REQUIRED = {"local": (), "slurm": ("cores", "memory"), "ssh": ("hosts",)}
+_KINDS = ("local", "slurm", "ssh")
+_KEYS = ("kind", "workers", "threads", "options")
+_REQUIRED = {"local": (), "slurm": ("cores", "memory"), "ssh": ("hosts",)}
 # options that follow from our own keys
 OURS = {
     "n_workers": "`workers:`",
@@ -159,10 +159,10 @@ def _on_worker(
 
 
 def _problems(content: dict[str, Any]) -> list[str]:
-    problems = [f"unknown key {key!r}{nearest(key, KEYS)}" for key in content if key not in KEYS]
+    problems = [f"unknown key {key!r}{nearest(key, _KEYS)}" for key in content if key not in _KEYS]
     kind, options = content.get("kind"), content.get("options")
-    if kind not in KINDS:
-        problems.append(f"kind: given {kind!r}{nearest(kind, KINDS)}")
+    if kind not in _KINDS:
+        problems.append(f"kind: given {kind!r}{nearest(kind, _KINDS)}")
     for key in ("workers", "threads"):
         value = content.get(key)
         if value is not None and (type(value) is not int or value < 1):
@@ -173,7 +173,7 @@ def _problems(content: dict[str, Any]) -> list[str]:
         )
     if options is not None and not isinstance(options, dict):
         return [*problems, f"options: given {options!r}, expected a mapping"]
-    return problems + (_option_problems(kind, options or {}) if kind in KINDS else [])
+    return problems + (_option_problems(kind, options or {}) if kind in _KINDS else [])
 
 
 def _option_problems(kind: str, options: dict[str, Any]) -> list[str]:
@@ -186,7 +186,7 @@ def _option_problems(kind: str, options: dict[str, Any]) -> list[str]:
         for name in options
         if name not in allowed and name not in OURS
     ]
-    problems += [f"options.{name}: missing" for name in REQUIRED[kind] if not options.get(name)]
+    problems += [f"options.{name}: missing" for name in _REQUIRED[kind] if not options.get(name)]
     hosts = options.get("hosts")
     if hosts and not (isinstance(hosts, list) and len(hosts) > 1):
         problems.append(

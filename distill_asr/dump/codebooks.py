@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
-from distill_asr.dump.source import grouped
 from distill_asr.errors import UserError
+from distill_asr.io.locks import locked
 from distill_asr.targets.codebooks import (
     CODEBOOKS,
     Codebooks,
@@ -26,12 +27,12 @@ from distill_asr.targets.manifest import STD_FLOOR, Settings
 from distill_asr.targets.quantizer import (
     LOGITS,
     Quantizer,
-    described,
+    describe_codebooks,
     quantizer_path,
     search_library,
 )
 from distill_asr.targets.statistics import Statistics
-from distill_asr.targets.writer import locked
+from distill_asr.teachers.batching import grouped
 
 if TYPE_CHECKING:
     from distill_asr.dump.source import DataSource
@@ -117,14 +118,14 @@ def prepare_codec(
     if settings.codec["name"] != MVQCodec.name:
         return settings
     places = _places(targets)
-    with locked(places[0].with_suffix("")):
+    with locked(places[0].with_suffix(""), "training codebooks"):
         known = trained_codec(settings, targets)  # a dump beside this one may have trained them
         if SHA256 in known.codec:
             quantizer = Quantizer.load(next(filter(Path.exists, places)))
         else:
             sample = draw_sample(teacher, sources, config)
             quantizer = train_quantizer(sample, settings, device)
-            print(f"{places[0]}: {described(quantizer.codebooks)}")
+            print(f"{places[0]}: {describe_codebooks(quantizer.codebooks)}")
         for path in places:
             if not path.exists():
                 quantizer.save(path)
@@ -152,8 +153,6 @@ def draw_sample(teacher: Teacher, sources: Sequence[DataSource], config: Teacher
     ------
     UserError : only one utterance, so that nothing is left to measure with.
     """
-    from tqdm import tqdm
-
     drawn: list[np.ndarray] = []
     frames = 0
     options = complete_codec(config.codec)
@@ -198,7 +197,6 @@ def train_quantizer(sample: Sample, settings: Settings, device: str = "cpu") -> 
 def _trained(frames: np.ndarray, options: dict[str, Any], device: str) -> SweepQuantizer:
     """Run the library's trainer over standardised frames float32 [N, E]."""
     import torch
-    from tqdm import tqdm
 
     search = search_library()
     data, rng = torch.from_numpy(frames), np.random.default_rng(options["seed"])

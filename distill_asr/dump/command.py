@@ -12,8 +12,8 @@ from distill_asr.errors import UserError
 
 if TYPE_CHECKING:
     from distill_asr.data.datadir import DataDir
-    from distill_asr.dump.loaded import TeacherFacts
-    from distill_asr.dump.plan import Job
+    from distill_asr.dump.loaded import TeacherTraits
+    from distill_asr.dump.plan import DumpJob
     from distill_asr.dump.source import DataSource
     from distill_asr.dump.workers import Workers
     from distill_asr.teachers import TeacherConfig
@@ -77,7 +77,7 @@ def dump_sets(
     """
     from distill_asr.dump.loaded import facts
     from distill_asr.dump.workers import call
-    from distill_asr.targets.writer import locked
+    from distill_asr.io.locks import locked
 
     directories = [data_dir.path / "targets" / name for data_dir in data_dirs]
     teacher = call(workers, facts)
@@ -85,8 +85,8 @@ def dump_sets(
     sources = _sources(data_dirs, teacher, config, workers)
     with ExitStack() as locks:
         for directory in directories:
-            locks.enter_context(locked(directory))
-        jobs = _jobs(directories, sources, teacher, config, overwrite)
+            locks.enter_context(locked(directory, "dumping targets"))
+        jobs = _jobs(directories, data_dirs, sources, teacher, config, overwrite)
         _dump(_prepared(jobs, workers, tolerance), workers, shard_utts)
 
 
@@ -135,7 +135,7 @@ def _workers(args: argparse.Namespace, config: TeacherConfig) -> Workers:
 
 
 def _sources(
-    data_dirs: list[DataDir], teacher: TeacherFacts, config: TeacherConfig, workers: Workers
+    data_dirs: list[DataDir], teacher: TeacherTraits, config: TeacherConfig, workers: Workers
 ) -> list[DataSource]:
     from distill_asr.dump.loaded import size_problems
     from distill_asr.dump.source import TextSource, open_source
@@ -160,26 +160,27 @@ def _sources(
 
 def _jobs(
     directories: list[Path],
+    data_dirs: list[DataDir],
     sources: list[DataSource],
-    teacher: TeacherFacts,
+    teacher: TeacherTraits,
     config: TeacherConfig,
     overwrite: bool,
-) -> list[Job]:
+) -> list[DumpJob]:
     """What is to be done, once nothing is in the way any more."""
     from distill_asr.dump.codebooks import trained_codec
-    from distill_asr.dump.plan import Job, refuse_or_clear
+    from distill_asr.dump.plan import DumpJob, refuse_or_clear
 
     settings = trained_codec(config.settings(teacher.fingerprint), directories, overwrite)
     jobs = [
-        Job(directory, config, teacher, settings, source)
-        for directory, source in zip(directories, sources, strict=True)
+        DumpJob(directory, config, teacher, settings, source, data_dir)
+        for directory, source, data_dir in zip(directories, sources, data_dirs, strict=True)
     ]
     if problems := refuse_or_clear(jobs, overwrite):
         raise UserError(problems)
     return jobs
 
 
-def _prepared(jobs: list[Job], workers: Workers, tolerance: float) -> list[Job]:
+def _prepared(jobs: list[DumpJob], workers: Workers, tolerance: float) -> list[DumpJob]:
     """Look how exact the states are, and train codebooks, if the codec has any."""
     from distill_asr.dump.loaded import codec_settings
     from distill_asr.dump.workers import call
@@ -195,7 +196,7 @@ def _prepared(jobs: list[Job], workers: Workers, tolerance: float) -> list[Job]:
     return [replace(job, settings=settings) for job in jobs]
 
 
-def _require_exact(job: Job, workers: Workers, tolerance: float) -> None:
+def _require_exact(job: DumpJob, workers: Workers, tolerance: float) -> None:
     """Measure how far low precision takes the states from float32, and refuse too much."""
     from distill_asr.dump.loaded import error_of_dtype
     from distill_asr.dump.plan import sample
@@ -215,9 +216,9 @@ def _require_exact(job: Job, workers: Workers, tolerance: float) -> None:
     print(f"{job.config.path}: {dtype}: {found}")
 
 
-def _dump(jobs: list[Job], workers: Workers, shard_utts: int) -> None:
+def _dump(jobs: list[DumpJob], workers: Workers, shard_utts: int) -> None:
     """Compute and write every shard that is missing."""
-    from distill_asr.dump.plan import Plan, SetDump, skip
+    from distill_asr.dump.plan import DumpPlan, SetDump, skip
     from distill_asr.dump.shard import compute_shard
     from distill_asr.dump.source import BadSamplesError
 
@@ -228,7 +229,7 @@ def _dump(jobs: list[Job], workers: Workers, shard_utts: int) -> None:
     for one in sets:
         if one.complete:  # killed between its last shard and its end
             one.finish()
-    plan = Plan([one for one in sets if not one.complete])
+    plan = DumpPlan([one for one in sets if not one.complete])
     try:
         with closing(plan.progress()) as progress:
             for number, _ in workers.map(compute_shard, plan.pieces(), progress.under_way):

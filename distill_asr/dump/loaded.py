@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from distill_asr.targets.manifest import Settings
     from distill_asr.teachers import Teacher, TeacherConfig
 
-Report = Callable[[int], None]  # told how much of the work is done
+Progress = Callable[[int], None]  # told how much of the work is done
 
 
 @dataclass(frozen=True)
-class TeacherFacts:
+class TeacherTraits:
     """What the rest of a dump must know of a teacher; see ``Teacher``."""
 
     reads: str
@@ -51,20 +51,25 @@ class LoadedTeacher:
         return teacher
 
 
-def facts(loaded: LoadedTeacher, _: Report) -> TeacherFacts:
+def facts(loaded: LoadedTeacher, _: Progress) -> TeacherTraits:
     """Describe the teacher."""
     teacher = loaded.teacher
-    names = ("reads", "step_ms", "min_samples", "max_size", "fingerprint")
-    known = {name: getattr(teacher, name) for name in names}
-    return TeacherFacts(**known, tokens=getattr(teacher, "tokens", None))
+    return TeacherTraits(
+        teacher.reads,
+        teacher.step_ms,
+        teacher.min_samples,
+        teacher.max_size,
+        teacher.fingerprint,
+        teacher.tokens,
+    )
 
 
-def size_problems(loaded: LoadedTeacher, _: Report, source: DataSource) -> list[str]:
+def size_problems(loaded: LoadedTeacher, _: Progress, source: DataSource) -> list[str]:
     """Name items that are too short or too long."""
     return source.size_problems(loaded.teacher)
 
 
-def error_of_dtype(loaded: LoadedTeacher, _: Report, source: DataSource) -> float:
+def error_of_dtype(loaded: LoadedTeacher, _: Progress, source: DataSource) -> float:
     """How far the states are from float32's: norm of the difference over the norm."""
     from distill_asr.pretrained.precision import relative_error
     from distill_asr.teachers import load_teacher
@@ -78,7 +83,7 @@ def error_of_dtype(loaded: LoadedTeacher, _: Report, source: DataSource) -> floa
 
 def codec_settings(
     loaded: LoadedTeacher,
-    _: Report,
+    _: Progress,
     settings: Settings,
     directories: list[Path],
     sources: list[DataSource],

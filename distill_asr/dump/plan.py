@@ -10,49 +10,52 @@ from typing import TYPE_CHECKING
 
 from distill_asr.dump.progress import SAMPLES_AN_HOUR, Progress
 from distill_asr.dump.shard import ShardTask
-from distill_asr.dump.source import SAMPLE_RATE, AudioSource
+from distill_asr.dump.source import AudioSource
+from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.targets.manifest import MANIFEST
 from distill_asr.targets.shards import ShardRecord, record_path
 from distill_asr.targets.verify import check_targets
 from distill_asr.targets.writer import TargetWriter, clear, leftover_problems, remove_unfinished
 
 if TYPE_CHECKING:
-    from distill_asr.dump.loaded import TeacherFacts
+    from distill_asr.data.datadir import DataDir
+    from distill_asr.dump.loaded import TeacherTraits
     from distill_asr.dump.source import DataSource
     from distill_asr.targets.manifest import Settings
     from distill_asr.teachers import TeacherConfig
 
 
 @dataclass(frozen=True)
-class Job:
+class DumpJob:
     """One data dir through one teacher."""
 
     directory: Path  # dump/<set>/targets/<name>
     config: TeacherConfig
-    facts: TeacherFacts
+    facts: TeacherTraits
     settings: Settings  # what decides the numbers
     source: DataSource
+    data_dir: DataDir
 
     @property
     def finished(self) -> bool:
         """Whether there are finished targets, of whatever teacher."""
         return (self.directory / MANIFEST).exists()
 
-    def problems(self, checksums: bool) -> list[str]:
+    def problems(self, reread: bool) -> list[str]:
         """Say why the targets that are there cannot be kept or continued."""
         if not self.finished:
             return leftover_problems(self.directory, self.settings)
         return check_targets(
-            self.directory, self.source, self.settings, checksums=checksums, audio=True
+            self.directory, self.data_dir, self.settings, text=self.config.text, reread=reread
         )
 
 
-def refuse_or_clear(jobs: list[Job], overwrite: bool) -> list[str]:
+def refuse_or_clear(jobs: list[DumpJob], overwrite: bool) -> list[str]:
     """Throw away what is in the way if that is wanted, and give what must be refused.
 
     What matches is kept and never recomputed.
     """
-    found = {job.directory: job.problems(checksums=overwrite) for job in jobs}
+    found = {job.directory: job.problems(reread=overwrite) for job in jobs}
     if not overwrite:
         return [problem for problems in found.values() for problem in problems]
     for directory, problems in found.items():
@@ -69,7 +72,7 @@ class SetDump:
     shard_utts : utterances a shard; those with the same item count once.
     """
 
-    def __init__(self, job: Job, shard_utts: int) -> None:
+    def __init__(self, job: DumpJob, shard_utts: int) -> None:
         self.job = job
         self._writer = TargetWriter(job.directory, job.settings)
         groups = job.source.groups()
@@ -79,12 +82,13 @@ class SetDump:
         ]
         self._missing = set(range(len(self._shards)))
         self.disk = 0  # bytes of the shards that are there
-        for number in range(len(self._shards)):
-            if record_path(job.directory, number).exists():
-                record = self._writer.record(number, job.source.sha256(self._shards[number]))
-                if record is not None:
-                    self._missing.remove(number)
-                    self.disk += record.shard.bytes
+        left = [n for n in self._missing if record_path(job.directory, n).exists()]
+        job.source.file_digests(u for number in left for u in self._shards[number])  # at once
+        for number in left:
+            record = self._writer.record(number, job.source.sha256(self._shards[number]))
+            if record is not None:
+                self._missing.remove(number)
+                self.disk += record.shard.bytes
         self._computed = self.missing_amount
         self._begin = time.monotonic()
 
@@ -133,7 +137,7 @@ class SetDump:
         )
 
 
-class Plan:
+class DumpPlan:
     """The missing shards of several data dirs as pieces of work, numbered as they are given out."""
 
     def __init__(self, sets: list[SetDump]) -> None:
@@ -175,7 +179,7 @@ def sample(source: DataSource, most: int, seconds: float) -> DataSource:
     return source.part(chosen)
 
 
-def skip(job: Job) -> None:
+def skip(job: DumpJob) -> None:
     """Leave finished targets as they are, and say so."""
     remove_unfinished(job.directory)
     what = "audio" if job.source.reads == "audio" else "data"

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from distill_asr.dump.source import DataSource
     from distill_asr.targets.manifest import Settings
 
-READERS = 4  # threads; decoding does not hold the interpreter's lock
+_READERS = 4  # threads; decoding does not hold the interpreter's lock
 READ_AHEAD = 2  # batches waiting for the teacher
 WRITE_BEHIND = 2  # batches waiting for the disk
 PATIENCE = 0.1  # seconds between looks at whether the other thread still runs
 
-States = list[tuple[str, "np.ndarray"]]
+NamedStates = list[tuple[str, "np.ndarray"]]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def compute_shard(loaded: LoadedTeacher, progress: Callable[[int], None], task: 
 
 def _ahead(source: DataSource, batches: list[list[str]]) -> Iterator[tuple[list[str], list[Any]]]:
     """Pairs of a batch and its items, which are read while earlier ones are worked on."""
-    pool = ThreadPoolExecutor(READERS)
+    pool = ThreadPoolExecutor(_READERS)
     waiting: deque = deque()
     try:
         for batch in batches:
@@ -88,17 +88,17 @@ class _Writing:
     """Runs ``write(pairs)`` in a thread, where ``pairs`` is what ``put`` is given."""
 
     def __init__(self, write: Callable[[Iterator[tuple[str, np.ndarray]]], Any]) -> None:
-        self._queue: queue.Queue[States | Exception | None] = queue.Queue(WRITE_BEHIND)
+        self._queue: queue.Queue[NamedStates | Exception | None] = queue.Queue(WRITE_BEHIND)
         self._pool = ThreadPoolExecutor(1)
         self._written = self._pool.submit(write, self._taken())
 
-    def put(self, states: States) -> None:
+    def put(self, states: NamedStates) -> None:
         """Hand over; waits while the disk is behind, and raises what went wrong there."""
         self._offer(states)
         if self._written.done():
             self._written.result()
 
-    def _offer(self, states: States | Exception | None) -> None:
+    def _offer(self, states: NamedStates | Exception | None) -> None:
         while not self._written.done():
             try:
                 return self._queue.put(states, timeout=PATIENCE)

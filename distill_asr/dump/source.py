@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from distill_asr.errors import UserError, named
-from distill_asr.io.audio import BadAudioError, read_audio
-from distill_asr.io.checksum import file_sha256
+from distill_asr.io.audio import SAMPLE_RATE, BadAudioError, read_audio
+from distill_asr.io.identity import CACHE, audio_identity
 from distill_asr.targets.fingerprint import lengths_sha256, lines_sha256, read_sentences
 from distill_asr.targets.manifest import Source
+from distill_asr.teachers.batching import grouped
 
 if TYPE_CHECKING:
     from distill_asr.data.datadir import DataDir
     from distill_asr.teachers import Teacher, TeacherConfig
 
-SAMPLE_RATE = 16000  # Hz
-READERS = 4
+_READERS = 4
 SHOWN = 60  # characters of a sentence in a message
 
 
@@ -135,6 +136,7 @@ class AudioSource(DataSource):
         self.num_samples = {utterance: data_dir.num_samples[utterance] for utterance in self.wav}
         self._check_headers()
         self._digests: dict[str, str] = {}
+        self._cache: Path | None = self.path / CACHE
 
     def read(self, utterance: str) -> Any:
         """Give float32 [num_samples]."""
@@ -167,6 +169,7 @@ class AudioSource(DataSource):
         part.ids = sorted(utterances)
         part.wav = {u: str(Path(self.wav[u]).absolute()) for u in part.ids}
         part.num_samples = {u: self.num_samples[u] for u in part.ids}
+        part._cache = None  # which one process keeps
         part._digests = {u: self._digests[u] for u in part.ids if u in self._digests}
         return part
 
@@ -180,8 +183,7 @@ class AudioSource(DataSource):
         names = list(utterances)
         new = [utterance for utterance in names if utterance not in self._digests]
         if new:
-            doing = f"{self.path}: checksums"
-            self._digests |= _for_all(lambda u: file_sha256(self.wav[u]), new, doing)
+            self._digests |= audio_identity({u: self.wav[u] for u in new}, self._cache)
         return {utterance: self._digests[utterance] for utterance in names}
 
     def learn(self, digests: Mapping[str, str]) -> None:
@@ -365,29 +367,6 @@ def open_source(reads: str, data_dir: DataDir, text_file: str = "text") -> DataS
     return kind(data_dir, text_file)
 
 
-def batches(
-    num_samples: Mapping[str, int], utterances: Iterable[str], batch_seconds: float
-) -> list[list[str]]:
-    """Group utterances, longest first, so that a padded batch lasts at most ``batch_seconds``.
-
-    An utterance longer than that is a batch of its own.
-    """
-    return grouped({u: num_samples[u] for u in utterances}, batch_seconds * SAMPLE_RATE)
-
-
-def grouped(sizes: Mapping[str, int], budget: float) -> list[list[str]]:
-    """Group by size, largest first, so that a padded group has at most ``budget``; see above."""
-    groups: list[list[str]] = []
-    room = 0
-    for name in sorted(sizes, key=lambda n: (-sizes[n], n)):
-        if room == 0:
-            groups.append([])
-            room = max(1, math.floor(budget / sizes[name]))
-        groups[-1].append(name)
-        room -= 1
-    return groups
-
-
 def _require_same_ids(path: Path, file: str, found: set[str], expected: set[str]) -> None:
     problems = []
     if lost := expected - found:
@@ -402,9 +381,7 @@ def _for_all(
     function: Callable[[str], Any], utterances: Iterable[str], doing: str
 ) -> dict[str, Any]:
     """Call a function that mostly reads files for each utterance, in threads."""
-    from tqdm import tqdm
-
     names = list(utterances)
-    with ThreadPoolExecutor(READERS) as pool:
+    with ThreadPoolExecutor(_READERS) as pool:
         results = tqdm(pool.map(function, names), doing, len(names), leave=False, delay=2)
         return dict(zip(names, results, strict=True))

@@ -92,12 +92,12 @@ def _hours(manifest: Manifest) -> str:
 
 def _codec(directory: Path, manifest: Manifest) -> str:
     from distill_asr.targets.codecs import MVQCodec
-    from distill_asr.targets.quantizer import described
+    from distill_asr.targets.quantizer import describe_codebooks
 
     name = manifest.codec["name"]
     if name != MVQCodec.name:
         return name
-    return f"{name}, {described(MVQCodec(manifest.codec, directory).codebooks)}"
+    return f"{name}, {describe_codebooks(MVQCodec(manifest.codec, directory).codebooks)}"
 
 
 def _megabytes(count: int) -> str:
@@ -142,7 +142,7 @@ def _problems(directory: Path, data: Path, settings: Settings | None) -> list[st
     if settings is not None and SHA256 in manifest.codec:
         # a teacher's file knows how its codebooks are trained, not what came out
         settings = replace(settings, codec={**settings.codec, SHA256: manifest.codec[SHA256]})
-    problems = check_targets(directory, data_dir, settings, checksums=True, audio=True)
+    problems = check_targets(directory, data_dir, settings, reread=True)
     return problems or check_states(directory, data_dir)
 
 

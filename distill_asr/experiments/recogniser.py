@@ -19,10 +19,12 @@ from distill_asr.espnet.task import DistillTask
 from distill_asr.experiments.config import ModelConfig
 from distill_asr.experiments.layout import AVERAGED, CONFIG
 from distill_asr.experiments.student import fit, read_student
+from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.io.checksum import file_sha256
-from distill_asr.pretrained.loading import SAMPLE_RATE, fingerprint, require_device
+from distill_asr.pretrained.loading import fingerprint, require_device
 from distill_asr.pretrained.probing import measure
 from distill_asr.teachers.config import TeacherConfig
+from distill_asr.teachers.contract import Teacher
 
 # of ESPnet's config: what a recogniser computes, besides its weights
 FACTS = (
@@ -33,7 +35,7 @@ FACTS = (
 TEXT_FACTS = ("token_type", "cleaner", "g2p", "non_linguistic_symbols", "preprocessor_conf")
 
 
-class RecogniserTeacher:
+class RecogniserTeacher(Teacher):
     """A frozen recogniser; build it with ``from_config``.
 
     With ``output: posteriors`` it gives CTC log-posteriors [T, V]. With ``output: path`` it gives

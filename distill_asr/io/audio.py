@@ -22,6 +22,7 @@ from distill_asr.io.mpeg import scan_mpeg, with_true_length
 
 MIX = "mix"
 CONVERT = "convert it with `ffmpeg -i IN -ac 1 OUT.wav`"
+SAMPLE_RATE = 16000  # Hz, of all audio that teachers and students read
 # libsndfile shortens a cut-off file silently, but its log keeps what the header had declared.
 _DECLARED = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 ARCHIVED = re.compile(r"(.+\.ark):(\d+)")  # archive and place in it, as Kaldi writes it

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -35,39 +35,52 @@ Stamp = list[int]  # size, modification time, change time, inode
 
 
 def audio_identity(
-    paths: Mapping[str, str | Path], cache: str | Path, *, quiet: bool = False
+    paths: Mapping[str, str | Path], cache: str | Path | None, *, quiet: bool = False
 ) -> dict[str, str]:
-    """SHA-256 of the content behind each id.
+    """SHA-256 of the content of each utterance's audio file.
 
     Parameters
     ----------
-    paths : files by id; ``archive.ark:offset``, as Kaldi writes, is the archive's content and the
-        offset.
-    cache : file that remembers the hashes of unchanged files. A damaged one is written anew; one
-        that cannot be written costs time, nothing else.
-    quiet : show no progress.
+    paths : files by utterance; ``archive.ark:offset``, as Kaldi writes, is the archive's content
+        and the offset.
+    cache, quiet : as of ``content_identity``.
 
     Raises
     ------
-    UserError : names the ids whose files are missing or cannot be read.
+    UserError : names the utterances whose files are missing or cannot be read.
     """
     places = {name: _split(path) for name, path in paths.items()}
-    known = _load(Path(cache))
+    found = content_identity({file for file, _ in places.values()}, cache, quiet=quiet)
+    _require_all(paths, {name: found[file] for name, (file, _) in places.items()})
+    return {name: _with_offset(found[file], offset) for name, (file, offset) in places.items()}
+
+
+def content_identity(
+    files: Iterable[str | Path], cache: str | Path | None, *, quiet: bool = False
+) -> dict[str, str | OSError]:
+    """SHA-256 of the content of each file, or why it cannot be read, by path as given.
+
+    Parameters
+    ----------
+    cache : file that remembers the hashes of unchanged files. A damaged one is written anew; one
+        that cannot be written costs time, nothing else. None: read everything.
+    quiet : show no progress.
+    """
+    known = {} if cache is None else _load(Path(cache))
+    names = sorted(map(str, files))
     found: dict[str, str | OSError] = {}
-    files = sorted({file for file, _ in places.values()})
+    fresh: dict[str, list] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
-        pieces = pool.map(lambda file: _hashed(file, known), files)
+        pieces = pool.map(lambda file: _hashed(file, known), names)
         bar = tqdm(
-            pieces, "checksums", len(files), unit="file", leave=False, delay=2, disable=quiet
+            pieces, "checksums", len(names), unit="file", leave=False, delay=2, disable=quiet
         )
-        fresh = {}
-        for file, (digest, entry) in zip(files, bar, strict=True):
+        for file, (digest, entry) in zip(names, bar, strict=True):
             found[file] = digest
             fresh |= entry
-    _require_all(paths, {name: found[file] for name, (file, _) in places.items()})
-    if fresh:
+    if fresh and cache is not None:
         _save(Path(cache), known | fresh)
-    return {name: _with_offset(found[file], offset) for name, (file, offset) in places.items()}
+    return found
 
 
 def _split(path: str | Path) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from distill_asr.errors import UserError
+from distill_asr.errors import UserError, os_error_message
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # the same in all containers of a machine
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # record locks: by the file system
@@ -67,14 +67,16 @@ def locked(directory: str | Path, doing: str) -> Iterator[None]:
     Raises
     ------
     UserError : another process holds it; names host, pid, and the file to remove where only a
-        person can know that the holder is gone.
-    OSError : the lock file cannot be written.
+        person can know that the holder is gone. Or nothing can be written there.
     """
     path = lock_path(directory)
     if path in _held:
         raise UserError(f"{directory}: this very process is already writing there; name it once")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stream = _acquire(path, Path(directory), Holder.this_process(doing))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = _acquire(path, Path(directory), Holder.this_process(doing))
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be written ({os_error_message(error)})") from error
     _held.add(path)
     try:
         yield

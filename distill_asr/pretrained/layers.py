@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distill_asr.teachers.config import TeacherConfig
+from distill_asr.pretrained.request import ModelRequest
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class LayerChoice:
     depth: int  # of the whole model
 
     @classmethod
-    def of(cls, config: TeacherConfig, depth: int) -> "LayerChoice":
-        """The choice of a teacher file."""
-        return cls(config.layers, config.combine, depth)
+    def of(cls, request: ModelRequest, depth: int) -> "LayerChoice":
+        """The choice of a request, in a model of ``depth`` layers."""
+        return cls(request.layers, request.combine, depth)
 
     def width(self, one: int) -> int:
         """E, where one layer is ``one`` wide."""

@@ -10,11 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+import transformers
+from transformers.utils import logging as transformers_logging
 
 from distill_asr.errors import UserError
-from distill_asr.teachers.config import TeacherConfig
+from distill_asr.io.audio import SAMPLE_RATE
+from distill_asr.pretrained.request import ModelRequest
 
-SAMPLE_RATE = 16000
 # weights that no hidden state depends on, absent from some checkpoints: learnt for masked
 # pre-training, or to make one vector of a sentence
 UNUSED = re.compile(r"masked_spec_embed$|^pooler\.")
@@ -22,18 +24,16 @@ UNUSED = re.compile(r"masked_spec_embed$|^pooler\.")
 NOT_THE_MODEL = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"}
 
 
-def load_model_config(config: TeacherConfig, files: str) -> Any:
+def load_model_config(request: ModelRequest, files: str) -> Any:
     """Load config.json; UserError if there is no such model (``files``: what it consists of)."""
-    import transformers
-
     try:
-        return transformers.AutoConfig.from_pretrained(model_name(config))
+        return transformers.AutoConfig.from_pretrained(model_name(request))
     except (OSError, ValueError) as error:
-        raise UserError(_missing(config, files, error)) from error
+        raise UserError(_missing(request, files, error)) from error
 
 
 def load_model(
-    config: TeacherConfig, model_class: Any, model_config: Any, files: str, **options: Any
+    request: ModelRequest, model_class: Any, model_config: Any, files: str, **options: Any
 ) -> Any:
     """Load weights in float32, and refuse a checkpoint without some of them.
 
@@ -51,25 +51,25 @@ def load_model(
         # float32 whatever the checkpoint holds, so that the fingerprint is of the same numbers
         with _quiet():
             model, info = model_class.from_pretrained(
-                model_name(config),
+                model_name(request),
                 config=model_config,
                 dtype=torch.float32,
                 output_loading_info=True,
                 **options,
             )
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(_missing(config, files, error)) from error
+        raise UserError(_missing(request, files, error)) from error
     lost = sorted(key for key in info["missing_keys"] if not UNUSED.search(key))
     lost += sorted(str(key[0]) for key in info["mismatched_keys"])
     if lost:
         raise UserError(
-            f"{config.path}: model {config.model}: the checkpoint lacks {len(lost)} weight(s) of "
+            f"{request.where}: model {request.name}: the checkpoint lacks {len(lost)} weight(s) of "
             f"this family, e.g. {', '.join(lost[:3])}; it is damaged or of another architecture"
         )
     return model
 
 
-def load_extractor(config: TeacherConfig, expected: str | None, remedy: str) -> Any:
+def load_extractor(request: ModelRequest, expected: str | None, remedy: str) -> Any:
     """Load the feature extractor (preprocessor_config.json) of a speech model.
 
     Parameters
@@ -81,11 +81,9 @@ def load_extractor(config: TeacherConfig, expected: str | None, remedy: str) -> 
     ------
     UserError : missing, of another class, or for another sampling rate.
     """
-    import transformers
-
-    where = f"{config.path}: model {config.model}: "
+    where = f"{request.where}: model {request.name}: "
     try:
-        extractor = transformers.AutoFeatureExtractor.from_pretrained(model_name(config))
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(model_name(request))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{where}preprocessor_config.json is missing or not readable; {remedy}"
@@ -104,14 +102,12 @@ def load_extractor(config: TeacherConfig, expected: str | None, remedy: str) -> 
     return extractor
 
 
-def load_tokenizer(config: TeacherConfig, model_config: Any) -> Any:
+def load_tokenizer(request: ModelRequest, model_config: Any) -> Any:
     """Load the tokenizer of a text model; UserError if it is missing or another model's."""
-    import transformers
-
-    where = f"{config.path}: model {config.model}: "
+    where = f"{request.where}: model {request.name}: "
     remedy = "copy tokenizer.json (or vocab.txt ...) from where the model was published"
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(model_name(config))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(model_name(request))
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{where}the tokenizer cannot be loaded ({reason}); {remedy}") from error
@@ -135,12 +131,12 @@ def tokenizer_facts(tokenizer: Any) -> dict[str, Any]:
     return {"class": type(tokenizer).__name__, "special": tokenizer.special_tokens_map, **hashes}
 
 
-def require_layers(config: TeacherConfig, depth: int) -> None:
+def require_layers(request: ModelRequest, depth: int) -> None:
     """Refuse layers that a model of ``depth`` layers does not have."""
     problems = [
-        f"{config.path}: layers: {layer} given, but {config.model} has {depth} layers; allowed: "
+        f"{request.where}: layers: {layer} given, but {request.name} has {depth} layers; allowed: "
         f"0 to {depth}"
-        for layer in config.layers
+        for layer in request.layers
         if layer > depth
     ]
     if problems:
@@ -149,38 +145,35 @@ def require_layers(config: TeacherConfig, depth: int) -> None:
 
 def input_name(model_config: Any) -> str:
     """What a family's model reads, in transformers' words: input_values, input_ids, ..."""
-    import transformers
-
     found = transformers.MODEL_MAPPING.get(type(model_config), None)
     first = found[0] if isinstance(found, (list, tuple)) else found
     return getattr(first, "main_input_name", "nothing known")
 
 
-def model_name(config: TeacherConfig) -> str:
+def model_name(request: ModelRequest) -> str:
     """Hub id, or the path of a local directory."""
-    directory = Path(config.model).expanduser()
-    return str(directory) if directory.is_dir() else config.model
+    directory = Path(request.name).expanduser()
+    return str(directory) if directory.is_dir() else request.name
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the library from listing weights of heads; what matters is checked here."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        transformers_logging.set_verbosity(before)
 
 
-def _missing(config: TeacherConfig, files: str, error: Exception) -> str:
+def _missing(request: ModelRequest, files: str, error: Exception) -> str:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return (
-        f"{config.path}: model: {config.model} is neither a usable local directory nor on the hub "
-        f"or in its cache ({reason}). With network access run `hf download {config.model}` once; "
-        f"without, copy a directory with {files} from elsewhere and write its path as `model:`"
+        f"{request.where}: model: {request.name} is neither a usable local directory nor on the "
+        f"hub or in its cache ({reason}). With network access run `hf download {request.name}` "
+        f"once; without, copy a directory with {files} from elsewhere and write its path as "
+        "`model:`"
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
+from transformers.pytorch_utils import Conv1D  # a linear layer, despite its name
 
 from distill_asr.errors import UserError
 from distill_asr.pretrained.first_convolution import fold_first_norm
@@ -43,7 +44,7 @@ def has_bfloat16(device: str) -> bool:
     return torch.backends.mkldnn.is_available() and bool(BF16_FLAGS & _cpu_flags())
 
 
-def prepare(model: nn.Module, dtype: str, device: str) -> nn.Module:
+def prepare_model(model: nn.Module, dtype: str, device: str) -> nn.Module:
     """Make a model ready for ``computing``, in place: frozen, on its device, weights as needed.
 
     Call it once the weights have been hashed.
@@ -90,8 +91,6 @@ def _bake(module: nn.Module) -> None:
 
 
 def _worth_lowering(model: nn.Module) -> list[nn.Module]:
-    from transformers.pytorch_utils import Conv1D  # a linear layer, despite its name
-
     found: list[nn.Module] = [
         module
         for module in model.modules()

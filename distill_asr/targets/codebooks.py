@@ -20,8 +20,8 @@ CODEBOOKS = "codebooks.safetensors"  # beside the targets
 ENTRIES = 256  # K, so that a code is a byte
 LEVELS = 127  # of an int8 on either side of zero
 ARRAYS = ("entries", "scales", "mean", "std")
-FACTS = "facts"
-WAY_OUT = "bring it back from a copy, or dump again with --overwrite"
+_FACTS = "facts"
+_WAY_OUT = "bring it back from a copy, or dump again with --overwrite"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def pack(arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> bytes:
     # one key, since the order of several would not be fixed
     return save(
         {name: np.ascontiguousarray(array) for name, array in arrays.items()},
-        {FACTS: json.dumps(facts, sort_keys=True)},
+        {_FACTS: json.dumps(facts, sort_keys=True)},
     )
 
 
@@ -101,14 +101,14 @@ def unpack(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            facts = json.loads(file.metadata()[FACTS])
+            facts = json.loads(file.metadata()[_FACTS])
             arrays = {name: file.get_tensor(name) for name in file.keys()}
     except FileNotFoundError:
-        raise UserError(f"{path}: missing, and codes mean nothing without it; {WAY_OUT}") from None
+        raise UserError(f"{path}: missing, and codes mean nothing without it; {_WAY_OUT}") from None
     except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); {WAY_OUT}") from error
+        raise UserError(f"{path}: cannot be read ({error}); {_WAY_OUT}") from error
     if lost := [name for name in ARRAYS if name not in arrays]:
-        raise UserError(f"{path}: no codebooks, {', '.join(lost)} missing; {WAY_OUT}")
+        raise UserError(f"{path}: no codebooks, {', '.join(lost)} missing; {_WAY_OUT}")
     return arrays, facts
 
 

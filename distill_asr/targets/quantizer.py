@@ -27,11 +27,8 @@ from distill_asr.targets.codebooks import (
 if TYPE_CHECKING:
     from distill_asr.targets.codebook_search import SweepQuantizer
 
-BATCH = 256  # frames a training step, and frames encoded together
-GROUP = 32  # utterances of the sample read together
+TOGETHER = 256  # frames
 SWEEPS = 6  # of the search; further ones change next to nothing
-HELD_OUT = 20  # every so manyeth utterance of the sample does not train, but measures
-MEASURED = 5000  # frames of those at most
 LOGITS = ("to_logits.weight", "to_logits.bias", "logits_scale")
 
 
@@ -64,7 +61,7 @@ class Quantizer:
         frames = torch.from_numpy((states - self.codebooks.mean) / self.codebooks.std)
         with torch.inference_mode():
             parts = [
-                self._model.encode(part.to(self._device), SWEEPS) for part in frames.split(BATCH)
+                self._model.encode(part.to(self._device), SWEEPS) for part in frames.split(TOGETHER)
             ]
         return torch.cat(parts).cpu().numpy()
 
@@ -97,7 +94,7 @@ def quantizer_path(targets: str | Path) -> Path:
     return absolute.parents[2] / "codebooks" / f"{absolute.name}.safetensors"
 
 
-def described(codebooks: Codebooks) -> str:
+def describe_codebooks(codebooks: Codebooks) -> str:
     """One line about codebooks."""
     facts, count = codebooks.facts, len(codebooks.entries)
     return (

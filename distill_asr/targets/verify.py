@@ -1,17 +1,25 @@
 """Are these targets whole, and do they belong to this data and this teacher?"""
 
+from __future__ import annotations
+
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tqdm import tqdm
 
-from distill_asr.dump.source import SAMPLE_RATE, AudioSource, DataSource
 from distill_asr.errors import UserError, named
-from distill_asr.io.checksum import file_sha256
+from distill_asr.io.audio import SAMPLE_RATE
+from distill_asr.io.identity import CACHE, audio_identity, content_identity
 from distill_asr.targets.codecs import MVQCodec
-from distill_asr.targets.fingerprint import lengths_sha256, read_sentences, text_sha256
-from distill_asr.targets.manifest import SCP, WAY_OUT, Manifest, Settings
+from distill_asr.targets.fingerprint import (
+    lengths_sha256,
+    lines_sha256,
+    read_sentences,
+    text_sha256,
+)
+from distill_asr.targets.manifest import SCP, WAY_OUT, Manifest, Settings, Source
 from distill_asr.targets.reader import TargetReader, read_scp
 
 if TYPE_CHECKING:
@@ -22,11 +30,11 @@ LENGTH_TOLERANCE = 3  # positions: windows at the end of the audio are cut in ma
 
 def check_targets(
     directory: str | Path,
-    data_dir: "DataDir | DataSource | None" = None,
+    data_dir: DataDir | None = None,
     settings: Settings | None = None,
     *,
-    checksums: bool = False,
-    audio: bool = False,
+    text: str | None = None,
+    reread: bool = False,
     allow_extra: bool = False,
     allow_missing: bool = False,
 ) -> list[str]:
@@ -35,10 +43,10 @@ def check_targets(
     Parameters
     ----------
     directory : dump/<set>/targets/<teacher>
-    data_dir : compare utterance ids and lengths with this data dir (or its audio).
+    data_dir : compare utterance ids, lengths, and the content of audio and sentences with it.
     settings : compare with this teacher; an empty ``weights_sha256`` matches any weights.
-    checksums : read the arks and compare their SHA-256 (their sizes are always compared).
-    audio : also read and hash all the audio of ``data_dir``.
+    text : file of the data dir that the teacher reads now; None: the one it did read.
+    reread : read arks and audio again even where nothing has touched them since they were read.
     allow_extra : targets may cover more utterances than the data dir (a subset of it is used).
     allow_missing : and fewer.
     """
@@ -48,14 +56,27 @@ def check_targets(
         index = read_scp(directory)
     except UserError as error:
         return error.problems
-    problems = _shard_problems(directory, manifest, checksums)
+    problems = _shard_problems(directory, manifest, reread)
     problems += _index_problems(directory, manifest, index)
     problems += _codebook_problems(directory, manifest)
     if settings is not None:
         problems += stale_teacher(directory, manifest, settings)
-    if data_dir is not None:
-        allowed = (allow_missing, allow_extra)
-        problems += _data_problems(directory, manifest, set(index), data_dir, audio, allowed)
+    if data_dir is None:
+        return problems
+    wanted, targets = set(data_dir.wav), set(index)
+    if (missing := wanted - targets) and not allow_missing:
+        problems.append(
+            f"{directory}: no targets for {named(missing)} of {data_dir.path}; {WAY_OUT}"
+        )
+    extra = targets - wanted
+    if extra and not allow_extra:
+        problems.append(
+            f"{directory}: targets for {named(extra)} not in {data_dir.path}; {WAY_OUT}"
+        )
+    if not extra and not (missing and not allow_missing):
+        problems += _source_problems(
+            directory, manifest.source, data_dir.select(targets), text, reread
+        )
     return problems
 
 
@@ -72,15 +93,24 @@ def stale_teacher(directory: Path, manifest: Manifest, settings: Settings) -> li
     ]
 
 
-def _shard_problems(directory: Path, manifest: Manifest, checksums: bool) -> list[str]:
-    problems = []
+def _shard_problems(directory: Path, manifest: Manifest, reread: bool) -> list[str]:
+    """Missing arks, of another size, of other content than was written."""
+    problems, whole = [], []
     for shard in manifest.shards:
         path = directory / shard.file
         if not path.is_file():
             problems.append(f"{path}: missing; {WAY_OUT}")
         elif (size := path.stat().st_size) != shard.bytes:
             problems.append(f"{path}: {size} bytes, the manifest says {shard.bytes}; {WAY_OUT}")
-        elif checksums and file_sha256(path) != shard.sha256:
+        else:
+            whole.append(shard)
+    cache = None if reread else directory / CACHE
+    found = content_identity([directory / shard.file for shard in whole], cache)
+    for shard in whole:
+        path = directory / shard.file
+        if isinstance(digest := found[str(path)], OSError):
+            problems.append(f"{path}: cannot be read ({digest.strerror}); {WAY_OUT}")
+        elif digest != shard.sha256:
             problems.append(f"{path}: damaged, its checksum differs from the manifest's; {WAY_OUT}")
     return problems
 
@@ -98,7 +128,7 @@ def _index_problems(
     ]
 
 
-def check_states(directory: str | Path, data_dir: "DataDir") -> list[str]:
+def check_states(directory: str | Path, data_dir: DataDir) -> list[str]:
     """Read every utterance: states that cannot be decoded, are not finite, or of a wrong length.
 
     Parameters
@@ -106,8 +136,6 @@ def check_states(directory: str | Path, data_dir: "DataDir") -> list[str]:
     directory : targets in which ``check_targets`` finds nothing wrong.
     data_dir : whose audio lasts as long as the states of a teacher with a frame rate should.
     """
-    from tqdm import tqdm
-
     targets = TargetReader(directory)
     step_ms, samples = targets.manifests[0].step_ms, data_dir.num_samples or {}
     problems, frames = [], 0
@@ -148,64 +176,39 @@ def _codebook_problems(directory: Path, manifest: Manifest) -> list[str]:
     return []
 
 
-def _data_problems(
-    directory: Path,
-    manifest: Manifest,
-    targets: set[str],
-    data_dir: "DataDir | DataSource",
-    audio: bool,
-    allowed: tuple[bool, bool],
+def _source_problems(
+    directory: Path, source: Source, data_dir: DataDir, text: str | None, reread: bool
 ) -> list[str]:
-    wanted = set(data_dir.ids if isinstance(data_dir, DataSource) else data_dir.wav)
-    allow_missing, allow_extra = allowed
+    """The ids agree; compare what the teacher read of them."""
     problems = []
-    missing = wanted - targets
-    if missing and not allow_missing:
-        problems.append(
-            f"{directory}: no targets for {named(missing)} of {data_dir.path}; {WAY_OUT}"
-        )
-    extra = targets - wanted
-    if extra and not allow_extra:
-        problems.append(
-            f"{directory}: targets for {named(extra)} not in {data_dir.path}; {WAY_OUT}"
-        )
-    if not missing and not extra:
-        known = manifest.source
-        if known.audio_sha256 and hasattr(data_dir, "num_samples"):
-            problems += _audio_problems(directory, manifest, data_dir, audio)
-        if known.text_sha256:
-            problems += _text_problems(directory, manifest, data_dir)
+    if source.audio_sha256:
+        problems += _audio_problems(directory, source, data_dir, reread)
+    if source.text_sha256:
+        problems += _text_problems(directory, source, data_dir, text or source.text)
     return problems
 
 
-def _audio_problems(
-    directory: Path, manifest: Manifest, data_dir: "DataDir | DataSource", audio: bool
-) -> list[str]:
-    """The ids agree; compare lengths, and if asked every byte of audio."""
+def _audio_problems(directory: Path, source: Source, data_dir: DataDir, reread: bool) -> list[str]:
     if data_dir.num_samples is None:
         return [f"{data_dir.path}: has no utt2num_samples; run `distill-asr prepare`"]
-    if lengths_sha256(data_dir.num_samples) != manifest.source.lengths_sha256:
+    if lengths_sha256(data_dir.num_samples) != source.lengths_sha256:
         return [f"{directory}: stale: audio lengths of {data_dir.path} have changed; {WAY_OUT}"]
-    if audio:
-        try:
-            now = data_dir if isinstance(data_dir, AudioSource) else AudioSource(data_dir)
-        except UserError as error:
-            return error.problems
-        if now.fingerprint().audio_sha256 != manifest.source.audio_sha256:
-            return [f"{directory}: stale: the audio of {data_dir.path} has changed; {WAY_OUT}"]
+    try:
+        digests = audio_identity(data_dir.wav, None if reread else data_dir.path / CACHE)
+    except UserError as error:
+        return error.problems
+    if lines_sha256(digests) != source.audio_sha256:
+        return [f"{directory}: stale: the audio of {data_dir.path} has changed; {WAY_OUT}"]
     return []
 
 
-def _text_problems(
-    directory: Path, manifest: Manifest, data_dir: "DataDir | DataSource"
-) -> list[str]:
-    """The ids agree; compare the sentences."""
-    file = getattr(data_dir, "file", manifest.source.text)
+def _text_problems(directory: Path, source: Source, data_dir: DataDir, file: str) -> list[str]:
     try:
-        sentences = read_sentences(Path(data_dir.path), file)
+        sentences = read_sentences(data_dir.path, file)
     except UserError as error:
         return error.problems
-    if text_sha256(sentences) != manifest.source.text_sha256:
-        path = Path(data_dir.path) / file
+    of_targets = {u: sentence for u, sentence in sentences.items() if u in data_dir.wav}
+    if text_sha256(of_targets) != source.text_sha256:
+        path = data_dir.path / file
         return [f"{directory}: stale: the sentences of {path} have changed; {WAY_OUT}"]
     return []

@@ -7,16 +7,13 @@ last shard and ``manifest.json`` after that; a directory with a manifest is fini
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
 from distill_asr.targets.manifest import MANIFEST, SCP, Manifest, Settings, Source
 from distill_asr.targets.shards import (
@@ -31,7 +28,7 @@ from distill_asr.targets.statistics import Statistics
 
 
 class TargetWriter:
-    """Brings one target directory into being; use it inside ``locked(directory)``.
+    """Brings one target directory into being; use it with the directory locked.
 
     Parameters
     ----------
@@ -118,25 +115,6 @@ class TargetWriter:
         for path in self.directory.glob("targets.*.ark"):
             if path.name not in keep:
                 path.unlink()
-
-
-@contextmanager
-def locked(directory: str | Path) -> Iterator[None]:
-    """Hold the directory's lock (a file beside it); UserError if another process has it."""
-    directory = Path(directory)
-    path = directory.parent / f".{directory.name}.lock"
-    with reporting(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(path, "a")
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{directory}: another dump is writing these targets now; wait for it to finish, "
-                "or choose another --name"
-            ) from None
-        yield
 
 
 def clear(directory: str | Path) -> None:

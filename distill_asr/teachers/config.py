@@ -8,6 +8,7 @@ from typing import Any
 
 from distill_asr.errors import UserError
 from distill_asr.io.yaml import load_config
+from distill_asr.pretrained.request import ModelRequest
 from distill_asr.targets.codecs import codec_problems, complete_codec
 from distill_asr.targets.manifest import Settings
 
@@ -25,7 +26,7 @@ PATH_CODEC = "fp32"  # a path's frame numbers must come back exactly
 BATCH_SECONDS = {"cpu": 10.0, "other": 60.0}
 OWN = "your own"  # stands for all dotted paths
 HIDDEN_STATES = ("kind", "model", "layers", "combine", "dtype", "codec")
-KEYS: dict[str, tuple[str, ...]] = {
+_KEYS: dict[str, tuple[str, ...]] = {
     "speech": (*HIDDEN_STATES, "batch_seconds", "online"),
     "text": (*HIDDEN_STATES, "text", "batch_tokens", "online"),
     "recogniser": (
@@ -82,6 +83,11 @@ class TeacherConfig:
         kind = "cpu" if device.startswith("cpu") else "other"
         return replace(self, batch_seconds=self.batch_seconds or BATCH_SECONDS[kind])
 
+    def request(self) -> ModelRequest:
+        """What is asked of a pretrained model."""
+        seconds = self.batch_seconds or BATCH_SECONDS["cpu"]
+        return ModelRequest(self.model, self.path, self.layers, self.combine, seconds)
+
     def settings(self, weights_sha256: str = "") -> Settings:
         """What decides the numbers of a target."""
         codec = complete_codec(self.codec)
@@ -90,12 +96,12 @@ class TeacherConfig:
 
 def _problems(content: dict[str, Any]) -> list[str]:
     kind = _kind_of(content.get("kind"))
-    keys = KEYS.get(kind, tuple(dict.fromkeys(key for known in KEYS.values() for key in known)))
+    keys = _KEYS.get(kind, tuple(dict.fromkeys(key for known in _KEYS.values() for key in known)))
     problems = [_unknown_key(key, kind, keys) for key in content if key not in keys]
     problems += [
         f"{key}: missing; {hint}"
         for key, hint in _REQUIRED.items()
-        if key in keys and (kind in KEYS or key == "kind") and content.get(key) is None
+        if key in keys and (kind in _KEYS or key == "kind") and content.get(key) is None
     ]
     for key in keys:
         if content.get(key) is not None:
@@ -104,7 +110,7 @@ def _problems(content: dict[str, Any]) -> list[str]:
 
 
 def _kind_of(given: Any) -> str | None:
-    """The row of KEYS that holds; the nearest for a misspelt kind, so that its keys are checked."""
+    """The row of _KEYS that holds; the nearest for a misspelt kind, whose keys are checked too."""
     if isinstance(given, str) and "." in given:
         return OWN
     nearest = difflib.get_close_matches(str(given), KINDS, n=1)
@@ -112,7 +118,7 @@ def _kind_of(given: Any) -> str | None:
 
 
 def _unknown_key(key: Any, kind: str | None, keys: Iterable[str]) -> str:
-    owners = [name for name, known in KEYS.items() if key in known]
+    owners = [name for name, known in _KEYS.items() if key in known]
     if not owners or kind is None:
         return _unknown("key", key, keys)
     return f"{_unknown('key', key, keys)}; {key!r} is a key of kind {' and '.join(owners)}"

@@ -10,19 +10,21 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
-from distill_asr.dump.source import batches
 from distill_asr.errors import UserError
 from distill_asr.io.audio import BadAudioError, read_audio
 from distill_asr.targets.statistics import Statistics
-from distill_asr.teachers import TeacherConfig, load_teacher
+from distill_asr.teachers.batching import batches_of_audio
+from distill_asr.teachers.config import TeacherConfig
+from distill_asr.teachers.load import load_teacher
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from distill_asr.data.datadir import DataDir
-    from distill_asr.teachers import Teacher
+    from distill_asr.teachers.contract import Teacher
 
 SUFFIX = ".yaml"  # a block's `teacher:` that ends so names a file, and the teacher runs online
 
@@ -60,7 +62,9 @@ class OnlineTeacher:
         with torch.random.fork_rng([]), torch.autocast(speech.device.type, enabled=False):
             teacher = self.on(speech.device)
             states: list[np.ndarray] = [np.zeros((0, teacher.width), np.float32)] * len(speech)
-            for batch in batches(sizes, sizes, self.config.on(str(speech.device)).batch_seconds):
+            for batch in batches_of_audio(
+                sizes, sizes, self.config.on(str(speech.device)).batch_seconds
+            ):
                 waveforms = [heard[int(i), : sizes[i]] for i in batch]
                 for i, row in zip(batch, teacher.states(waveforms), strict=True):
                     states[int(i)] = row
@@ -98,14 +102,12 @@ def sample_statistics(
     ------
     UserError : audio that cannot be read.
     """
-    from tqdm import tqdm
-
     audio = {u: path for data in sets for u, path in data.wav.items()}
     lengths = {u: samples for data in sets for u, samples in data.num_samples.items()}
     chosen = np.random.default_rng(seed).permutation(sorted(audio))[:count].tolist()
     parts: dict[str, Statistics] = {}
     with tqdm(desc="statistics of the online teacher", total=len(chosen), unit="utt") as bar:
-        for batch in batches(lengths, chosen, batch_seconds):
+        for batch in batches_of_audio(lengths, chosen, batch_seconds):
             try:
                 waveforms = [read_audio(audio[utterance])[0] for utterance in batch]
             except BadAudioError as bad:

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill_asr.errors import UserError
+from distill_asr.teachers.contract import READS, Teacher
 
 if TYPE_CHECKING:
     from distill_asr.teachers.config import TeacherConfig
 
-READS = ("audio", "text", "audio+text")
-METHODS = ("states", "size")
 GUIDE = "see docs/teachers.md, 'Your own class'"
 
 
@@ -33,10 +32,11 @@ def class_problems(kind: str, conf: dict[str, Any]) -> list[str]:
         ]
     if not inspect.isclass(found):
         return [f"kind: {kind!r} is no class"]
+    if not issubclass(found, Teacher):
+        return [f"kind: {kind}: does not derive from distill_asr.teachers.Teacher; {GUIDE}"]
     problems = [
         f"kind: {kind}: has no method `{name}`; {GUIDE}"
-        for name in METHODS
-        if not callable(getattr(found, name, None))
+        for name in sorted(found.__abstractmethods__)
     ]
     return problems + _argument_problems(found, conf)
 
@@ -54,15 +54,18 @@ def load_own(config: TeacherConfig, device: str) -> WatchedTeacher:
     return WatchedTeacher(teacher, where)
 
 
-class WatchedTeacher:
+class WatchedTeacher(Teacher):
     """A user's teacher, whose every answer is held against what it promised."""
 
-    def __init__(self, teacher: Any, where: str) -> None:
+    def __init__(self, teacher: Teacher, where: str) -> None:
         for name in ATTRIBUTES:
             setattr(self, name, getattr(teacher, name))
-        self.size = teacher.size
         self._teacher = teacher
         self._where = where
+
+    def size(self, item: Any) -> int:
+        """As the class says."""
+        return self._teacher.size(item)
 
     def states(self, items: list[Any]) -> list[np.ndarray]:
         """Give float32 [S_i, E] for each item; UserError where the class gave something else."""
@@ -128,14 +131,16 @@ ATTRIBUTES = {
     "min_samples": ("a number of samples, 0 for text", lambda v: _is_count(v, 0)),
     "max_size": ("a largest size, None without limit", lambda v: v is None or _is_count(v, 1)),
     "fingerprint": ("a SHA-256 as hexadecimal text", lambda v: isinstance(v, str) and len(v) == 64),
+    "tokens": (
+        "a tuple of a name for each of the `width` last columns, None where they are no tokens",
+        lambda v: v is None or (isinstance(v, tuple) and all(isinstance(t, str) for t in v)),
+    ),
 }
 
 
-def _attribute_problems(teacher: Any) -> list[str]:
+def _attribute_problems(teacher: Teacher) -> list[str]:
     problems = []
     for name, (expected, is_good) in ATTRIBUTES.items():
-        if not hasattr(teacher, name):
-            problems.append(f"`{name}` is missing, expected {expected}")
-        elif not is_good(getattr(teacher, name)):
+        if not is_good(getattr(teacher, name)):
             problems.append(f"`{name}` is {getattr(teacher, name)!r}, expected {expected}")
     return problems

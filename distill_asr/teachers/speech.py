@@ -7,21 +7,22 @@ import numpy as np
 import torch
 
 from distill_asr.errors import UserError
+from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.pretrained.families import Family, family_of
 from distill_asr.pretrained.families.base import FILES
 from distill_asr.pretrained.layers import LayerChoice
 from distill_asr.pretrained.loading import (
-    SAMPLE_RATE,
     fingerprint,
     load_model_config,
     model_facts,
     require_device,
 )
-from distill_asr.pretrained.precision import computing, prepare, require_dtype
+from distill_asr.pretrained.precision import computing, prepare_model, require_dtype
 from distill_asr.teachers.config import TeacherConfig
+from distill_asr.teachers.contract import Teacher
 
 
-class SpeechTeacher:
+class SpeechTeacher(Teacher):
     """A frozen speech model that gives hidden states; build it with ``from_config``.
 
     Layer 0 is what enters the first transformer layer, layer n what leaves the n-th; the last one
@@ -39,7 +40,7 @@ class SpeechTeacher:
     reads = "audio"
 
     def __init__(self, family: Family, config: TeacherConfig, device: str) -> None:
-        self.layers = LayerChoice.of(config, family.depth)
+        self.layers = LayerChoice.of(config.request(), family.depth)
         facts = model_facts(family.model) | family.facts
         self.fingerprint = fingerprint(family.model.state_dict(), facts)
         self.step_ms = family.step_ms
@@ -49,7 +50,7 @@ class SpeechTeacher:
         # layers above the highest one asked for are not worth computing
         family.drop_layers_above(max(config.layers))
         self._family = family
-        self._model = prepare(family.model, config.dtype, device)
+        self._model = prepare_model(family.model, config.dtype, device)
         self._dtype = config.dtype
         self._device = device
 
@@ -65,8 +66,9 @@ class SpeechTeacher:
         require_device(device)
         config = config.on(device)
         require_dtype(config.dtype, device, config.path)
-        model_config = load_model_config(config, FILES)
-        return cls(family_of(model_config.model_type).load(config, model_config), config, device)
+        request = config.request()
+        model_config = load_model_config(request, FILES)
+        return cls(family_of(model_config.model_type).load(request, model_config), config, device)
 
     def size(self, item: np.ndarray) -> int:
         """Number of samples."""

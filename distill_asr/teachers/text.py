@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor, nn
 
 from distill_asr.errors import UserError
@@ -22,14 +23,16 @@ from distill_asr.pretrained.loading import (
     require_layers,
     tokenizer_facts,
 )
-from distill_asr.pretrained.precision import computing, prepare, require_dtype
+from distill_asr.pretrained.precision import computing, prepare_model, require_dtype
+from distill_asr.pretrained.request import ModelRequest
 from distill_asr.teachers.config import TeacherConfig
+from distill_asr.teachers.contract import Teacher
 
-FILES = "config.json, the tokenizer's files and model.safetensors"
+_FILES = "config.json, the tokenizer's files and model.safetensors"
 NO_LIMIT = 10**9  # tokenizers without a length on record claim about 1e30
 
 
-class TextTeacher:
+class TextTeacher(Teacher):
     """A frozen text model that gives hidden states, one position a piece; see ``from_config``.
 
     Special pieces are kept, as the tokenizer sets them ([CLS] first, [SEP] last in BERT; none in
@@ -45,11 +48,9 @@ class TextTeacher:
     """
 
     reads = "text"
-    step_ms = None
-    min_samples = 0
 
     def __init__(self, model: Any, tokenizer: Any, config: TeacherConfig, device: str) -> None:
-        self.layers = LayerChoice.of(config, model.config.num_hidden_layers)
+        self.layers = LayerChoice.of(config.request(), model.config.num_hidden_layers)
         facts = model_facts(model) | {"tokenizer": tokenizer_facts(tokenizer)}
         self.fingerprint = fingerprint(model.state_dict(), facts)
         self.width = self.layers.width(model.config.hidden_size)
@@ -62,7 +63,7 @@ class TextTeacher:
         _drop_layers_above(max(config.layers), model)
         if hasattr(model.config, "use_cache"):
             model.config.use_cache = False  # keys and values serve generation only
-        self._model = prepare(model, config.dtype, device)
+        self._model = prepare_model(model, config.dtype, device)
         self._dtype = config.dtype
         self._device = device
 
@@ -75,15 +76,14 @@ class TextTeacher:
         UserError : no such model or layer, a model that is none of text or has a decoder of its
             own, parts missing, no device.
         """
-        import transformers
-
         require_device(device)
         require_dtype(config.dtype, device, config.path)
-        model_config = load_model_config(config, FILES)
-        _require_text_model(config, model_config)
-        require_layers(config, model_config.num_hidden_layers)
-        tokenizer = load_tokenizer(config, model_config)
-        model = load_model(config, transformers.AutoModel, model_config, FILES)
+        request = config.request()
+        model_config = load_model_config(request, _FILES)
+        _require_text_model(request, model_config)
+        require_layers(request, model_config.num_hidden_layers)
+        tokenizer = load_tokenizer(request, model_config)
+        model = load_model(request, transformers.AutoModel, model_config, _FILES)
         return cls(model, tokenizer, config, device)
 
     def size(self, item: str) -> int:
@@ -142,8 +142,8 @@ class TextTeacher:
         return {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
 
 
-def _require_text_model(config: TeacherConfig, model_config: Any) -> None:
-    where = f"{config.path}: model: {config.model} is of family {model_config.model_type!r}"
+def _require_text_model(request: ModelRequest, model_config: Any) -> None:
+    where = f"{request.where}: model: {request.name} is of family {model_config.model_type!r}"
     if (read := input_name(model_config)) != "input_ids":
         hint = "; use `kind: speech`" if read in ("input_values", "input_features") else ""
         raise UserError(f"{where}, which reads {read}, no text{hint}")

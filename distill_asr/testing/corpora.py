@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-SAMPLE_RATE = 16000
+from distill_asr.io.audio import SAMPLE_RATE
+
 LIBRISPEECH_PARTS = (
     "train-clean-100", "train-clean-360", "train-other-500",
     "dev-clean", "dev-other", "test-clean", "test-other",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-SAMPLE_RATE = 16000
+from distill_asr.io.audio import SAMPLE_RATE
 
 
 def write_data_dir(path: Path, num_samples: Mapping[str, int], seed: int = 0) -> Path:

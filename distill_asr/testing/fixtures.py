@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.testing.speech_models import save_speech_model
 from distill_asr.testing.targets import write_targets
 
@@ -20,7 +21,6 @@ __all__ = [
 ]  # fmt: skip
 
 TOKENS = ["<blank>", "<unk>", "<space>", "a", "b", "c", "d", "<sos/eos>"]
-SAMPLE_RATE = 16000
 
 
 def make_prepared_dir(

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from distill_asr.data.datadir import DataDir
-from distill_asr.dump.source import SAMPLE_RATE, AudioSource
+from distill_asr.dump.source import AudioSource
+from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.targets.manifest import Manifest, Settings
 from distill_asr.targets.writer import TargetWriter
 

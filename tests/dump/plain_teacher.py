@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from distill_asr.teachers import Teacher
 
-class PlainTeacher:
+
+class PlainTeacher(Teacher):
     """Gives a few moments of each 20 ms of audio.
 
     Parameters
@@ -23,7 +25,6 @@ class PlainTeacher:
     step_ms = 20.0
     width = 3
     min_samples = 320
-    max_size = None
     fingerprint = "f" * 64
 
     def __init__(

@@ -32,7 +32,7 @@ def test_lost_workers_shard_is_redone_elsewhere(place, undisturbed) -> None:
     assert place.dump("--cluster", CONF / "local.yaml") == 0
     assert mark.exists()
     assert place.files() == undisturbed
-    assert check_targets(place.targets, checksums=True) == []
+    assert check_targets(place.targets, reread=True) == []
 
 
 def test_mistakes_of_users_come_out_of_the_cluster_whole(place, capsys) -> None:

@@ -13,12 +13,12 @@ pytest.importorskip("multi_quantization")
 from distill_asr.dump import command as dump
 from distill_asr.dump.codebooks import Sample, prepare_codec, train_quantizer, trained_codec
 from distill_asr.errors import UserError
+from distill_asr.io.locks import locked
 from distill_asr.targets import Manifest, TargetReader
 from distill_asr.targets.codebooks import CODEBOOKS, Codebooks
 from distill_asr.targets.codecs import complete_codec
 from distill_asr.targets.quantizer import Quantizer, quantizer_path
 from distill_asr.targets.verify import check_targets
-from distill_asr.targets.writer import locked
 from distill_asr.testing.data_dirs import write_data_dir
 from distill_asr.testing.speech_models import save_speech_model
 from distill_asr.testing.targets import target_settings
@@ -134,7 +134,7 @@ def test_codes_of_every_set_mean_the_same(place: Place, capsys) -> None:
     manifest = Manifest.load(targets[0])
     frames = np.concatenate([reader[f"a{i}"] for i in range(5)]).astype(np.float64)
     np.testing.assert_allclose(manifest.mean, frames.mean(axis=0), rtol=1e-9, atol=1e-12)
-    assert all(check_targets(path, checksums=True) == [] for path in targets)
+    assert all(check_targets(path, reread=True) == [] for path in targets)
 
 
 def test_the_targets_can_be_read_without_the_quantizer(place: Place) -> None:
@@ -214,7 +214,7 @@ def test_sets_that_lie_apart_share_codebooks(place: Place) -> None:
 
 def test_two_dumps_do_not_train_at_the_same_time(place: Place) -> None:
     with (
-        locked(place.quantizer.with_suffix("")),
+        locked(place.quantizer.with_suffix(""), "testing"),
         pytest.raises(UserError, match="another dump is writing"),
     ):
         place.dump(place.train)

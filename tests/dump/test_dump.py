@@ -16,9 +16,9 @@ import soundfile
 from distill_asr.data.datadir import DataDir
 from distill_asr.dump import command as dump
 from distill_asr.errors import UserError
+from distill_asr.io.locks import locked
 from distill_asr.targets import Manifest, TargetReader
 from distill_asr.targets.verify import check_targets
-from distill_asr.targets.writer import locked
 from distill_asr.teachers import TeacherConfig, load_teacher
 from distill_asr.testing.data_dirs import write_data_dir
 
@@ -92,7 +92,7 @@ def test_targets_are_the_teachers_states(place: Place) -> None:
     np.testing.assert_allclose(manifest.mean, frames.mean(axis=0), rtol=1e-12, atol=1e-14)
     assert (manifest.name, manifest.step_ms, manifest.width) == ("hubert", 20.0, 16)
     assert [s.utterances for s in manifest.shards] == [2, 2, 2, 1]
-    assert check_targets(place.targets, DataDir.read(place.data), checksums=True, audio=True) == []
+    assert check_targets(place.targets, DataDir.read(place.data), reread=True) == []
     files = {"manifest.json", "targets.scp", *(f"targets.000{n}.ark" for n in range(4))}
     assert set(content(place.targets)) == files
 
@@ -334,22 +334,22 @@ def test_other_shard_size_on_resume_leaves_no_strays(
 
 
 def test_two_dumps_of_one_target_refuse_each_other(place: Place) -> None:
-    with locked(place.targets):
+    with locked(place.targets, "testing"):
         (problem,) = place.problems()
-    assert "another dump is writing" in problem and str(place.targets) in problem
+    assert "already writing there" in problem and str(place.targets) in problem
     assert place.dump() == 0
 
 
 def test_lock_of_another_process(place: Place) -> None:
     code = (
-        "import sys\nfrom distill_asr.targets.writer import locked\n"
-        "with locked(sys.argv[1]):\n    print('held', flush=True)\n    sys.stdin.read()"
+        "import sys\nfrom distill_asr.io.locks import locked\n"
+        "with locked(sys.argv[1], 'testing'):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(place.targets)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout.readline() == "held\n"
-        assert "another dump is writing" in place.problems()[0]
+        assert "being written by another command" in place.problems()[0]
         process.kill()  # the lock goes with its holder
     assert place.dump() == 0
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from distill_asr.data.datadir import DataDir
-from distill_asr.dump.loaded import TeacherFacts
-from distill_asr.dump.plan import Job, SetDump, sample
+from distill_asr.dump.loaded import TeacherTraits
+from distill_asr.dump.plan import DumpJob, SetDump, sample
 from distill_asr.dump.source import AudioSource, TextSource
 from distill_asr.teachers import TeacherConfig
 from distill_asr.testing.data_dirs import write_data_dir
 from distill_asr.testing.targets import target_settings
 
-FACTS = TeacherFacts("text", None, 0, None, "f" * 64)
+FACTS = TeacherTraits("text", None, 0, None, "f" * 64)
 
 
 def text_dir(path: Path, sentences: list[str]) -> DataDir:
@@ -24,9 +24,10 @@ def text_dir(path: Path, sentences: list[str]) -> DataDir:
 
 
 def test_equal_sentences_lie_in_one_shard_and_count_once(tmp_path: Path) -> None:
-    source = TextSource(text_dir(tmp_path, ["yes", "a", "b", "yes", "c", "yes", "a", "d"]))
+    data_dir = text_dir(tmp_path, ["yes", "a", "b", "yes", "c", "yes", "a", "d"])
+    source = TextSource(data_dir)
     config = TeacherConfig("t.yaml", "text", "m", (1,))
-    job = Job(tmp_path / "targets/t", config, FACTS, target_settings(), source)
+    job = DumpJob(tmp_path / "targets/t", config, FACTS, target_settings(), source, data_dir)
     tasks = list(SetDump(job, 2).tasks())
     assert [task.source.ids for task in tasks] == [
         ["u000", "u001", "u003", "u005", "u006"],

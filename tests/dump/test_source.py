@@ -17,11 +17,10 @@ from distill_asr.dump.source import (
     BadSamplesError,
     DataSource,
     TextSource,
-    batches,
-    grouped,
     open_source,
 )
 from distill_asr.errors import UserError
+from distill_asr.teachers.batching import batches_of_audio, grouped
 from distill_asr.testing.data_dirs import write_data_dir
 
 LENGTHS = st.dictionaries(st.text("abc", min_size=1), st.integers(1, 50_000), min_size=1)
@@ -41,14 +40,14 @@ class Limits:
 
 @given(LENGTHS, st.floats(0.01, 10))
 def test_batches(lengths: dict[str, int], seconds: float) -> None:
-    groups = batches(lengths, lengths, seconds)
+    groups = batches_of_audio(lengths, lengths, seconds)
     assert sorted(u for group in groups for u in group) == sorted(lengths)
     for group in groups:
         padded = len(group) * max(lengths[u] for u in group)
         assert len(group) == 1 or padded <= seconds * 16000
     order = [lengths[u] for group in groups for u in group]
     assert order == sorted(order, reverse=True)
-    assert batches(lengths, reversed(list(lengths)), seconds) == groups
+    assert batches_of_audio(lengths, reversed(list(lengths)), seconds) == groups
     assert grouped(lengths, seconds * 16000) == groups
 
 

@@ -9,14 +9,14 @@ import psutil
 import pytest
 import soundfile
 
+from distill_asr.io.locks import locked
 from distill_asr.targets.verify import check_targets
-from distill_asr.targets.writer import locked
 
 
 def test_two_processes_write_what_one_does(place, undisturbed) -> None:
     assert place.dump("--nj", 2) == 0
     assert place.files() == undisturbed
-    assert check_targets(place.targets, checksums=True) == []
+    assert check_targets(place.targets, reread=True) == []
 
 
 def test_a_dead_worker_is_replaced_and_its_shard_redone(place, undisturbed) -> None:
@@ -55,9 +55,9 @@ def test_faults_of_the_program_show_where_they_were(place) -> None:
 
 
 def test_dumps_of_one_target_refuse_each_other(place, capsys) -> None:
-    with locked(place.targets):
+    with locked(place.targets, "testing"):
         assert place.dump("--nj", 2) == 1
-    assert "another dump is writing these targets" in capsys.readouterr().err
+    assert "already writing there" in capsys.readouterr().err
 
 
 def until(condition, seconds: float = 60.0) -> None:

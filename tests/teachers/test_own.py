@@ -17,8 +17,9 @@ torch = pytest.importorskip("torch")
 GUIDE = Path(__file__).parents[2] / "docs/teachers.md"
 GOOD = """
 import numpy
+from distill_asr.teachers import Teacher
 
-class Good:
+class Good(Teacher):
     reads, step_ms, width, min_samples, max_size = "text", None, 2, 0, 9
     fingerprint = "0" * 64
 
@@ -92,7 +93,8 @@ def test_not_importable(module) -> None:
 
 
 def test_all_that_the_class_lacks_and_all_wrong_arguments(module) -> None:
-    name = module("class Poor:\n    def __init__(self, weights, rows=1): ...\n", "own_poor")
+    source = "class Poor(Teacher):\n    def __init__(self, weights, rows=1): ...\n"
+    name = module(f"from distill_asr.teachers import Teacher\n{source}", "own_poor")
     problems = refused(f"{name}.Poor", row=1, device="cpu")
     text = "\n".join(problems)
     assert "no method `states`" in text and "no method `size`" in text
@@ -103,15 +105,26 @@ def test_all_that_the_class_lacks_and_all_wrong_arguments(module) -> None:
 
 
 def test_all_attributes_that_are_missing_or_wrong(module) -> None:
-    source = GOOD.replace("max_size = ", "largest = ").replace(
+    source = GOOD.replace("fingerprint = ", "print = ").replace(
         '"text", None, 2, 0', '"txt", -1, "2", 0'
     )
     problems = refused(f"{module(source, 'own_wrong')}.Good")
     assert [problem.split("`")[1] for problem in problems] == [
-        "reads", "step_ms", "width", "max_size",
+        "reads", "step_ms", "width", "fingerprint",
     ]  # fmt: skip
     assert "`reads` is 'txt', expected audio or text or audio+text" in problems[0]
-    assert "`max_size` is missing" in problems[-1]
+    assert "`fingerprint` is '', expected a SHA-256" in problems[-1]
+
+
+def test_a_class_that_is_no_teacher(module) -> None:
+    name = module(GOOD.replace("(Teacher)", ""), "own_plain")
+    (problem,) = refused(f"{name}.Good")
+    assert "does not derive from distill_asr.teachers.Teacher" in problem
+
+
+def test_tokens_reach_whoever_asks(module) -> None:
+    source = GOOD.replace("fingerprint", "tokens = ('a', 'b')\n    fingerprint")
+    assert load(f"{module(source, 'own_tokens')}.Good").tokens == ("a", "b")
 
 
 def test_an_attribute_of_a_wrong_type(module) -> None:

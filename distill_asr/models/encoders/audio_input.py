@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.models.frontends.kaldi_fbank import KaldiFbank
 from distill_asr.pretrained.padding import keep_padding_out
 
-SAMPLE_RATE = 16000
 EPSILON = 1e-7  # added to variances, as in transformers' feature extractors
 
 

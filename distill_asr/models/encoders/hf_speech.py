@@ -20,7 +20,7 @@ from distill_asr.models.encoders.audio_input import FilterbankInput, WaveformInp
 from distill_asr.models.encoders.lora import add_lora
 from distill_asr.pretrained.families.base import FILES
 from distill_asr.pretrained.loading import load_extractor, load_model, load_model_config
-from distill_asr.teachers.config import TeacherConfig
+from distill_asr.pretrained.request import ModelRequest
 
 FAMILIES = ("hubert", "wav2vec2", "wav2vec2-bert", "wavlm")
 # of a model's config: what may differ from its pre-training; everything else is in its weights
@@ -248,7 +248,7 @@ def _from_architecture(architecture: dict[str, Any], changes: dict[str, Any]) ->
 def _from_pretrained(model: str, changes: dict[str, Any]) -> Any:
     import transformers
 
-    source = _source(model)
+    source = ModelRequest(model, "encoder_conf")
     config = load_model_config(source, FILES)
     if config.model_type not in FAMILIES:
         raise UserError(
@@ -259,11 +259,6 @@ def _from_pretrained(model: str, changes: dict[str, Any]) -> Any:
     if not _reads_weights.get():
         return transformers.AutoModel.from_config(config, dtype=torch.float32)
     return load_model(source, transformers.AutoModel, config, FILES)
-
-
-def _source(model: str) -> TeacherConfig:
-    """The model as the loading functions take it; the first part stands in their messages."""
-    return TeacherConfig(path="encoder_conf", kind="speech", model=model, layers=(0,))
 
 
 def _adjusted(config: Any, changes: dict[str, Any]) -> Any:
@@ -284,10 +279,11 @@ def _found_do_normalize(model: str | None, config: Any) -> bool:
     """What the feature extractor beside the model says."""
     if model is None:
         raise ValueError("do_normalize: missing, which an architecture does not tell")
+    request = ModelRequest(model, "encoder_conf")
     if config.model_type == "wav2vec2-bert":
-        load_extractor(_source(model), "SeamlessM4TFeatureExtractor", _REMEDY)
+        load_extractor(request, "SeamlessM4TFeatureExtractor", _REMEDY)
         return True  # by default of its call
-    return load_extractor(_source(model), "Wav2Vec2FeatureExtractor", _REMEDY).do_normalize
+    return load_extractor(request, "Wav2Vec2FeatureExtractor", _REMEDY).do_normalize
 
 
 _REMEDY = "or set do_normalize in encoder_conf as in the model's training"

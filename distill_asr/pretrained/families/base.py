@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from distill_asr.teachers.config import TeacherConfig
+from distill_asr.pretrained.request import ModelRequest
 
 FILES = "config.json, preprocessor_config.json and model.safetensors"
 
@@ -39,7 +39,7 @@ class Family(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, config: TeacherConfig, model_config: Any) -> "Family":
+    def load(cls, request: ModelRequest, model_config: Any) -> "Family":
         """Load the model; UserError for missing parts and layers."""
 
     @abstractmethod

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor
 
+from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.pretrained.families.base import FILES, Family
-from distill_asr.pretrained.loading import SAMPLE_RATE, load_extractor, load_model, require_layers
-from distill_asr.teachers.config import TeacherConfig
+from distill_asr.pretrained.loading import load_extractor, load_model, require_layers
+from distill_asr.pretrained.request import ModelRequest
 
 WINDOW, HOP = 400, 160  # samples; fixed in the feature extractor
 
@@ -30,20 +32,18 @@ class FilterbankFamily(Family):
         self.model = model
 
     @classmethod
-    def load(cls, config: TeacherConfig, model_config: Any) -> "FilterbankFamily":
+    def load(cls, request: ModelRequest, model_config: Any) -> "FilterbankFamily":
         """Load the model and its SeamlessM4TFeatureExtractor."""
-        import transformers
-
-        require_layers(config, model_config.num_hidden_layers)
+        require_layers(request, model_config.num_hidden_layers)
         model_config.add_adapter = False  # both sit above the hidden states
         model_config.use_intermediate_ffn_before_adapter = False
         extractor = load_extractor(
-            config,
+            request,
             "SeamlessM4TFeatureExtractor",
             "if the model comes without one, make it with "
             "`transformers.SeamlessM4TFeatureExtractor().save_pretrained(<model directory>)`",
         )
-        return cls(load_model(config, transformers.AutoModel, model_config, FILES), extractor)
+        return cls(load_model(request, transformers.AutoModel, model_config, FILES), extractor)
 
     def num_positions(self, num_samples: int) -> int:
         """S for an utterance of ``num_samples``; below 1 if it is too short."""

@@ -8,20 +8,21 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor
 
 from distill_asr.errors import UserError
+from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.pretrained.families.base import FILES, Family
 from distill_asr.pretrained.layers import LayerChoice
 from distill_asr.pretrained.loading import (
-    SAMPLE_RATE,
     input_name,
     load_extractor,
     load_model,
     require_layers,
 )
 from distill_asr.pretrained.probing import SHORT, measure, noise
-from distill_asr.teachers.config import TeacherConfig
+from distill_asr.pretrained.request import ModelRequest
 
 INPUTS = ("input_values", "input_features")
 
@@ -38,27 +39,25 @@ class OneByOne(Family):
     UserError : no hidden states, a fixed window, or layers of different rates.
     """
 
-    def __init__(self, model: Any, extractor: Any, config: TeacherConfig) -> None:
+    def __init__(self, model: Any, extractor: Any, request: ModelRequest) -> None:
         self.model = model.eval()
         self.facts = {"extractor": extractor.to_dict()}
         self._extractor = extractor
         self._accepted = inspect.signature(model.forward).parameters
-        self._measure(config)
+        self._measure(request)
 
     @classmethod
-    def load(cls, config: TeacherConfig, model_config: Any) -> "OneByOne":
+    def load(cls, request: ModelRequest, model_config: Any) -> "OneByOne":
         """Load the model and whatever feature extractor it comes with."""
-        import transformers
-
-        where = f"{config.path}: model: {config.model} is of family {model_config.model_type!r}"
+        where = f"{request.where}: model: {request.name} is of family {model_config.model_type!r}"
         if (read := input_name(model_config)) not in INPUTS:
             hint = "; use `kind: text`" if read == "input_ids" else ""
             raise UserError(f"{where}, which reads {read}, no audio{hint}")
-        extractor = load_extractor(config, None, "copy it from where the model was published")
-        model = load_model(config, transformers.AutoModel, model_config, FILES)
+        extractor = load_extractor(request, None, "copy it from where the model was published")
+        model = load_model(request, transformers.AutoModel, model_config, FILES)
         if getattr(model_config, "is_encoder_decoder", False):
             model = model.get_encoder()
-        return cls(model, extractor, config)
+        return cls(model, extractor, request)
 
     def inputs(self, waveforms: list[np.ndarray]) -> tuple[dict[str, Tensor], None]:
         """Give what the feature extractor makes of one waveform, as far as the model takes it."""
@@ -74,18 +73,19 @@ class OneByOne(Family):
         """Keep all: where the layers lie is not known."""
 
     @torch.inference_mode()
-    def _measure(self, config: TeacherConfig) -> None:
-        where = f"{config.path}: model: {config.model}"
+    def _measure(self, request: ModelRequest) -> None:
+        where = f"{request.where}: model: {request.name}"
         output = self._run(noise(SHORT))
         if getattr(output, "hidden_states", None) is None:
             raise UserError(f"{where} gives no hidden states; use your own class, docs/teachers.md")
         self.depth = len(output.hidden_states) - 1
-        require_layers(config, self.depth)
-        choice = LayerChoice.of(config, self.depth)
+        require_layers(request, self.depth)
+        choice = LayerChoice.of(request, self.depth)
         chosen = choice.select(output)
         if len({tuple(layer.shape) for layer in chosen}) > 1:
             raise UserError(
-                f"{where}: layers {list(config.layers)} differ in rate or width; choose one of them"
+                f"{where}: layers {list(request.layers)} differ in rate or width; choose one of "
+                "them"
             )
         self.width = chosen[0].shape[-1]
         step_ms, self.min_samples = measure(

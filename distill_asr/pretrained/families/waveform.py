@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor
 
+from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.pretrained.families.base import FILES, Family
-from distill_asr.pretrained.loading import SAMPLE_RATE, load_extractor, load_model, require_layers
+from distill_asr.pretrained.loading import load_extractor, load_model, require_layers
 from distill_asr.pretrained.padding import keep_padding_out
-from distill_asr.teachers.config import TeacherConfig
+from distill_asr.pretrained.request import ModelRequest
 
 
 class WaveformFamily(Family):
@@ -34,22 +36,20 @@ class WaveformFamily(Family):
         self.model = model
 
     @classmethod
-    def load(cls, config: TeacherConfig, model_config: Any) -> "WaveformFamily":
+    def load(cls, request: ModelRequest, model_config: Any) -> "WaveformFamily":
         """Load the model and its Wav2Vec2FeatureExtractor."""
-        import transformers
-
-        require_layers(config, model_config.num_hidden_layers)
+        require_layers(request, model_config.num_hidden_layers)
         if hasattr(model_config, "add_adapter"):
             model_config.add_adapter = False  # it sits above the hidden states
         normalize = getattr(model_config, "feat_extract_norm", "layer") == "layer"
         extractor = load_extractor(
-            config,
+            request,
             "Wav2Vec2FeatureExtractor",
             "if the model comes without one, make it with `transformers.Wav2Vec2FeatureExtractor("
             f"do_normalize={normalize}).save_pretrained(<model directory>)`, with do_normalize as "
             "in the model's training",
         )
-        return cls(load_model(config, transformers.AutoModel, model_config, FILES), extractor)
+        return cls(load_model(request, transformers.AutoModel, model_config, FILES), extractor)
 
     def num_positions(self, num_samples: int) -> int:
         """S for an utterance of ``num_samples``; below 1 if it is too short."""

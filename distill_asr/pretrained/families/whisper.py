@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from transformers.models.whisper import modeling_whisper
 
+from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.pretrained.families.base import FILES, Family
-from distill_asr.pretrained.loading import SAMPLE_RATE, load_extractor, load_model, require_layers
-from distill_asr.teachers.config import TeacherConfig
+from distill_asr.pretrained.loading import load_extractor, load_model, require_layers
+from distill_asr.pretrained.request import ModelRequest
 
 SUBSAMPLING = 2  # of the encoder's convolutions
 # where checkpoints keep the encoder: of the bare model, and of the one that transcribes
@@ -45,21 +47,19 @@ class WhisperEncoder(Family):
         self.model = model
 
     @classmethod
-    def load(cls, config: TeacherConfig, model_config: Any) -> "WhisperEncoder":
+    def load(cls, request: ModelRequest, model_config: Any) -> "WhisperEncoder":
         """Load the encoder and its WhisperFeatureExtractor."""
-        from transformers.models.whisper import modeling_whisper
-
-        require_layers(config, model_config.encoder_layers)
+        require_layers(request, model_config.encoder_layers)
         extractor = load_extractor(
-            config,
+            request,
             "WhisperFeatureExtractor",
             "if the model comes without one, make it with `transformers.WhisperFeatureExtractor("
             f"feature_size={model_config.num_mel_bins}).save_pretrained(<model directory>)`",
         )
         model = load_model(
-            config, modeling_whisper.WhisperEncoder, model_config, FILES, key_mapping=ENCODER
+            request, modeling_whisper.WhisperEncoder, model_config, FILES, key_mapping=ENCODER
         )
-        return cls(model, extractor, config.batch_seconds * SAMPLE_RATE)
+        return cls(model, extractor, request.batch_seconds * SAMPLE_RATE)
 
     def num_positions(self, num_samples: int) -> int:
         """S for an utterance of ``num_samples``."""

@@ -1,0 +1,17 @@
+"""A teacher from its file: the kinds that come with the package, and users' own classes."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from distill_asr.teachers.config import KINDS, TeacherConfig
+from distill_asr.teachers.contract import Teacher
+from distill_asr.teachers.own import load_own
+
+
+def load_teacher(config: TeacherConfig, device: str = "cpu") -> Teacher:
+    """Load the teacher a config describes; UserError if it is missing or not of its kind."""
+    if config.kind not in KINDS:
+        return load_own(config, device)
+    module, name = KINDS[config.kind].split(":")
+    return getattr(import_module(module), name).from_config(config, device)
