@@ -7,7 +7,7 @@ MODULES = """
 import sys
 import distill_asr.teachers
 light = {"torch", "espnet2", "transformers"} & set(sys.modules)
-import distill_asr.pretrained.families, distill_asr.experiments.recogniser
+import distill_asr.pretrained.families
 import distill_asr.teachers.speech, distill_asr.teachers.text
 heavy = {"espnet", "espnet2"} & set(sys.modules)
 print(sorted(light), sorted(heavy))
