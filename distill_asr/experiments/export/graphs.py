@@ -1,0 +1,306 @@
+"""Parts of a student as graphs that a runtime can hold: tensors in, tensors out, any batch and time.
+
+An utterance gives the same numbers alone and in a padded batch, which ESPnet's encoders do not:
+their subsampling counts frames of the padding, and their convolutions look into it.
+
+Legend: N utterances, T feature frames, C their width, F encoder frames, D width, V vocabulary,
+J width of the joint network.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from espnet2.asr.encoder.branchformer_encoder import BranchformerEncoder
+from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
+from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
+from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
+from espnet2.layers.global_mvn import GlobalMVN
+from espnet2.layers.utterance_mvn import UtteranceMVN
+from espnet.nets.pytorch_backend.transformer.embedding import (
+    LegacyRelPositionalEncoding,
+    PositionalEncoding,
+    RelPositionalEncoding,
+)
+from torch import Tensor, nn
+
+from distill_asr.models.encoders.chunked import FULL_CONTEXT, ChunkedEncoder, chunk_mask
+
+LAYERED = (ConformerEncoder, EBranchformerEncoder, BranchformerEncoder, TransformerEncoder)
+OUT_OF_FEATURES = 0.0  # what stands behind an utterance, and what a too short one is filled with
+
+
+def encoder_problems(student: nn.Module) -> list[str]:
+    """What keeps a student's front part out of a graph, by config key; nothing where all fits."""
+    problems = [
+        f"{key}: {_name(getattr(student, key))} is not exported; train without it"
+        for key in ("preencoder", "postencoder")
+        if getattr(student, key) is not None
+    ]
+    if not isinstance(student.normalize, GlobalMVN | UtteranceMVN | None):
+        problems.append(
+            f"normalize: {_name(student.normalize)} is not exported; train with global_mvn, "
+            "utterance_mvn or none"
+        )
+    encoder = student.encoder
+    if isinstance(encoder, ChunkedEncoder):
+        return problems
+    if not isinstance(encoder, LAYERED):
+        return [
+            *problems,
+            f"encoder: {_name(encoder)} is not exported; train with chunked, conformer, "
+            "e_branchformer, branchformer or transformer",
+        ]
+    return problems + _layered_problems(encoder)
+
+
+def _layered_problems(encoder: nn.Module) -> list[str]:
+    """Options of ESPnet's encoders that have no place in a graph."""
+    problems = []
+    if not isinstance(getattr(encoder.embed, "conv", None), nn.Sequential):
+        problems.append(
+            "encoder_conf.input_layer: convolutions over features are exported; train with "
+            "conv2d, conv2d1, conv2d2, conv2d6 or conv2d8"
+        )
+    elif isinstance(encoder.embed.out[-1], LegacyRelPositionalEncoding):
+        problems.append(
+            "encoder_conf.rel_pos_type: legacy gives other numbers in a padded batch; train with "
+            "rel_pos_type: latest"
+        )
+    elif type(encoder.embed.out[-1]) not in POSITIONS:
+        problems.append(
+            f"encoder_conf.pos_enc_layer_type: {_name(encoder.embed.out[-1])} is not exported; "
+            "train with rel_pos or abs_pos"
+        )
+    if getattr(encoder, "interctc_use_conditioning", False) or getattr(encoder, "ctc_trim", False):
+        problems.append(
+            "encoder_conf.interctc_use_conditioning, ctc_trim: are not exported; train without"
+        )
+    return problems
+
+
+class EncoderGraph(nn.Module):
+    """Normalisation, encoder and what comes right after it: features [N, T, C] to [N, F, ...].
+
+    Parameters
+    ----------
+    student : without ``encoder_problems``, in evaluation mode; it is copied.
+    head : applied to the encoder's output, such as the joint network's projection.
+    """
+
+    def __init__(self, student: nn.Module, head: nn.Module | None = None) -> None:
+        super().__init__()
+        self.normalise = Normalisation(student.normalize)
+        encoder = copy.deepcopy(student.encoder)
+        chunked = isinstance(encoder, ChunkedEncoder)
+        self.encoder = ChunkedGraph(encoder) if chunked else LayeredGraph(encoder)
+        self.head = nn.Identity() if head is None else copy.deepcopy(head)
+
+    def forward(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [N, T, C] and frames [N] to output [N, F, ...] and frames [N].
+
+        An utterance too short for an encoder frame has 0.
+        """
+        feats = self.normalise(x, x_lens)
+        missing = (self.encoder.shortest - x.size(1)) * (x.size(1) < self.encoder.shortest)
+        filling = feats.new_full((1, 1, 1), OUT_OF_FEATURES)
+        feats = torch.cat([feats, filling.expand(x.size(0), missing, x.size(2))], dim=1)
+        hidden, lengths = self.encoder(feats, x_lens)
+        return self.head(hidden), lengths
+
+
+class Normalisation(nn.Module):
+    """``global_mvn``, ``utterance_mvn`` over valid frames, or none; zero beyond an utterance."""
+
+    def __init__(self, layer: nn.Module | None) -> None:
+        super().__init__()
+        self.means = layer is not None and layer.norm_means
+        self.variances = layer is not None and layer.norm_vars
+        self.fixed = isinstance(layer, GlobalMVN)
+        self.eps = getattr(layer, "eps", 0.0)
+        if isinstance(layer, GlobalMVN):
+            self.register_buffer("mean", layer.mean.clone())
+            self.register_buffer("std", layer.std.clone())
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """[N, T, C], [N] -> [N, T, C]."""
+        valid = (torch.arange(x.size(1), device=x.device) < lengths[:, None])[..., None]
+        mean, std = (self.mean, self.std) if self.fixed else self._measured(x, lengths, valid)
+        if self.means:
+            x = x - mean
+        if self.variances:
+            x = x / std
+        return x.masked_fill(~valid, OUT_OF_FEATURES)
+
+    def _measured(self, x: Tensor, lengths: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        if not (self.means or self.variances):
+            return x, x
+        count = lengths.clamp(min=1).to(x.dtype)[:, None, None]
+        mean = x.masked_fill(~valid, 0.0).sum(1, keepdim=True) / count
+        variance = (x - mean).masked_fill(~valid, 0.0).square().sum(1, keepdim=True) / count
+        return mean, variance.sqrt().clamp(min=self.eps)
+
+
+class ChunkedGraph(nn.Module):
+    """``ChunkedEncoder`` over whole utterances, with the chunk size that it has now."""
+
+    def __init__(self, encoder: ChunkedEncoder) -> None:
+        super().__init__()
+        prepare_blocks(encoder)
+        self.encoder = encoder
+        self.shortest = encoder.embed.min_frame_length
+
+    def forward(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, T, C], [N] -> [N, F, D], [N]."""
+        encoder = self.encoder
+        lengths = encoder.num_frames(lengths)
+        hidden = encoder.embed(feats)[0]
+        frames = hidden.size(1)
+        mask = None
+        if encoder.chunk_size != FULL_CONTEXT:
+            mask = chunk_mask(frames, encoder.chunk_size, encoder.left_frames)
+        padding = torch.arange(frames) >= lengths[:, None]
+        place = relative_positions(frames, 0, hidden.size(2))
+        for block in encoder.encoders.blocks:
+            hidden = block(hidden, place, padding, chunk_mask=mask)[0]
+        return encoder.encoders.norm_blocks(hidden), lengths
+
+
+class LayeredGraph(nn.Module):
+    """ESPnet's Conformer, E-Branchformer, Branchformer and Transformer."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        encoder.embed.out[-1] = POSITIONS[type(encoder.embed.out[-1])](encoder.embed.out[-1])
+        self.encoder = encoder
+        self.strides = [
+            (layer.kernel_size[0], layer.stride[0])
+            for layer in encoder.embed.conv
+            if isinstance(layer, nn.Conv2d)
+        ]
+        self.shortest = 1
+        for kernel, stride in reversed(self.strides):
+            self.shortest = (self.shortest - 1) * stride + kernel
+        self._valid: Tensor | None = None  # [N, 1, F], of the layer that runs
+        for layer in encoder.encoders.modules():
+            if isinstance(layer, nn.Conv1d) and layer.kernel_size[0] > 1:
+                layer.register_forward_pre_hook(self._hide_padding)
+
+    def forward(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, T, C], [N] -> [N, F, D], [N]."""
+        hidden: Any = self.encoder.embed(feats, None)[0]
+        frames = (hidden[0] if isinstance(hidden, tuple) else hidden).size(1)
+        for kernel, stride in self.strides:
+            lengths = (lengths - kernel).div(stride, rounding_mode="floor") + 1
+        mask = (torch.arange(frames) < lengths.clamp(min=0)[:, None])[:, None]
+        for layer in self.encoder.encoders:
+            self._valid = mask
+            hidden, mask = layer(hidden, mask)
+        self._valid = None
+        if isinstance(hidden, tuple):
+            hidden = hidden[0]
+        if getattr(self.encoder, "normalize_before", True):
+            hidden = self.encoder.after_norm(hidden)
+        return hidden, mask[:, 0].to(torch.int64).sum(1)
+
+    def _hide_padding(self, layer: nn.Module, args: tuple[Tensor]) -> Tensor:
+        # what a single utterance has there: the zeros of the convolution's own padding
+        return args[0].masked_fill(~self._valid.bool(), 0.0)
+
+
+class RelativePositions(nn.Module):
+    """ESPnet's ``RelPositionalEncoding`` for any length, without a table."""
+
+    def __init__(self, layer: RelPositionalEncoding) -> None:
+        super().__init__()
+        self.scale = layer.xscale
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """States [N, F, D] scaled, and encodings [1, 2 F - 1, D]."""
+        return x * self.scale, relative_positions(x.size(1), 0, x.size(2))
+
+
+class AbsolutePositions(nn.Module):
+    """ESPnet's ``PositionalEncoding`` for any length, without a table."""
+
+    def __init__(self, layer: PositionalEncoding) -> None:
+        super().__init__()
+        self.scale = layer.xscale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """States [N, F, D], scaled and added to."""
+        return x * self.scale + sinusoids(torch.arange(x.size(1)), x.size(2))
+
+
+POSITIONS = {RelPositionalEncoding: RelativePositions, PositionalEncoding: AbsolutePositions}
+
+
+class PredictorGraph(nn.Module):
+    """Stateless predictor and its projection: tokens [N, 1] to [N, J]."""
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.embed = copy.deepcopy(student.decoder.embed)
+        self.project = copy.deepcopy(student.joint_network.lin_dec)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """The last token of each history, blank at the beginning."""
+        return self.project(self.embed(y)[:, 0])
+
+
+class JoinerGraph(nn.Module):
+    """What the joint network does after its projections: [N, J] and [N, J] to logits [N, V]."""
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.activation = copy.deepcopy(student.joint_network.joint_activation)
+        self.output = copy.deepcopy(student.joint_network.lin_out)
+
+    def forward(self, encoder_out: Tensor, decoder_out: Tensor) -> Tensor:
+        """Logits of one frame after one history each."""
+        return self.output(self.activation(encoder_out + decoder_out))
+
+
+class CTCHead(nn.Module):
+    """CTC's output layer: [N, F, D] to log-probabilities [N, F, V]."""
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.output = student.ctc.ctc_lo
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Log-probabilities."""
+        return self.output(hidden).log_softmax(dim=-1)
+
+
+def prepare_blocks(encoder: ChunkedEncoder) -> None:
+    """Replace what the blocks do by strides over memory, which no graph can hold."""
+    for block in encoder.encoders.blocks:
+        block.self_att.rel_shift = shift_relative
+
+
+def shift_relative(x: Tensor, left_context: int = 0) -> Tensor:
+    """Scores by distance [N, H, F, 2 F - 1 + L] to scores by frame [N, H, F, F + L]."""
+    batch, heads, frames, distances = x.shape
+    padded = nn.functional.pad(x, (1, 0)).reshape(batch, heads, distances + 1, frames)
+    shifted = padded[:, :, 1:].reshape(batch, heads, frames, distances)
+    return shifted[..., : frames + left_context]
+
+
+def relative_positions(frames: int, left: int, width: int) -> Tensor:
+    """Encodings [1, 2 F - 1 + L, D] of the distances F - 1 + L ... - (F - 1)."""
+    return sinusoids(torch.arange(1 - frames - left, frames).neg(), width)
+
+
+def sinusoids(place: Tensor, width: int) -> Tensor:
+    """Sines and cosines [1, n, D] of places [n]."""
+    step = torch.arange(0, width, 2, dtype=torch.float32) * -(math.log(10000.0) / width)
+    angle = place.to(torch.float32)[:, None] * step.exp()
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[None]
+
+
+def _name(module: nn.Module | None) -> str:
+    return "none" if module is None else type(module).__name__

@@ -1,0 +1,118 @@
+"""Graphs to ONNX files, and ONNX files made smaller."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distill_asr.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+OPSET = 17  # of 2022: older runtimes on phones and boards have it too
+QUANTISED = ("MatMul", "Gemm")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Names of a graph's inputs and outputs, and which of their axes have any length.
+
+    Parameters
+    ----------
+    axes : by input or output, the name of each axis that is free.
+    """
+
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+
+
+def require_onnx() -> None:
+    """Raise UserError where the packages that write and run ONNX files are missing."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"--to onnx, sherpa: {error.name} is not installed; pip install 'distill_asr[export]'"
+        ) from error
+
+
+def write_graph(
+    graph: nn.Module,
+    example: tuple[Tensor, ...],
+    path: Path,
+    signature: Signature,
+    metadata: Mapping[str, object] | None = None,
+) -> None:
+    """Write a graph in evaluation mode to ``path``.
+
+    Parameters
+    ----------
+    example : inputs it is traced with; two utterances, so that no axis looks like a constant.
+    metadata : for the runtime, by key.
+    """
+    import onnx
+    import torch
+
+    with torch.no_grad(), quiet_exporter():
+        torch.onnx.export(
+            graph.eval(),
+            example,
+            str(path),
+            input_names=list(signature.inputs),
+            output_names=list(signature.outputs),
+            dynamic_axes={name: dict(axes) for name, axes in signature.axes.items()},
+            opset_version=OPSET,
+            dynamo=False,  # traces in a second what the other exporter takes minutes for
+        )
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {k: str(v) for k, v in (metadata or {}).items()})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def quantise(path: Path, target: Path) -> None:
+    """Write ``target``: matrix products of ``path`` with 8-bit weights and activations.
+
+    Products with weights are nearly all of the size and the time of a Conformer. Convolutions stay
+    as they are: their 8-bit kernels are slower on most processors, and the subsampling at the
+    bottom loses most by it. So do products of two activations (attention), which have no weights.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with quiet_exporter():
+        quantize_dynamic(
+            path,
+            target,
+            op_types_to_quantize=list(QUANTISED),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"MatMulConstBOnly": True},
+        )
+    source, model = onnx.load(path, load_external_data=False), onnx.load(target)
+    onnx.helper.set_model_props(model, {p.key: p.value for p in source.metadata_props})
+    onnx.save(model, target)
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Within the block, no warning of the exporter's own reaches the terminal."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

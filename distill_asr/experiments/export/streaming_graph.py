@@ -1,0 +1,134 @@
+"""The chunked encoder as a graph that goes on from caches, in sherpa-onnx's ``conformer`` form.
+
+Legend: N streams, T feature frames handed over, C their width, F encoder frames of a chunk,
+L blocks, M frames of left context, K frames a convolution sees, D width.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from distill_asr.experiments.export.graphs import (
+    Normalisation,
+    prepare_blocks,
+    relative_positions,
+)
+
+
+@dataclass(frozen=True)
+class StreamShape:
+    """Sizes of a streaming encoder, as a runtime has to know them.
+
+    Parameters
+    ----------
+    chunk : F.
+    left : M.
+    window : T.
+    step : feature frames by which it moves on.
+    blocks, width, kernel : L, D, K.
+    """
+
+    chunk: int
+    left: int
+    window: int
+    step: int
+    blocks: int
+    width: int
+    kernel: int
+
+    @classmethod
+    def of(cls, encoder: nn.Module, chunk: int, left: int) -> StreamShape:
+        """Sizes of a ``ChunkedEncoder`` with this chunk size and left context."""
+        factor = encoder.embed.subsampling_factor
+        step = factor * chunk
+        blocks = encoder.encoders.blocks
+        return cls(
+            chunk=chunk,
+            left=left,
+            window=step - factor + encoder.embed.min_frame_length,
+            step=step,
+            blocks=len(blocks),
+            width=encoder.output_size(),
+            kernel=blocks[0].conv_mod.kernel_size,
+        )
+
+    def metadata(self) -> dict[str, object]:
+        """Under sherpa-onnx's names."""
+        return {
+            "model_type": "conformer",
+            "num_encoder_layers": self.blocks,
+            "T": self.window,
+            "decode_chunk_len": self.step,
+            "left_context": self.left,
+            "encoder_dim": self.width,
+            "pad_length": self.window - self.step,
+            "cnn_module_kernel": self.kernel,
+        }
+
+    def caches(self, streams: int = 1) -> tuple[Tensor, Tensor]:
+        """Those of streams that have heard nothing: [L, M, N, D] and [L, K - 1, N, D]."""
+        return (
+            torch.zeros(self.blocks, self.left, streams, self.width),
+            torch.zeros(self.blocks, self.kernel - 1, streams, self.width),
+        )
+
+
+class StreamingGraph(nn.Module):
+    """Normalisation and encoder over one chunk of each stream.
+
+    Parameters
+    ----------
+    student : one that streams, in evaluation mode; it is copied.
+    shape : sizes.
+    head : applied to the encoder's output.
+    """
+
+    def __init__(self, student: nn.Module, shape: StreamShape, head: nn.Module) -> None:
+        super().__init__()
+        self.normalise = Normalisation(student.normalize)
+        self.encoder = copy.deepcopy(student.encoder)
+        prepare_blocks(self.encoder)
+        self.shape = shape
+        self.head = copy.deepcopy(head)
+        self.register_buffer("place", relative_positions(shape.chunk, shape.left, shape.width))
+
+    def forward(
+        self, x: Tensor, attention_cache: Tensor, convolution_cache: Tensor, processed: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One chunk.
+
+        Parameters
+        ----------
+        x : [N, T, C].
+        attention_cache : [L, M, N, D].
+        convolution_cache : [L, K - 1, N, D].
+        processed : [N], feature frames before these. Not looked at: after an endpoint
+            sherpa-onnx counts from 0 again and keeps the caches, as our own sessions do. What is
+            not filled yet is known by its zeros, which no layer norm gives.
+
+        Returns
+        -------
+        Output [N, F, J] and the new caches.
+        """
+        shape = self.shape
+        frames = torch.full_like(processed, shape.window)
+        hidden = self.encoder.embed(self.normalise(x, frames))[0]
+        empty = (attention_cache[0] == 0.0).all(-1).transpose(0, 1)  # [N, M]
+        own = torch.zeros(1, 1, dtype=torch.bool).expand(x.size(0), shape.chunk)
+        mask = torch.cat([empty, own], dim=1)
+        attended, convolved = [], []
+        for number, block in enumerate(self.encoder.encoders.blocks):
+            block.cache = [
+                attention_cache[number].transpose(0, 1),
+                convolution_cache[number].permute(1, 2, 0),
+            ]
+            hidden, _ = block.chunk_forward(hidden, self.place, mask, left_context=shape.left)
+            attended.append(block.cache[0].transpose(0, 1))
+            convolved.append(block.cache[1].permute(2, 0, 1))
+            block.cache = None
+        encoded = self.head(self.encoder.encoders.norm_blocks(hidden))
+        return encoded, torch.stack(attended), torch.stack(convolved)
