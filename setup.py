@@ -15,6 +15,7 @@ CLUSTER = ["dask[distributed]", "dask-jobqueue", "asyncssh"]
 MVQ = ["multi_quantization==0.1.1"]  # exactly: its search is replaced, see codebook_search.py
 REPORT = ["matplotlib"]
 EXPORT = ["onnx", "onnxruntime"]
+DEPLOY = ["sherpa-onnx", "soundfile"]
 LORA = ["peft"]
 BENCH = ["torch-cif==0.2.0"]  # what bench/cif.py compares with
 LINT = ["ruff", "import-linter", "mypy", "types-PyYAML", "types-tqdm", "pre-commit"]
@@ -24,6 +25,8 @@ TEST = [
     *LORA,
     *CLUSTER,
     *MVQ,
+    *EXPORT,
+    *DEPLOY,
     "pytest",
     "pytest-xdist",
     "hypothesis",
@@ -61,6 +64,7 @@ setup(
         "mvq": MVQ,
         "report": REPORT,
         "export": EXPORT,
+        "deploy": DEPLOY,
         "lora": LORA,
         "bench": BENCH,
         "test": TEST,

@@ -1,4 +1,4 @@
-"""Parts of a student as graphs that a runtime can hold: tensors in, tensors out, any batch and time.
+"""Parts of a student as graphs that a runtime can hold, for any batch and time.
 
 An utterance gives the same numbers alone and in a padded batch, which ESPnet's encoders do not:
 their subsampling counts frames of the padding, and their convolutions look into it.
@@ -14,17 +14,17 @@ import math
 from typing import Any
 
 import torch
+from espnet.nets.pytorch_backend.transformer.embedding import (
+    LegacyRelPositionalEncoding,
+    PositionalEncoding,
+    RelPositionalEncoding,
+)
 from espnet2.asr.encoder.branchformer_encoder import BranchformerEncoder
 from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
 from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
 from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
 from espnet2.layers.global_mvn import GlobalMVN
 from espnet2.layers.utterance_mvn import UtteranceMVN
-from espnet.nets.pytorch_backend.transformer.embedding import (
-    LegacyRelPositionalEncoding,
-    PositionalEncoding,
-    RelPositionalEncoding,
-)
 from torch import Tensor, nn
 
 from distill_asr.models.encoders.chunked import FULL_CONTEXT, ChunkedEncoder, chunk_mask
@@ -122,8 +122,8 @@ class Normalisation(nn.Module):
         self.fixed = isinstance(layer, GlobalMVN)
         self.eps = getattr(layer, "eps", 0.0)
         if isinstance(layer, GlobalMVN):
-            self.register_buffer("mean", layer.mean.clone())
-            self.register_buffer("std", layer.std.clone())
+            self.register_buffer("mean", layer.mean.float())
+            self.register_buffer("std", layer.std.float())
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """[N, T, C], [N] -> [N, T, C]."""

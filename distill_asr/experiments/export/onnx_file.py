@@ -5,21 +5,20 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from distill_asr.errors import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor, nn
+import numpy as np
+import onnx
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import Tensor, nn
 
 OPSET = 17  # of 2022: older runtimes on phones and boards have it too
 QUANTISED = ("MatMul", "Gemm")
+LARGE = 256  # values; smaller weights stay as they are
 
 
 @dataclass(frozen=True)
@@ -36,17 +35,6 @@ class Signature:
     axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
 
-def require_onnx() -> None:
-    """Raise UserError where the packages that write and run ONNX files are missing."""
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"--to onnx, sherpa: {error.name} is not installed; pip install 'distill_asr[export]'"
-        ) from error
-
-
 def write_graph(
     graph: nn.Module,
     example: tuple[Tensor, ...],
@@ -61,9 +49,6 @@ def write_graph(
     example : inputs it is traced with; two utterances, so that no axis looks like a constant.
     metadata : for the runtime, by key.
     """
-    import onnx
-    import torch
-
     with torch.no_grad(), quiet_exporter():
         torch.onnx.export(
             graph.eval(),
@@ -88,9 +73,6 @@ def quantise(path: Path, target: Path) -> None:
     as they are: their 8-bit kernels are slower on most processors, and the subsampling at the
     bottom loses most by it. So do products of two activations (attention), which have no weights.
     """
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
     with quiet_exporter():
         quantize_dynamic(
             path,
@@ -100,8 +82,27 @@ def quantise(path: Path, target: Path) -> None:
             weight_type=QuantType.QInt8,
             extra_options={"MatMulConstBOnly": True},
         )
-    source, model = onnx.load(path, load_external_data=False), onnx.load(target)
-    onnx.helper.set_model_props(model, {p.key: p.value for p in source.metadata_props})
+
+
+def halve_weights(path: Path, target: Path) -> None:
+    """Write ``target``: ``path`` with its large weights stored as float16.
+
+    They are widened when the model is loaded and all is computed in float32 as before: half the
+    size on disk and over the network, nothing else.
+    """
+    model = onnx.load(path)
+    graph, casts = model.graph, []
+    for weight in graph.initializer:
+        values = onnx.numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or values.size < LARGE:
+            continue
+        name, stored = weight.name, f"{weight.name}_float16"
+        weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), stored))
+        casts.append(onnx.helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
     onnx.save(model, target)
 
 

@@ -5,7 +5,7 @@ This file is part of every export and needs nothing else of the toolkit that wro
     pip install numpy onnxruntime soundfile
     python recognise.py test_wavs/*.wav
 
-Each line printed has the file's name and its words. ``--int8`` takes the small models.
+Each line printed has the file's name and its words. ``--form int8`` takes the small models.
 
 Legend: S samples, T feature frames, C their width, F encoder frames, V vocabulary.
 """
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import soundfile
 
 BLANK = 0
 LOG_FLOOR = float(np.finfo(np.float32).eps)  # of a mel energy, below the logarithm
@@ -75,11 +76,11 @@ class Recogniser:
     Parameters
     ----------
     directory : of the export.
-    int8 : take the quantised models.
+    form : ``fp32``, or a smaller one where the export has it.
     threads : of ONNX Runtime.
     """
 
-    def __init__(self, directory: str | Path, int8: bool = False, threads: int = 1) -> None:
+    def __init__(self, directory: str | Path, form: str = "fp32", threads: int = 1) -> None:
         self.directory = Path(directory)
         self.facts = json.loads((self.directory / "export.json").read_text(encoding="utf-8"))
         lines = (self.directory / "tokens.txt").read_text(encoding="utf-8").splitlines()
@@ -89,7 +90,7 @@ class Recogniser:
         options.intra_op_num_threads = options.inter_op_num_threads = threads
         self.models = {}
         for name, files in self.facts["models"].items():
-            path = self.directory / (files["int8"] if int8 and "int8" in files else files["fp32"])
+            path = self.directory / files.get(form, files["fp32"])
             self.models[name] = onnxruntime.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
             )
@@ -100,7 +101,8 @@ class Recogniser:
 
     def search(self, samples: np.ndarray) -> list[int]:
         """Samples [S] to tokens, by the best symbol everywhere."""
-        feats = self.features(samples)
+        tail = np.zeros(self.facts["tail_samples"], np.float32)  # of a stream, to fill a chunk
+        feats = self.features(np.concatenate([samples, tail]))
         return getattr(self, f"_{self.facts['kind']}")(feats) if len(feats) else []
 
     def run(self, model: str, *inputs: np.ndarray) -> list[np.ndarray]:
@@ -135,8 +137,8 @@ class Recogniser:
                                                    "encoder_dim"))  # fmt: skip
         attention = np.zeros((blocks, left, 1, width), np.float32)
         convolution = np.zeros((blocks, stream["cnn_module_kernel"] - 1, 1, width), np.float32)
-        last = len(feats) - stream["T"]
-        for begin in range(0, last + 1, stream["decode_chunk_len"]):
+        last = len(feats) - stream["T"]  # sherpa-onnx waits for one frame more
+        for begin in range(0, last, stream["decode_chunk_len"]):
             piece = feats[None, begin : begin + stream["T"]]
             encoded, attention, convolution = self.run(
                 "encoder", piece, attention, convolution, np.array([begin])
@@ -157,14 +159,12 @@ class Recogniser:
 
 def main() -> int:
     """Print the words of the files given."""
-    import soundfile
-
     parser = argparse.ArgumentParser(description="Recognise audio files.")
     parser.add_argument("audio", nargs="+", help="mono files of the student's sampling rate")
     parser.add_argument("--dir", default=Path(__file__).parent, help="of the export")
-    parser.add_argument("--int8", action="store_true", help="take the quantised models")
+    parser.add_argument("--form", default="fp32", help="fp32, int8 or fp16, where it is there")
     options = parser.parse_args()
-    recogniser = Recogniser(options.dir, options.int8)
+    recogniser = Recogniser(options.dir, options.form)
     for path in options.audio:
         samples, rate = soundfile.read(path, dtype="float32")
         if samples.ndim > 1 or rate != recogniser.facts["sample_rate"]:

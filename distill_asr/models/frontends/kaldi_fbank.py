@@ -123,6 +123,11 @@ class KaldiFbank(AbsFrontend):
         padding = torch.arange(n_frames, device=feats.device) >= lengths[:, None]  # [B, T]
         return feats.masked_fill(padding[..., None], 0.0).to(input.dtype), lengths
 
+    @property
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """Window [W] and mel matrix [F, M], on the CPU."""
+        return self._weights[torch.device("cpu")]
+
     def num_frames(self, samples: Tensor) -> Tensor:
         """[B] frames of utterances with [B] ``samples``."""
         samples = samples.long()

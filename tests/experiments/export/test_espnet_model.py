@@ -78,7 +78,7 @@ def test_files(make_recipe) -> None:
     recipe = make_recipe("files")
     config = recipe.config("ctc", ["one", "two"], normalize="global_mvn", **STOCK)
     exp, out = recipe.train(config, "exp"), recipe.root / "exported"
-    assert cli.main(["export", "--exp", str(exp), "--output", str(out)]) == 0
+    assert cli.main(["export", "--to", "espnet", "--exp", str(exp), "--output", str(out)]) == 0
     assert {path.name for path in out.iterdir()} == {"config.yaml", "model.pth", "feats_stats.npz"}
 
     content = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))

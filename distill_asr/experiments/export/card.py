@@ -1,0 +1,205 @@
+"""The model card of an export: README.md, of what the experiment's directory says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from torch import nn
+
+from distill_asr.experiments.config import ModelConfig
+from distill_asr.experiments.layout import Experiment
+from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES, SEED
+
+NAMES = {
+    "ctc": "CTC recogniser of whole utterances",
+    "transducer": "transducer of whole utterances",
+    "streaming_transducer": "streaming transducer",
+}
+UNKNOWN = "not given"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the card tells.
+
+    Parameters
+    ----------
+    teachers : a line each.
+    scores : a row each: set, utterances, WER, its interval; in percent.
+    differing : test recordings whose words differ, by smaller form.
+    """
+
+    name: str
+    facts: Mapping[str, Any]
+    encoder: str
+    parameters: int
+    tokens: int
+    sets: list[str]
+    teachers: list[str]
+    scores: list[tuple[str, int, float, tuple[float, float]]]
+    expected: Mapping[str, str]
+    ran: list[str]
+    differing: Mapping[str, int]
+    licences: list[str]
+
+    @classmethod
+    def of(
+        cls,
+        experiment: Path,
+        student: nn.Module,
+        config: ModelConfig,
+        facts: Mapping[str, Any],
+        tried: Mapping[str, Any],
+        licences: list[str],
+    ) -> Card:
+        """The card of an experiment; what its directory does not say stays empty.
+
+        Parameters
+        ----------
+        tried : ``expected``, ``ran`` and ``differing``.
+        """
+        files = Experiment(experiment)
+        resolved, record = _yaml(files.config), _yaml(files.record)
+        return cls(
+            name=experiment.resolve().name,
+            facts=facts,
+            encoder=config.encoder,
+            parameters=sum(parameter.numel() for parameter in student.parameters()),
+            tokens=len(config.token_list),
+            sets=[str(Path(one).name) for one in record.get("train") or []],
+            teachers=list(_teachers(resolved.get("distill") or {})),
+            scores=list(_scores(experiment / "decode")),
+            licences=licences,
+            **tried,
+        )
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
+
+
+def _teachers(blocks: Mapping[str, Any]) -> Iterator[str]:
+    for name, block in blocks.items():
+        if isinstance(block, dict) and "teacher" in block:
+            how = ", ".join(f"{key} {block[key]}" for key in ("tap", "match", "loss", "weight")
+                            if key in block)  # fmt: skip
+            yield f"{block['teacher']} ({name}: {how})"
+
+
+def _scores(directory: Path) -> Iterator[tuple[str, int, float, tuple[float, float]]]:
+    """Rates of the sets that ``distill-asr score`` has counted."""
+    for path in sorted(directory.glob("*/score.json")):
+        utterances = json.loads(path.read_text(encoding="utf-8"))["utterances"]
+        counts = np.array([row["words"] for row in utterances.values()], dtype=np.float64)
+        errors, words = counts[:, 1:].sum(1), counts[:, [0, 1, 3]].sum(1)  # without insertions
+        yield path.parent.name, len(counts), *_interval(errors, words)
+
+
+def _interval(errors: np.ndarray, words: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Error rate in percent and its bootstrap interval over utterances."""
+    rng, rates = np.random.default_rng(SEED), []
+    for _ in range(RESAMPLES // 10):
+        drawn = rng.integers(len(errors), size=len(errors))
+        rates.append(errors[drawn].sum() / max(1.0, words[drawn].sum()))
+    low, high = np.quantile(rates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return 100 * errors.sum() / max(1.0, words.sum()), (100 * low, 100 * high)
+
+
+def write_card(directory: Path, card: Card) -> None:
+    """Write README.md, with the sizes of the models that lie there."""
+    sections = [_what(card), _training(card), _rates(card), _sizes(directory, card), _use(card)]
+    text = "\n\n".join("\n".join(section) for section in sections)
+    (directory / "README.md").write_text(f"{text}\n", encoding="utf-8")
+
+
+def _what(card: Card) -> list[str]:
+    facts = card.facts
+    lines = [
+        f"# {card.name}",
+        "",
+        f"A {NAMES[facts['kind']]}: encoder {card.encoder}, "
+        f"{card.parameters / 1e6:.1f} million parameters, {card.tokens} tokens; "
+        f"{facts['feature_dim']} log-mel bins at {facts['sample_rate']} Hz, normalised in the "
+        "graph.",
+    ]
+    if facts["stream"]:
+        stream = facts["stream"]
+        lines.append(
+            f"Chunks of {10 * stream['decode_chunk_len']} ms, {stream['left_context']} encoder "
+            "frames of left context."
+        )
+    return [*lines, "", f"Made by `{facts['command']}` of distill_asr "
+            f"{facts['versions']['distill_asr']}; `export.json` has the rest."]  # fmt: skip
+
+
+def _training(card: Card) -> list[str]:
+    return [
+        "## Training",
+        "",
+        f"* data: {', '.join(card.sets) or UNKNOWN}",
+        *[f"* teacher: {one}" for one in card.teachers],
+        f"* licences of data and teachers: {'; '.join(card.licences) or UNKNOWN}",
+    ]
+
+
+def _rates(card: Card) -> list[str]:
+    head = ["## Error rates", ""]
+    if not card.scores:
+        return [
+            *head,
+            "Not scored: `distill-asr decode` and `score` before the export put them here.",
+        ]
+    return [
+        *head,
+        "| set | utterances | WER, % | 95 % interval |",
+        "|---|---|---|---|",
+        *[
+            f"| {name} | {count} | {rate:.2f} | {low:.2f} to {high:.2f} |"
+            for name, count, rate, (low, high) in card.scores
+        ],
+        "",
+        "Of the student in PyTorch, by the search it was decoded with. Bootstrap over utterances.",
+    ]
+
+
+def _sizes(directory: Path, card: Card) -> list[str]:
+    lines = ["## Files", "", "| file | MB |", "|---|---|"]
+    lines += [f"| {path.name} | {path.stat().st_size / 1e6:.2f} |"
+              for path in sorted(directory.glob("*.onnx"))]  # fmt: skip
+    checked = (
+        f"{len(card.expected)} recordings of `test_wavs` give the words of `test_wavs/words.txt`"
+    )
+    lines += ["", f"{checked} in PyTorch and {' and '.join(card.ran)}."]
+    lines += [
+        f"With the {form} models {count} of them differ." for form, count in card.differing.items()
+    ]
+    return lines
+
+
+def _use(card: Card) -> list[str]:
+    lines = ["## Use", "", "    pip install numpy onnxruntime soundfile",
+             "    python recognise.py test_wavs/*.wav"]  # fmt: skip
+    if not card.facts["sherpa"]:
+        return lines
+    models = " ".join(f"--{name}={name}.onnx" for name in card.facts["models"])
+    if card.facts["kind"] == "ctc":
+        models = "--zipformer-ctc-model=model.onnx"
+    program = "sherpa-onnx" if card.facts["stream"] else "sherpa-onnx-offline"
+    lines += ["", "With sherpa-onnx (one token a frame at most, as in the words above):", "",
+              "    pip install sherpa-onnx",
+              f"    {program} --tokens=tokens.txt {models} --feat-dim={card.facts['feature_dim']} "
+              "test_wavs/0.wav"]  # fmt: skip
+    if card.facts["stream"]:
+        seconds = card.facts["tail_samples"] / card.facts["sample_rate"]
+        lines += ["", f"A stream needs {seconds:.2f} s of silence after the audio, so that its end "
+                  "fills a chunk."]  # fmt: skip
+    return lines

@@ -1,0 +1,54 @@
+"""A directory that is there complete or not at all, with checksums."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from distill_asr.errors import UserError
+from distill_asr.io.checksum import file_sha256
+
+CHECKSUMS = "SHA256SUMS"  # as sha256sum writes and checks them
+
+
+@contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Give a temporary directory beside ``path``; rename it to ``path`` when the block succeeds.
+
+    Raises
+    ------
+    UserError : ``path`` is there already, or cannot be written (a full disk, no permission).
+    """
+    refuse_existing(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)  # mkdtemp makes private ones
+        os.rename(temporary, path)
+    except OSError as error:
+        where = error.filename or path
+        raise UserError(f"{where}: {error.strerror or error}; nothing was written") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise UserError where there is something already."""
+    if os.path.lexists(path):
+        raise UserError(f"--output {path}: exists already; remove it, or choose another one")
+
+
+def write_checksums(directory: Path) -> None:
+    """Write the SHA-256 of every file below a directory."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    lines = [f"{file_sha256(path)}  {path.relative_to(directory)}\n" for path in files]
+    (directory / CHECKSUMS).write_text("".join(lines), encoding="utf-8")

@@ -1,0 +1,81 @@
+"""What an exported student has to say: PyTorch's own words, by the rules of the runtime's search.
+
+Legend: S samples, T feature frames, C their width, F encoder frames, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from espnet.nets.pytorch_backend.transformer.subsampling import TooShortUttError
+from torch import Tensor, nn
+
+from distill_asr.experiments.export.kinds import Form
+from distill_asr.models.encoders.chunked import ChunkedStream
+
+
+class Expected:
+    """Tokens of a student by greedy search.
+
+    Parameters
+    ----------
+    student : in evaluation mode.
+    form : what it is exported as.
+    unknown : index of ``<unk>``, which runtimes take for a blank in a transducer.
+    """
+
+    def __init__(self, student: nn.Module, form: Form, unknown: int | None) -> None:
+        self.student, self.form, self.unknown = student, form, unknown
+
+    @torch.inference_mode()
+    def __call__(self, samples: Tensor) -> list[int]:
+        """Samples [S] to tokens."""
+        if self.form.kind == "ctc":
+            return self._best_path(self._encoded(samples))
+        if self.form.stream is None:
+            return self._transduce(self._encoded(samples))
+        return self._transduce(self._streamed(samples))
+
+    def _encoded(self, samples: Tensor) -> Tensor:
+        """Encoder output [F, D] of a whole utterance."""
+        try:
+            return self.student.encode(samples[None], torch.tensor([len(samples)]))[0][0]
+        except TooShortUttError:
+            return samples.new_zeros(0, self.student.encoder.output_size())
+
+    def _streamed(self, samples: Tensor) -> Tensor:
+        """Encoder output [F, D] of whole chunks, as a runtime takes them."""
+        tail = samples.new_zeros(tail_samples(self.student, self.form))
+        samples = torch.cat([samples, tail])
+        feats, lengths = self.student.frontend(samples[None], torch.tensor([len(samples)]))
+        if self.student.normalize is not None:
+            feats, _ = self.student.normalize(feats, lengths)
+        # sherpa-onnx waits for one frame more than it takes
+        chunks = ChunkedStream(self.student.encoder).push(feats[:, :-1])
+        return torch.cat(chunks, dim=1)[0]
+
+    def _best_path(self, encoded: Tensor) -> list[int]:
+        if not len(encoded):
+            return []
+        path = self.student.ctc.argmax(encoded[None])[0].unique_consecutive()
+        return [token for token in path.tolist() if token != self.student.blank_id]
+
+    def _transduce(self, encoded: Tensor) -> list[int]:
+        """One token a frame at most."""
+        joint, blank, tokens = self.student.joint_network, self.student.blank_id, []
+        predicted = self._predicted(blank)
+        for frame in joint.lin_enc(encoded):
+            best = int(joint(frame, predicted, no_projection=True).argmax())
+            if best not in (blank, self.unknown):
+                tokens.append(best)
+                predicted = self._predicted(best)
+        return tokens
+
+    def _predicted(self, token: int) -> Tensor:
+        return self.student.joint_network.lin_dec(self.student.decoder.embed(torch.tensor(token)))
+
+
+def tail_samples(student: nn.Module, form: Form) -> int:
+    """Silence that a stream needs after the audio, so that all of it lies in whole chunks."""
+    if form.stream is None:
+        return 0
+    return (form.stream.window + form.stream.step) * student.frontend.shift

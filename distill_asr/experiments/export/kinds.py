@@ -1,0 +1,233 @@
+"""Which graphs a student becomes, and what a runtime has to know about them.
+
+Legend: N utterances, T feature frames, C their width, F encoder frames, V vocabulary, J width of
+the joint network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from espnet2.asr_transducer.decoder.stateless_decoder import StatelessDecoder
+from espnet2.layers.global_mvn import GlobalMVN
+from torch import Tensor, nn
+
+from distill_asr.experiments.export.graphs import (
+    CTCHead,
+    EncoderGraph,
+    JoinerGraph,
+    PredictorGraph,
+    encoder_problems,
+)
+from distill_asr.experiments.export.onnx_file import Signature
+from distill_asr.experiments.export.streaming_graph import StreamingGraph, StreamShape
+from distill_asr.models.encoders.chunked import FULL_CONTEXT, ChunkedEncoder
+from distill_asr.models.frontends.kaldi_fbank import KaldiFbank
+from distill_asr.models.students.ctc import CTCStudent
+from distill_asr.models.students.transducer import TransducerStudent
+
+FRAMES = (83, 50)  # of the two utterances that a graph is traced with
+CONTEXT_SIZE = 1  # tokens that a stateless predictor looks at
+BATCH, TIME = {0: "N"}, {0: "N", 1: "T"}
+OUTPUT = {0: "N", 1: "F"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A graph, and how it becomes a file.
+
+    Parameters
+    ----------
+    example : inputs it is traced with.
+    small : it has a smaller, quantised form.
+    """
+
+    graph: nn.Module
+    example: tuple[Tensor, ...]
+    signature: Signature
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    small: bool = True
+
+
+@dataclass(frozen=True)
+class Form:
+    """What an export is: its kind, its graphs by file name, and the sizes of a stream if it is one.
+
+    Parameters
+    ----------
+    kind : ``ctc``, ``transducer`` or ``streaming_transducer``.
+    """
+
+    kind: str
+    parts: Mapping[str, Part]
+    stream: StreamShape | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user asks for.
+
+    Parameters
+    ----------
+    streaming : the encoder goes on from caches.
+    chunk_size, left_frames : of a ``chunked`` encoder; its own where not given.
+    sherpa : what is made has to run in sherpa-onnx.
+    """
+
+    streaming: bool = False
+    chunk_size: int | None = None
+    left_frames: int | None = None
+    sherpa: bool = True
+
+
+def form_problems(student: nn.Module, wanted: Wanted) -> list[str]:
+    """Everything that keeps a student from being exported; nothing where it can be."""
+    problems = _frontend_problems(student.frontend, wanted.sherpa) + encoder_problems(student)
+    problems += _chunk_problems(student, wanted)
+    if isinstance(student, TransducerStudent):
+        if not isinstance(student.decoder, StatelessDecoder):
+            problems.append(
+                f"decoder: {type(student.decoder).__name__} has a state that grows with the "
+                "history, which the runtime cannot hold; train with decoder: stateless"
+            )
+    elif not isinstance(student, CTCStudent):
+        problems.append(
+            f"model: {type(student).__name__} is not exported; train a transducer or ctc student"
+        )
+    elif student.ctc is None:
+        problems.append("model_conf.ctc_weight: 0.0 leaves no CTC to export; train with some")
+    elif wanted.streaming:
+        problems.append("--streaming: a ctc student is exported whole; train a transducer")
+    if student.blank_id != 0:
+        problems.append(f"blank: is token {student.blank_id}, expected 0")
+    return problems
+
+
+def _frontend_problems(frontend: nn.Module | None, sherpa: bool) -> list[str]:
+    if not isinstance(frontend, KaldiFbank):
+        name = "none" if frontend is None else type(frontend).__name__
+        return [
+            f"frontend: {name} is not exported; train with kaldi_fbank, or --to espnet for a "
+            "ctc student"
+        ]
+    own = KaldiFbank(n_mels=frontend.n_mels)
+    window, mel = frontend.weights
+    same = all(getattr(frontend, key) == getattr(own, key) for key in OPTIONS)
+    if sherpa and not (same and torch.equal(window, own.weights[0])
+                       and torch.equal(mel, own.weights[1])):  # fmt: skip
+        return [
+            "frontend_conf: sherpa-onnx computes kaldi_fbank's defaults at 16 kHz and nothing "
+            "else but another n_mels; train with them, or --to onnx"
+        ]
+    return []
+
+
+OPTIONS = (
+    "shift", "fft_size", "preemphasis", "remove_dc_offset", "snip_edges", "use_log", "use_power",
+    "input_scale",
+)  # fmt: skip
+
+
+def _chunk_problems(student: nn.Module, wanted: Wanted) -> list[str]:
+    chunked = isinstance(student.encoder, ChunkedEncoder)
+    given = {"--chunk-size": wanted.chunk_size, "--left-frames": wanted.left_frames}
+    if not chunked:
+        asked = [name for name, value in given.items() if value is not None]
+        asked += ["--streaming"] if wanted.streaming else []
+        name = type(student.encoder).__name__
+        return [f"{one}: encoder {name} has no chunks; train with chunked" for one in asked]
+    problems = [
+        f"{name} {value}: expected at least {least}"
+        for (name, value), least in zip(given.items(), (0, 1), strict=True)
+        if value is not None and value < least
+    ]
+    if not wanted.streaming:
+        return problems
+    chunk, left = _chunk(student.encoder, wanted), _left(student.encoder, wanted)
+    if chunk == FULL_CONTEXT:
+        problems.append("--chunk-size 0: is full context; choose a chunk size to stream")
+    if left == 0 and wanted.left_frames is None:
+        problems.append("encoder_conf.left_frames: 0 leaves no cache; give --left-frames 1 or more")
+    if not isinstance(student.normalize, GlobalMVN | None):
+        problems.append(
+            f"normalize: {type(student.normalize).__name__} needs the whole utterance; train with "
+            "global_mvn or none"
+        )
+    return problems
+
+
+def _chunk(encoder: ChunkedEncoder, wanted: Wanted) -> int:
+    return encoder.chunk_size if wanted.chunk_size is None else wanted.chunk_size
+
+
+def _left(encoder: ChunkedEncoder, wanted: Wanted) -> int:
+    return encoder.left_frames if wanted.left_frames is None else wanted.left_frames
+
+
+def make_form(student: nn.Module, wanted: Wanted) -> Form:
+    """Graphs of a student without ``form_problems``.
+
+    Its encoder gets the chunk size and the left context that are wanted.
+    """
+    if isinstance(student.encoder, ChunkedEncoder):
+        student.encoder.chunk_size = _chunk(student.encoder, wanted)
+        student.encoder.left_frames = _left(student.encoder, wanted)
+    if isinstance(student, CTCStudent):
+        return Form("ctc", {"model": _ctc(student)})
+    parts = {"decoder": _predictor(student), "joiner": _joiner(student)}
+    if not wanted.streaming:
+        return Form("transducer", {"encoder": _encoder(student)} | parts)
+    shape = StreamShape.of(student.encoder, student.encoder.chunk_size, student.encoder.left_frames)
+    return Form("streaming_transducer", {"encoder": _stream(student, shape)} | parts, shape)
+
+
+def _features(student: nn.Module) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    feats = torch.randn(len(FRAMES), max(FRAMES), student.frontend.n_mels, generator=generator)
+    return feats, torch.tensor(FRAMES)
+
+
+def _ctc(student: nn.Module) -> Part:
+    graph = EncoderGraph(student, CTCHead(student))
+    axes = {"x": TIME, "x_lens": BATCH, "log_probs": OUTPUT, "log_probs_len": BATCH}
+    signature = Signature(["x", "x_lens"], ["log_probs", "log_probs_len"], axes)
+    metadata = {"model_type": "zipformer2_ctc", "vocab_size": student.vocab_size}
+    return Part(graph, _features(student), signature, metadata)
+
+
+def _encoder(student: nn.Module) -> Part:
+    graph = EncoderGraph(student, student.joint_network.lin_enc)
+    axes = {"x": TIME, "x_lens": BATCH, "encoder_out": OUTPUT, "encoder_out_lens": BATCH}
+    signature = Signature(["x", "x_lens"], ["encoder_out", "encoder_out_lens"], axes)
+    return Part(graph, _features(student), signature, {"model_type": "transducer"})
+
+
+def _stream(student: nn.Module, shape: StreamShape) -> Part:
+    graph = StreamingGraph(student, shape, student.joint_network.lin_enc)
+    streams = {2: "N"}
+    names = ["x", "attention_cache", "convolution_cache", "processed_frames"]
+    outputs = ["encoder_out", "new_attention_cache", "new_convolution_cache"]
+    free = [BATCH, streams, streams, BATCH, BATCH, streams, streams]
+    axes = dict(zip([*names, *outputs], free, strict=True))
+    count = len(FRAMES)
+    feats = _features(student)[0][:, :1].expand(count, shape.window, -1)
+    example = (feats, *shape.caches(count), torch.zeros(count, dtype=torch.int64))
+    return Part(graph, example, Signature(names, outputs, axes), shape.metadata())
+
+
+def _predictor(student: nn.Module) -> Part:
+    signature = Signature(["y"], ["decoder_out"], {"y": BATCH, "decoder_out": BATCH})
+    metadata = {"vocab_size": student.vocab_size, "context_size": CONTEXT_SIZE}
+    example = (torch.tensor([[0], [1]]),)
+    return Part(PredictorGraph(student), example, signature, metadata, small=False)
+
+
+def _joiner(student: nn.Module) -> Part:
+    axes = dict.fromkeys(("encoder_out", "decoder_out", "logit"), BATCH)
+    signature = Signature(["encoder_out", "decoder_out"], ["logit"], axes)
+    width = student.joint_network.lin_enc.out_features
+    metadata = {"joiner_dim": width}
+    example = (torch.zeros(2, width), torch.ones(2, width))
+    return Part(JoinerGraph(student), example, signature, metadata)

@@ -1,0 +1,229 @@
+"""The directory that an export is: models, tokens, test recordings, words, card and checksums."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from torch import nn
+
+from distill_asr import __version__
+from distill_asr.errors import UserError
+from distill_asr.experiments.config import ModelConfig
+from distill_asr.experiments.export import recognise, sherpa
+from distill_asr.experiments.export.card import Card, write_card
+from distill_asr.experiments.export.directory import new_directory, write_checksums
+from distill_asr.experiments.export.expected import Expected, tail_samples
+from distill_asr.experiments.export.kinds import OPTIONS, Form, Wanted, form_problems, make_form
+from distill_asr.experiments.export.onnx_file import halve_weights, quantise, write_graph
+from distill_asr.experiments.export.symbols import UNKNOWN, Words, plain, symbols
+from distill_asr.experiments.layout import AVERAGED, Experiment
+from distill_asr.experiments.student import load_student
+from distill_asr.io.checksum import file_sha256
+
+FACTS, WAVS, WORDS = "export.json", "test_wavs", "words.txt"
+SMALLER = {"int8": quantise, "fp16": halve_weights}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be exported, and how.
+
+    Parameters
+    ----------
+    wavs : prepared audio, path by utterance, that becomes ``test_wavs``.
+    quantize : forms beside float32: ``int8``, ``fp16``.
+    command : as typed.
+    """
+
+    experiment: Path
+    output: Path
+    checkpoint: str
+    wanted: Wanted
+    wavs: dict[str, str]
+    quantize: Sequence[str] = ()
+    command: str = ""
+    licences: Sequence[str] = ()
+
+
+@dataclass
+class Made:
+    """What was written and tried."""
+
+    facts: dict[str, Any]
+    expected: dict[str, str] = field(default_factory=dict)  # words by file
+    ran: list[str] = field(default_factory=list)  # runtimes that gave the same words
+    differing: dict[str, int] = field(default_factory=dict)  # utterances, by smaller form
+
+
+def export_product(order: Order) -> Made:
+    """Write ``order.output``; nothing is left of it if anything fails.
+
+    Raises
+    ------
+    UserError : the student cannot be exported, or does not say the same words there.
+    """
+    _require_finished(order)
+    student, config = load_student(order.experiment, order.checkpoint)
+    problems = form_problems(student, order.wanted)
+    if problems:
+        raise UserError([f"{order.experiment}: {problem}" for problem in problems])
+    form = make_form(student, order.wanted)
+    with new_directory(order.output) as directory:
+        made = Made(_facts(order, student, config, form))
+        _write_models(directory, form, order.quantize)
+        _write_companions(directory, student, config, made.facts)
+        _try(directory, order, student, config, form, made)
+        tried = {"expected": made.expected, "ran": made.ran, "differing": made.differing}
+        card = Card.of(order.experiment, student, config, made.facts, tried, list(order.licences))
+        write_card(directory, card)
+        write_checksums(directory)
+    return made
+
+
+def _require_finished(order: Order) -> None:
+    """Raise UserError where a training is under way: its average is another training's."""
+    files = Experiment(order.experiment)
+    if order.checkpoint == AVERAGED and files.record.exists() and not files.done.exists():
+        raise UserError(
+            f"{order.experiment}: the training is not finished ({files.done.name} is missing); "
+            "finish it with the same command, or choose an epoch by --checkpoint"
+        )
+
+
+def _facts(order: Order, student: nn.Module, config: ModelConfig, form: Form) -> dict[str, Any]:
+    """What a runtime, and a reader, has to know; ``export.json``."""
+    tokens = config.token_list
+    return {
+        "kind": form.kind,
+        "models": {
+            name: {"fp32": f"{name}.onnx"}
+            | {small: f"{name}.{small}.onnx" for small in order.quantize if part.small}
+            for name, part in form.parts.items()
+        },
+        "sample_rate": config.rate,
+        "feature_dim": student.frontend.n_mels,
+        "unk": tokens.index(UNKNOWN) if UNKNOWN in tokens else None,
+        "tail_samples": tail_samples(student, form),
+        "stream": form.stream and form.stream.metadata(),
+        "sherpa": order.wanted.sherpa,
+        "experiment": str(order.experiment),
+        "checkpoint": {
+            "name": order.checkpoint,
+            "sha256": file_sha256(order.experiment / order.checkpoint),
+        },
+        "command": order.command,
+        "versions": {"distill_asr": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in ("torch", "onnx", "onnxruntime")},
+    }
+
+
+def _write_models(directory: Path, form: Form, quantize: Sequence[str]) -> None:
+    for name, part in form.parts.items():
+        path = directory / f"{name}.onnx"
+        write_graph(part.graph, part.example, path, part.signature, part.metadata)
+        for small in quantize if part.small else ():
+            SMALLER[small](path, directory / f"{name}.{small}.onnx")
+
+
+def _write_companions(
+    directory: Path, student: nn.Module, config: ModelConfig, facts: dict[str, Any]
+) -> None:
+    """Everything but models, recordings and card."""
+    names = symbols(config)
+    lines = "".join(f"{name} {number}\n" for number, name in enumerate(names))
+    (directory / "tokens.txt").write_text(lines, encoding="utf-8")
+    bpe = Path(config.bpemodel) if config.bpemodel else None
+    if bpe is not None and bpe.is_file():
+        shutil.copyfile(bpe, directory / "bpe.model")
+    window, mel = student.frontend.weights
+    options = {key: getattr(student.frontend, key) for key in OPTIONS}
+    np.savez(
+        directory / "features.npz",
+        window=window.numpy(),
+        mel=mel.numpy(),
+        options=json.dumps(options),
+    )
+    shutil.copyfile(recognise.__file__, directory / "recognise.py")
+    text = json.dumps(facts, indent=1, ensure_ascii=False)
+    (directory / FACTS).write_text(f"{text}\n", encoding="utf-8")
+
+
+def _try(
+    directory: Path,
+    order: Order,
+    student: nn.Module,
+    config: ModelConfig,
+    form: Form,
+    made: Made,
+) -> None:
+    """Recognise the test recordings here and there.
+
+    Raises
+    ------
+    UserError : with every recording whose words differ.
+    """
+    speech = _copy_wavs(directory / WAVS, order.wavs, made.facts["sample_rate"])
+    audio = dict(zip(speech, order.wavs.values(), strict=True))
+    search = Expected(student, form, made.facts["unk"])
+    words = Words(config, symbols(config))
+    tokens = {name: search(torch.from_numpy(samples)) for name, samples in speech.items()}
+    made.expected = {name: words(ids) for name, ids in tokens.items()}
+    lines = "".join(f"{name} {text}".rstrip() + "\n" for name, text in made.expected.items())
+    (directory / WAVS / WORDS).write_text(lines, encoding="utf-8")
+    problems = []
+    for runtime, found in _run(directory, speech, made.facts).items():
+        different = [name for name in speech if found[name] != made.expected[name]]
+        problems += [
+            f"{audio[name]}: {runtime} gives {found[name]!r}, PyTorch "
+            f"{made.expected[name]!r}; nothing was written. This should not happen: please report "
+            "it with the experiment's config.yaml"
+            for name in different
+        ]
+        made.ran.append(runtime)
+    if problems:
+        raise UserError(problems)
+    for small in order.quantize:
+        found = _run(directory, speech, made.facts, small)["onnxruntime"]
+        made.differing[small] = sum(found[name] != made.expected[name] for name in speech)
+
+
+def _copy_wavs(directory: Path, wavs: dict[str, str], rate: int) -> dict[str, np.ndarray]:
+    """Write 16-bit files; samples by file name, as they are in the files."""
+    directory.mkdir()
+    speech = {}
+    for number, (utt, path) in enumerate(wavs.items()):
+        try:
+            samples, found = soundfile.read(path, dtype="float32")
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise UserError(f"{utt}: {path}: {error}; give other audio by --wavs") from error
+        if samples.ndim > 1 or found != rate:
+            raise UserError(
+                f"{utt}: {path}: {found} Hz, expected {rate} Hz mono; run `distill-asr prepare`"
+            )
+        name = f"{number}.wav"  # ids may hold what no file name can
+        soundfile.write(directory / name, samples, rate, subtype="PCM_16")
+        speech[name] = soundfile.read(directory / name, dtype="float32")[0]
+    return speech
+
+
+def _run(
+    directory: Path, speech: dict[str, np.ndarray], facts: dict[str, Any], small: str = "fp32"
+) -> dict[str, dict[str, str]]:
+    """Words by file, by runtime; sherpa-onnx where it is installed and the export is for it."""
+    found = {}
+    recogniser = recognise.Recogniser(directory, small)
+    found["onnxruntime"] = {name: plain(recogniser(samples)) for name, samples in speech.items()}
+    if facts["sherpa"] and sherpa.installed():
+        texts = sherpa.SherpaRecogniser(directory, facts, small)(list(speech.values()))
+        found["sherpa-onnx"] = dict(zip(speech, map(plain, texts), strict=True))
+    return found
