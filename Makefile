@@ -26,7 +26,7 @@ lint: $(READY)
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python tools/check_sizes.py
 	$(BIN)/mypy
-	$(BIN)/python -m distill_asr validate egs/*/asr1/conf/pretrain*.yaml egs/*/asr1/conf/train*.yaml
+	$(BIN)/python -m distill_asr recipe check egs/*/asr1/conf/systems*.yaml
 
 bench: $(READY)     ## every measurement, each a ratio in one run; see bench/README.md
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"

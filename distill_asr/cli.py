@@ -16,6 +16,7 @@ from distill_asr.errors import UserError, os_error_message
 # Each has `add_arguments(parser)` and `run(args) -> int`.
 VERBS = {
     "corpus": ("distill_asr.corpora.command", "build the data directories of a corpus"),
+    "recipe": ("distill_asr.recipe.command", "compute the systems of a recipe, stage by stage"),
     "prepare": ("distill_asr.data.prepare", "check a data directory and bring its audio to 16 kHz"),
     "dump": ("distill_asr.dump.command", "write down what a teacher says about a data directory"),
     "targets": (

@@ -73,6 +73,7 @@ class FsddOptions:
     seed: int = option(0, "decides who is labelled, and which digits stand together")
     left_out: str | None = option(None, "speaker for test_left_out; default: the last name")
     label_share: float = option(0.02, "of each speaker's training recordings that have text")
+    utterances: int | None = option(None, "of each set at most, for a first look")
     nj: int = option(2, "worker processes; the result does not depend on it")
 
 
@@ -85,12 +86,14 @@ class Fsdd(Corpus[FsddOptions]):
 
     def build(self, out: Path, options: FsddOptions) -> Built:
         """Write ``out/{train,unlab,dev,test,test_left_out,teacher_train,teacher_dev}``."""
+        most = options.utterances
         return build(
             out,
             options.fsdd,
             options.seed,
             options.left_out,
             options.label_share,
+            {name: min(size, most) for name, size in SIZES.items()} if most else None,
             nj=options.nj,
         )
 

@@ -61,6 +61,15 @@ class Size:
     sentences: int = 4000  # of text, of each language
     dev_sentences: int = 200
 
+    @classmethod
+    def at_most(cls, utterances: int | None) -> "Size":
+        """All sets with so many utterances of a language, and ten times as many sentences."""
+        if not utterances:
+            return cls()
+        minutes = utterances * SECONDS / 60
+        text = (10 * utterances, utterances)
+        return cls((minutes, minutes), utterances, utterances, minutes, *text)
+
 
 @dataclass(frozen=True)
 class MultilingualOptions:
@@ -68,6 +77,7 @@ class MultilingualOptions:
 
     seed: int = option(0, "decides sentences, voices and noise")
     nj: int = option(2, "worker processes; the result does not depend on it")
+    utterances: int | None = option(None, "of each set and language, for a first look")
     language: str | None = option(None, "OUT/{train,dev,test} of this one")
     joint: tuple[str, ...] | None = option(
         None, "codes, split by commas: OUT/CODE_{train,dev,test} of each"
@@ -88,17 +98,18 @@ class Multilingual(Corpus[MultilingualOptions]):
         asked = (options.language, options.joint, options.pretraining, options.text)
         if sum(map(bool, asked)) != 1:
             raise UserError(f"mini_multilingual: expected exactly {self.needs}")
+        size = Size.at_most(options.utterances)
         if options.text:
-            counts = build_text(out, options.text, options.seed)
+            counts = build_text(out, options.text, options.seed, size)
             remark = ", ".join(f"{name}: {count} sentences" for name, count in counts.items())
             return Built(remarks=(remark,))
         if options.pretraining:
-            return Built(build_pretraining(out, options.seed, nj=options.nj))
+            return Built(build_pretraining(out, options.seed, size, nj=options.nj))
         if options.language:
-            return Built(build_language(out, options.language, options.seed, nj=options.nj))
+            return Built(build_language(out, options.language, options.seed, size, nj=options.nj))
         sets = {}
         for code in options.joint:
-            sets |= build_language(out, code, options.seed, prefix=f"{code}_", nj=options.nj)
+            sets |= build_language(out, code, options.seed, size, f"{code}_", options.nj)
         return Built(sets)
 
 

@@ -31,16 +31,19 @@ class RecipeCopy:
         self.path = root / "egs" / name / "asr1"
 
     def change(self, config: str, changes: dict[str, Any]) -> None:
-        """Merge ``changes`` over ``conf/<config>.yaml``, for itself and all that extend it."""
-        path = self.path / "conf" / f"{config}.yaml"
+        """Merge ``changes`` over ``conf/<config>.yaml``, for itself and all that extend it.
+
+        Of the recipe, or else of those that recipes share.
+        """
+        own = self.path / "conf" / f"{config}.yaml"
+        path = own if own.is_file() else self.path.parents[2] / "conf" / f"{config}.yaml"
         original = path.with_name(f"original_{path.name}")
         path.rename(original)
-        self.write(config, original.name, changes)
+        _write(path, original.name, changes)
 
     def write(self, config: str, base: str, changes: dict[str, Any]) -> None:
-        """Write ``conf/<config>.yaml``, which extends ``base``."""
-        content = yaml.safe_dump({"extends": base, **changes}, sort_keys=False)
-        (self.path / "conf" / f"{config}.yaml").write_text(content, encoding="utf-8")
+        """Write ``conf/<config>.yaml`` of the recipe, which extends ``base``."""
+        _write(self.path / "conf" / f"{config}.yaml", base, changes)
 
     def run(self, *options: str, script: str = "run.sh", **variables: object) -> Any:
         """Run the recipe's script; a completed process with its output as text."""
@@ -57,11 +60,10 @@ class RecipeCopy:
         )
 
 
-def experiments(recipe: str, file: str = "experiments") -> dict[str, list[str]]:
-    """Words after the name of each line of ``conf/<file>`` in a recipe of the repository."""
-    lines = (EGS / recipe / "asr1" / "conf" / file).read_text(encoding="utf-8").splitlines()
-    rows = [line.split() for line in lines if line.strip() and not line.startswith("#")]
-    return {name: rest for name, *rest in rows}
+def _write(path: Path, base: str, changes: dict[str, Any]) -> None:
+    content = yaml.safe_dump({"extends": base, **changes}, sort_keys=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8")
 
 
 def parameters(config: dict[str, Any], vocabulary: int) -> int:

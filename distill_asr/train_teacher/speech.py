@@ -146,12 +146,6 @@ class SpeechTeacherTraining(TeacherTraining[SpeechSettings]):
         rates = {"wer": metrics["test_wer"], "cer": metrics["test_cer"]}
         return {"utterances": len(data), **rates}
 
-    def lines(self, report: dict[str, Any]) -> list[str]:  # noqa: D102
-        return [
-            f"{name}: WER {rates['wer']} %, CER {rates['cer']} %"
-            for name, rates in report["scores"].items()
-        ]
-
 
 class CtcTrainer(Trainer):
     """Batches utterances of about the same length, and measures error rates."""

@@ -112,14 +112,8 @@ class TextTeacherTraining(TeacherTraining[TextSettings]):
 
     def lines(self, report: dict[str, Any]) -> list[str]:  # noqa: D102
         perplexity = report["dev_perplexity"][-1]
-        lines = [f"{report['train_sentences']} sentences, dev perplexity {perplexity:.2f}"]
-        for name, found in report["scores"].items():
-            line = f"{name}: fills {found['right']:.1%} of {found['words']} masked words"
-            if found["choices"]:
-                share, cases = found["choices_right"], found["choices"]
-                line += f", chooses rightly in {share:.1%} of {cases} cases"
-            lines.append(line)
-        return lines
+        first = f"{report['train_sentences']} sentences, dev perplexity {perplexity:.2f}"
+        return [first, *super().lines(report)]
 
 
 def read_sentences(path: str) -> list[str]:

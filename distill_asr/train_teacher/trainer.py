@@ -14,9 +14,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, Trai
 
 from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
+from distill_asr.train_teacher.report import REPORT, read_report, score_lines, write_report
 from distill_asr.train_teacher.settings import SpeechSettings, TextSettings
 
-REPORT = "teacher_report.json"
 BEGUN = "settings.json"  # beside the checkpoints: what they belong to
 DEFAULTS = {
     "report_to": "none",
@@ -86,9 +86,9 @@ class TeacherTraining(ABC, Generic[Settings]):
     def score(self, output: Path, path: str) -> dict[str, Any]:
         """Measure the finished teacher on one set."""
 
-    @abstractmethod
     def lines(self, report: dict[str, Any]) -> list[str]:
         """Say in words what the report holds."""
+        return score_lines(report)
 
     def save_model(self, model: PreTrainedModel, folder: Path) -> None:
         """Write the weights."""
@@ -138,25 +138,6 @@ def score_missing(training: TeacherTraining, output: Path) -> dict[str, Any]:
             report["scores"][name] = training.score(output, path)
             write_report(output, report)
     return report
-
-
-def read_report(output: Path) -> dict[str, Any]:
-    """Read what is known of a finished teacher.
-
-    Raises
-    ------
-    UserError : the report is no JSON.
-    """
-    path = output / REPORT
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: damaged ({error}); remove {output} to train anew") from error
-
-
-def write_report(output: Path, report: dict[str, Any]) -> None:
-    """Write it whole or not at all."""
-    write_text_atomic(output / REPORT, json.dumps(report, indent=1) + "\n")
 
 
 def training_arguments(training: TeacherTraining, checkpoints: Path) -> TrainingArguments:

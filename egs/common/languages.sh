@@ -1,22 +1,24 @@
 #!/usr/bin/env bash
-# A recipe for many languages: the stages of distill.sh for each in langs/<code>, the weight of the
-# distillation chosen on dev, the test set decoded for the chosen one and the baseline alone, and
-# one report over all. --joint true: one student for all languages, in langs/joint.
+# A recipe for many languages: each in langs/<code>, the weight of the distillation chosen on dev,
+# the test set decoded for the chosen one and the baseline alone, one report over all.
+# --joint true: one student for all languages, in langs/joint.
+# shellcheck disable=SC2086,SC2206,SC1091 # options are lists of words, split on purpose
 set -euo pipefail
 
 help_message="Usage: ./run.sh [options]
   --languages 'ta ka'        codes
-  --joint true               one student for all of them
-  --stage N --stop_stage N   1 data, 2 prepare, 4 dump, 6 train, 7 decode, 8 report
+  --joint true               one student for all of them: conf/systems_joint.yaml
+  --stage N --stop_stage N   1 data, 2 prepare, 3 models, 4 dump, 6 train, 7 decode, 8 report
   --seeds LIST               comma-separated
-  --nj N                     processes at a time
+  --nj N                     processes at a time, over all languages
   --ngpu N                   GPUs a training
-  --baseline NAME            the plain student, a line of conf/experiments
-  --candidates NAMES         lines of conf/experiments to choose from on dev (comma-separated)
-  --teachers NAMES           conf/teacher/<name>.yaml says what to dump
-  --corpus NAME              for distill-asr corpus
-  --local_data_opts OPTIONS  for distill-asr corpus
-  --prepare_opts OPTIONS     for distill-asr prepare, besides the language"
+  --baseline NAME            the plain student, a system of conf/systems.yaml
+  --candidates NAMES         systems to choose from on dev (comma-separated)
+  --corpus_opts OPTIONS      for distill-asr corpus; 'distill-asr corpus NAME --help' lists them
+  --prepare_opts OPTIONS     for distill-asr prepare, besides the language
+  --train_set OPTIONS        for each training of a student, such as '--set max_epoch=1'
+  --teacher_set OPTIONS      for each training of a model in local/models.sh
+  --teacher_opts OPTIONS     for distill-asr dump, such as '--device cuda'"
 
 languages=
 joint=false
@@ -27,68 +29,90 @@ nj=2
 ngpu=0
 baseline=plain
 candidates=
-teachers=
 corpus=
-local_data_opts=
+corpus_opts=
+train_set=
+teacher_set=
+teacher_opts=
 # no utterance is left out here, of the test sets least of all; the corpus has limits for training
-prepare_opts="--normalise unicode --min-duration 0.05 --max-duration 3600"
+prepare_opts="--normalise unicode --min-duration 0.05 --max-duration inf"
 
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=/dev/null
 . "$common/parse_options.sh"
+. "$common/cmd.sh"
+codes=($languages)
+study=(--languages "${languages// /,}" --baseline "$baseline" --candidates "$candidates" --seeds "$seeds")
+if [ "$joint" = true ]; then
+    folders=(langs/joint) systems=conf/systems_joint.yaml out=exp/REPORT_joint.md
+    train=("${codes[@]/%/_train}") dev=("${codes[@]/%/_dev}") test=("${codes[@]/%/_test}")
+    study+=(--exp langs/joint/exp --dump langs/joint/dump --together
+        --train-set "{language}_train" --dev-set "{language}_dev" --test-set "{language}_test")
+else
+    folders=("${codes[@]/#/langs/}") systems=conf/systems.yaml out=exp/REPORT.md
+    train=(train) dev=(dev) test=(test)
+fi
+mkdir -p exp "${folders[@]}"
+grid=(--file "$systems" --seeds "$seeds" --nj "$nj" --folders "${folders[@]}"
+    --train-sets "${train[@]}" --valid-sets "${dev[@]}")
 
 at() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
-# a directory that looks like a recipe's, for one language or all
-folder() { # name conf
-    mkdir -p "langs/$1"
-    ln -sfn "../../$2" "langs/$1/conf"
-}
-sets() { for language in $languages; do printf '%s ' "${language}_$1"; done; } # of the joint student
-stages() { # directory first last test-set experiments
-    local name=$1 first=$2 last=$3 test=$4 names=$5 options
-    [ "$first" -ge "$stage" ] || first=$stage
-    [ "$last" -le "$stop_stage" ] || last=$stop_stage
-    [ "$first" -le "$last" ] || return 0
-    if [ "$joint" = true ]; then
-        options=(--train_sets "$(sets train)" --valid_set "$(sets dev)" --test_sets "$(sets "$test")"
-            --local_data_opts "--joint ${languages// /,} $local_data_opts"
-            --prepare_opts "$prepare_opts --language LANG --language-tag")
-    else
-        options=(--test_sets "$test" --local_data_opts "--language $name $local_data_opts"
-            --prepare_opts "$prepare_opts --language $name")
-    fi
-    (cd "langs/$name" && bash "$common/distill.sh" --corpus "$corpus" --stage "$first" --stop_stage "$last" \
-        --experiments "$names" --teachers "$teachers" --seeds "$seeds" --nj "$nj" --ngpu "$ngpu" \
-        --decode_opts "--method greedy" "${options[@]}")
-}
-report() {
-    local options=()
-    if [ "$joint" = true ]; then
-        options=(--exp langs/joint/exp --dump langs/joint/dump --train-set "{language}_train"
-            --dev-set "{language}_dev" --test-set "{language}_test" --together)
-    fi
-    distill-asr report --languages "${languages// /,}" --baseline "$baseline" \
-        --candidates "$candidates" --seeds "$seeds" "${options[@]}" "$@"
-}
+log() { echo "$(date '+%H:%M:%S') stage $*" >&2; }
 
-names=$languages
-[ "$joint" = false ] || names=joint
-for name in $names; do
-    if [ "$joint" = true ]; then folder "$name" conf/joint; else folder "$name" conf; fi
-    echo "$(date '+%H:%M:%S') == $name" >&2
-    stages "$name" 1 6 test "$baseline,$candidates"
-    stages "$name" 7 7 dev "$baseline,$candidates"
-done
-if at 7; then # the test set is looked at after the choice
-    mkdir -p exp
-    report --choose exp/chosen
-    while read -r name chosen <&3; do
-        [ "$joint" = false ] || name=joint
-        stages "$name" 7 7 test "$baseline,$chosen"
-    done 3< exp/chosen
+if at 1; then
+    log "1: data"
+    if [ "$joint" = true ]; then
+        (cd langs/joint && distill-asr corpus "$corpus" --out data --joint "${languages// /,}" $corpus_opts)
+    else
+        for code in "${codes[@]}"; do
+            (cd "langs/$code" && distill-asr corpus "$corpus" --out data --language "$code" $corpus_opts)
+        done
+    fi
 fi
+
+if at 2 && [ "$joint" = true ]; then
+    log "2: prepare"
+    for code in "${codes[@]}"; do
+        for set in train dev test; do
+            (cd langs/joint && distill-asr prepare "data/${code}_$set" "dump/${code}_$set" \
+                $prepare_opts --language "$code" --language-tag)
+        done
+    done
+    texts=("${train[@]/#/dump/}")
+    (cd langs/joint && distill-asr prepare "data/${train[0]}" "dump/${train[0]}" $prepare_opts --language "${codes[0]}" \
+        --language-tag --tokens char --token-list dump/tokens.txt --text "${texts[@]/%//text}")
+elif at 2; then
+    log "2: prepare"
+    for code in "${codes[@]}"; do
+        (cd "langs/$code" && bash "$common/distill.sh" --stage 2 --stop_stage 2 --test_sets test \
+            --prepare_opts "$prepare_opts --language $code")
+    done
+fi
+
+if at 3 && [ -f local/models.sh ]; then
+    log "3: models"
+    . local/models.sh # trained once, whatever languages are asked for
+fi
+
+if at 4; then
+    log "4: dump"
+    distill-asr recipe dump "${grid[@]}" --systems "$baseline,$candidates" --cmd "$dump_cmd" --dump-opts="$teacher_opts"
+fi
+
+if at 6; then
+    log "6: train"
+    distill-asr recipe train "${grid[@]}" --systems "$baseline,$candidates" --ngpu "$ngpu" --cmd "$train_cmd" $train_set
+fi
+
+if at 7; then # the test set is looked at after the choice
+    log "7: decode"
+    distill-asr recipe decode "${grid[@]}" --systems "$baseline,$candidates" --test-sets "${dev[@]}" \
+        --cmd "$decode_cmd" --decode-opts="--method greedy"
+    distill-asr report "${study[@]}" --choose exp/chosen
+    distill-asr recipe decode "${grid[@]}" --systems "$baseline" --chosen exp/chosen --test-sets "${test[@]}" \
+        --cmd "$decode_cmd" --decode-opts="--method greedy"
+fi
+
 if at 8; then
-    out=exp/REPORT.md
-    [ "$joint" = false ] || out=exp/REPORT_joint.md
-    report --out "$out"
+    log "8: report"
+    distill-asr report "${study[@]}" --out "$out"
 fi

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from distill_asr.io.yaml import load_config, load_yaml
+from distill_asr.io.yaml import load_yaml
+from distill_asr.recipe.systems import Systems
 from distill_asr.teachers.config import TeacherConfig
 from distill_asr.testing.commonvoice import write_language
 from distill_asr.testing.speech_models import save_speech_model
@@ -43,9 +44,9 @@ def test_help_and_wrong_options(recipe: Path) -> None:
 def test_every_config_is_right(recipe: Path, tmp_path: Path) -> None:
     """With a tiny model in place of the one that a hub or an earlier stage has."""
     model = str(save_speech_model(tmp_path / "model", "wav2vec2"))
-    for path in sorted([*recipe.glob("conf/*.yaml"), *recipe.glob("conf/joint/*.yaml")]):
-        if path.stem in ("plain", "l2s"):
-            check_config(load_config(path, [f"encoder_conf.model={model}"]), str(path))
+    for path in sorted(recipe.glob("conf/systems*.yaml")):
+        for system in Systems.read(path).systems.values():
+            check_config(system.resolved([f"encoder_conf.model={model}"]), system.name)
     for path in recipe.glob("conf/**/teacher/*.yaml"):
         assert TeacherConfig.read(path).text == "text_original"
 
@@ -54,11 +55,13 @@ def test_every_config_is_right(recipe: Path, tmp_path: Path) -> None:
 def test_weights_are_what_the_names_say(recipe: Path) -> None:
     """The factor that stands in for ESPnet's undivided CTC loss is one in all experiments."""
     full = load_yaml(recipe / "conf" / "l2s.yaml")["distill"]["text"]["weight"]
-    lines = (recipe / "conf" / "experiments").read_text().splitlines()
-    weighted = [line.split() for line in lines if line.startswith("l2s_")]
-    assert len(weighted) == 3
-    for name, *_, option in weighted:
-        assert float(option.split("=")[1]) == float(name.split("_")[1]) * full
+    for path in recipe.glob("conf/systems*.yaml"):
+        systems = Systems.read(path).systems
+        weighted = [name for name in systems if name.startswith("l2s_")]
+        assert len(weighted) == 3
+        for name in weighted:
+            weight = systems[name].resolved()["distill"]["text"]["weight"]
+            assert weight == float(name.split("_")[1]) * full
 
 
 @pytest.fixture

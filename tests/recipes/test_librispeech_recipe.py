@@ -5,17 +5,19 @@ from pathlib import Path
 import pytest
 
 from distill_asr.io.yaml import load_config
+from distill_asr.recipe.check import check_systems
+from distill_asr.recipe.systems import Systems
 from distill_asr.teachers import TeacherConfig
 from distill_asr.testing.corpora import ENGLISH, write_librispeech
 from distill_asr.testing.fixtures import tiny_speech_teacher
-from distill_asr.testing.recipes import EGS, RecipeCopy, experiments, parameters
+from distill_asr.testing.recipes import EGS, RecipeCopy, parameters
 from distill_asr.testing.text_models import save_text_model
-from distill_asr.train.checks import check_config
 
 CONF = EGS / "librispeech_100" / "asr1" / "conf"
 STUDENTS = ("transducer_10m", "transducer_30m", "stream_10m", "stream_30m")
 TEACHERS = {"wavlm": "wavlm", "hubert": "hubert", "wav2vec2": "wav2vec2", "data2vec": "data2vec"}
-LINTED = sorted(path.name for pattern in ("train*", "pretrain*") for path in CONF.glob(pattern))
+SHARED = EGS.parent / "conf"
+GRID = Systems.read(CONF / "systems.yaml")
 SIZES = {
     "attention_heads": 2,
     "output_size": 16,
@@ -35,7 +37,7 @@ TINY = {
 
 @pytest.mark.parametrize("name", STUDENTS)
 def test_students_have_the_size_they_are_named_after(name: str) -> None:
-    million = parameters(load_config(CONF / f"train_{name}.yaml"), vocabulary=256) / 1e6
+    million = parameters(load_config(SHARED / "student" / f"{name}.yaml"), vocabulary=256) / 1e6
     named = float(name.rpartition("_")[2].removesuffix("m"))
     assert 0.9 * named < million < 1.1 * named
 
@@ -46,7 +48,7 @@ UNLAB_ROWS = {"unlab", "unlab_path", "all"}
 
 def test_streaming_students_have_chunks_of_320_ms() -> None:
     for size in ("10m", "30m"):
-        config = load_config(CONF / f"pretrain_two_stream_{size}.yaml")
+        config = GRID.pretrain[f"two_stream_{size}"].resolved()
         assert config["encoder_conf"]["chunk_size"] * 40 == 320
         assert config["normalize"] == "global_mvn"
         delays = {block["match_conf"]["delay"] for block in config["distill"].values()}
@@ -54,33 +56,33 @@ def test_streaming_students_have_chunks_of_320_ms() -> None:
 
 
 def test_every_row_of_the_grid_has_its_configs() -> None:
-    rows = experiments("librispeech_100")
+    rows = dict(GRID.systems)
     for student in STUDENTS:
         prefix, size = ("stream_" if "stream" in student else ""), student.rpartition("_")[2]
         for row, teachers in {
             "baseline": 0, "one_teacher": 1, "two_teachers": 2, "four_teachers": 4,
             "two_path": 2, "unlab": 4, "unlab_path": 4, "all": 4,
         }.items():  # fmt: skip
-            first, sets, second, *options = rows.pop(f"{prefix}{row}_{size}")
-            assert ("dump/unlab_pseudo" in options) == (row == "all")
-            config = load_config(CONF / f"{second}.yaml")
-            assert list(config.get("distill", {})) == (["path"] if row in PATH_ROWS else [])
-            assert second.endswith(student)
+            system = rows.pop(f"{prefix}{row}_{size}")
+            assert system.pseudo_labels == (("unlab",) if row == "all" else ())
+            second = system.resolved()
+            assert list(second.get("distill", {})) == (["path"] if row in PATH_ROWS else [])
+            assert system.config[0].stem == student
             if not teachers:
-                assert (first, sets) == ("-", "-")
+                assert system.pretrain is None and second["max_epoch"] == 120
                 continue
-            config = load_config(CONF / f"{first}.yaml")
-            assert list(config["distill"]) == list(TEACHERS)[:teachers]
-            assert config["encoder_conf"] == load_config(CONF / f"{second}.yaml")["encoder_conf"]
-            assert sets == ("train,unlab" if row in UNLAB_ROWS else "train")
+            stage1 = GRID.pretrain[system.pretrain]
+            first = stage1.resolved()
+            assert list(first["distill"]) == list(TEACHERS)[:teachers]
+            assert first["encoder_conf"] == second["encoder_conf"]
+            assert stage1.train == (("train", "unlab") if row in UNLAB_ROWS else ("train",))
+            assert first["max_epoch"] == (10 if row in UNLAB_ROWS else 60)
     assert not rows
 
 
 def test_both_levels_of_the_cif_student_together() -> None:
-    rows = experiments("librispeech_100", "experiments_hkd")
-    blocks = {
-        row: load_config(CONF / f"{rest[2]}.yaml").get("distill") for row, rest in rows.items()
-    }
+    systems = Systems.read(CONF / "systems_hkd.yaml").systems
+    blocks = {row: system.resolved().get("distill") for row, system in systems.items()}
     assert blocks.pop("cif") is None
     assert blocks["cif_both"] == blocks["cif_acoustic"] | blocks["cif_linguistic"]
 
@@ -90,14 +92,14 @@ def test_speech_teachers_are_stored_as_codes() -> None:
         teacher = TeacherConfig.read(CONF / "teacher" / f"{name}.yaml")
         assert (teacher.kind, teacher.codec["name"]) == ("speech", "mvq")
         assert teacher.codec["codebooks"] == 16
-    assert TeacherConfig.read(CONF / "teacher" / "bert.yaml").kind == "text"
+    assert TeacherConfig.read(SHARED / "teacher" / "bert_base_uncased.yaml").kind == "text"
     assert TeacherConfig.read(CONF / "teacher" / "recogniser.yaml").output == "path"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LINTED)
+@pytest.mark.parametrize("name", ["systems", "systems_hkd"])
 def test_configs_are_valid(name: str) -> None:
-    check_config(load_config(CONF / name), name)
+    assert check_systems(CONF / f"{name}.yaml") > 3
 
 
 def test_without_the_corpus_it_says_where_to_get_it(tmp_path: Path) -> None:
@@ -110,15 +112,16 @@ def test_without_the_corpus_it_says_where_to_get_it(tmp_path: Path) -> None:
 def test_whichever_parts_there_are(tmp_path: Path) -> None:
     corpus = write_librispeech(tmp_path / "corpus", ["train-clean-100", "dev-clean"])
     recipe = RecipeCopy(tmp_path, "librispeech_100")
-    options = ("--stop_stage", "1", "--local_data_opts", "--partial")
+    options = ("--stop_stage", "1", "--corpus_opts", "--partial")
     done = recipe.run(*options, LIBRISPEECH=corpus)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (recipe.path / "data").iterdir()) == ["dev", "train"]
 
 
 OPTIONS = [
-    "--teachers", " ".join(TEACHERS), "--vocab_size", "40", "--test_sets", "test_other",
-    "--experiments", "baseline_10m,stream_unlab_10m", "--decode_opts", "--method greedy",
+    "--token_opts", "--vocab-size 40 --bpe-model dump/bpe.model", "--test_sets", "test_other",
+    "--train_set", "--set max_epoch=1", "--systems", "baseline_10m,stream_unlab_10m",
+    "--decode_opts", "--method greedy",
 ]  # fmt: skip
 
 
@@ -130,9 +133,8 @@ def tiny_recipe(root: Path) -> tuple[RecipeCopy, Path]:
         changes = {"model": str(model), "layers": [2], "codec": {"name": "fp16"}}
         # codes would have to be learnt first, which takes minutes
         recipe.write(f"teacher/{name}", f"../../../../../conf/teacher/{name}_large.yaml", changes)
-    for student in ("train_transducer_10m", "train_stream_10m"):
-        recipe.change(student, TINY)
-    recipe.change("distill/unlab", {"max_epoch": 1})
+    for student in ("transducer_10m", "stream_10m"):
+        recipe.change(f"student/{student}", TINY)
     return recipe, write_librispeech(root / "corpus")
 
 
@@ -149,7 +151,7 @@ def check_outcome(recipe: RecipeCopy) -> None:
     table = (recipe.path / "exp" / "RESULTS.md").read_text()
     assert "| stream_unlab_10m | 1 |" in table and "test_other WER" in table
     assert len((recipe.path / "dump" / "tokens.txt").read_text().splitlines()) == 40
-    first = "exp/pretrain_unlab_stream_10m_train_unlab_seed1"
+    first = "exp/pretrain_unlab_stream_10m_seed1"
     second = load_config(recipe.path / "exp" / "stream_unlab_10m_seed1" / "train.yaml")["config"]
     assert second["normalize_conf"]["stats_file"] == f"{first}/stats/train/feats_stats.npz"
     assert second["init_param"] == [f"{first}/valid.loss.ave.pth:encoder:encoder"]
@@ -160,14 +162,14 @@ def test_all_stages_of_hierarchical_distillation(tmp_path: Path) -> None:
     """The plain CIF student, and the one with both levels, in a tiny BERT's word pieces."""
     recipe = RecipeCopy(tmp_path, "librispeech_100")
     bert = save_text_model(tmp_path / "models" / "bert", words=sorted(map(str.lower, ENGLISH)))
-    recipe.change("teacher/bert", {"model": str(bert), "layers": [2]})
+    recipe.change("teacher/bert_base_uncased", {"model": str(bert), "layers": [2]})
     decoder = {"attention_heads": 2, "linear_units": 16, "num_blocks": 1}
-    recipe.change("train_cif", TINY | {"bpemodel": str(bert), "decoder_conf": decoder})
+    recipe.change("cif", TINY | {"bpemodel": str(bert), "decoder_conf": decoder})
     corpus = write_librispeech(tmp_path / "corpus")
     options = (
-        "--tokenizer",
-        str(bert),
-        "--experiments",
+        "--token_opts",
+        f"--tokenizer {bert}",
+        "--systems",
         "cif,cif_both",
         "--test_sets",
         "test_clean",

@@ -44,6 +44,7 @@ class Noise(Corpus[NoiseOptions]):
         return Built(sets)
 """
 TEACHER = {
+    "kind": "speech",
     "model_type": "hubert",
     "model": {
         "conv_dim": [8, 16], "conv_kernel": [400, 4], "conv_stride": [160, 2],
@@ -53,8 +54,21 @@ TEACHER = {
     },
     "training": {"num_train_epochs": 1, "per_device_train_batch_size": 4, "seed": 1},
 }  # fmt: skip
+SYSTEMS = {
+    "teachers": {
+        "t": {
+            "config": "teacher/t.yaml",
+            "train": {"config": "teacher_t.yaml", "train": "data/train", "dev": "data/dev"},
+        }
+    },
+    "pretrain": {"t": {"config": "pretrain.yaml", "train": ["train", "unlab"]}},
+    "systems": {
+        "baseline": {"config": "train.yaml"},
+        "both": {"pretrain": "t", "config": "train.yaml"},
+    },
+}
 OPTIONS = (
-    "--corpus own_corpus.Noise --unlabelled_sets unlab --teachers t --test_sets test "
+    "--corpus own_corpus.Noise --unlabelled_sets unlab --test_sets test "
     "--decode_opts --method=greedy"
 ).split()
 
@@ -80,9 +94,7 @@ def recipe(tmp_path: Path) -> Path:
         "teacher/t.yaml": teacher,
     }.items():
         (conf / name).write_text(yaml.safe_dump(content))
-    (conf / "experiments").write_text(
-        "# name stage-1 sets stage-2\nbaseline - - train\nboth pretrain train,unlab train\n"
-    )
+    (conf / "systems.yaml").write_text(yaml.safe_dump(SYSTEMS))
     return tmp_path
 
 
@@ -104,14 +116,14 @@ def run(recipe: Path, *options: str) -> subprocess.CompletedProcess:
     [
         (["--stagge", "1"], "unknown option --stagge"),
         (["--stage"], "--stage needs a value"),
-        (["--experiments", "best"], "no experiment 'best' in conf/experiments: baseline both"),
+        (["--systems", "bath"], "conf/systems.yaml: no system 'bath'; did you mean 'both'?"),
         (["data"], "unexpected argument 'data'"),
     ],
 )
 def test_wrong_options(recipe: Path, options: list[str], message: str) -> None:
     done = run(recipe, *options)
     assert done.returncode == 1
-    assert message in done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr
 
 
 def test_help(recipe: Path) -> None:
@@ -120,7 +132,7 @@ def test_help(recipe: Path) -> None:
 
 
 def test_stage_1_builds_the_corpus_that_is_named(recipe: Path) -> None:
-    options = ["--local_data_opts", "--utterances 4", "--stop_stage", "1"]
+    options = ["--corpus_opts", "--utterances 4", "--stop_stage", "1"]
     done = run(recipe, *OPTIONS, *options)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[2].split() == ["unlab", "4", "1", "no"]
@@ -129,8 +141,8 @@ def test_stage_1_builds_the_corpus_that_is_named(recipe: Path) -> None:
 
 @pytest.mark.slow
 def test_all_stages_then_nothing_left_to_do(recipe: Path) -> None:
-    options = [*OPTIONS, "--teacher_sets", "train dev", "--seeds", "1,2"]
-    options += ["--local_data_opts", "--utterances 4"]
+    options = [*OPTIONS, "--seeds", "1,2"]
+    options += ["--corpus_opts", "--utterances 4"]
     first = run(recipe, *options)
     assert first.returncode == 0, first.stderr
     table = (recipe / "exp" / "RESULTS.md").read_text()
@@ -147,6 +159,6 @@ def test_a_failing_stage_stops_the_run(recipe: Path) -> None:
     (recipe / "conf" / "teacher" / "t.yaml").write_text(
         "kind: speech\nmodel: nowhere\nlayers: [1]\n"
     )
-    done = run(recipe, *OPTIONS, "--teacher_sets", "train dev")
+    done = run(recipe, *OPTIONS)
     assert done.returncode != 0
     assert "stage 5" not in done.stderr and "Traceback" not in done.stderr

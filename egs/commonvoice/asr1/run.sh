@@ -5,11 +5,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ../../common/path.sh
-. ../../common/cmd.sh
 export COMMONVOICE=${COMMONVOICE:-}
 
 exec bash ../../common/languages.sh --corpus commonvoice \
     --languages "ar ca cs el et fi hi hu id it ja ka lt lv nl pt ro sl ta th tr uk vi" \
-    --local_data_opts "--max-seconds 10 --max-characters 200" \
-    --teachers "infoxlm" --baseline plain --candidates "l2s_0.25,l2s_0.5,l2s_1" \
+    --corpus_opts "--max-seconds 10 --max-characters 200" \
+    --baseline plain --candidates "l2s_0.25,l2s_0.5,l2s_1" \
     --nj 1 "$@"

@@ -4,11 +4,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ../../common/path.sh
-. ../../common/cmd.sh
 
-exec bash ../../common/distill.sh \
+exec bash ../../common/distill.sh --corpus librispeech_100 \
     --train_sets "train" --valid_set dev --test_sets "test_clean test_other" \
-    --local_data_opts "--sets train,dev,test_clean,test_other" \
-    --token_type hugging_face --tokenizer google-bert/bert-base-uncased \
-    --token_list dump/tokens_bert.txt --text_teachers bert \
-    --experiments_file conf/experiments_hkd --baseline cif --experiments all "$@"
+    --corpus_opts "--sets train,dev,test_clean,test_other" \
+    --token_type hugging_face --token_opts "--tokenizer google-bert/bert-base-uncased" \
+    --token_list dump/tokens_bert.txt \
+    --systems_file conf/systems_hkd.yaml --baseline cif --systems all "$@"

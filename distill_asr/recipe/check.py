@@ -1,0 +1,87 @@
+"""Whether the files of a recipe are right: every training of its grid, every teacher."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from distill_asr.errors import UserError
+from distill_asr.recipe.systems import Systems, Training
+from distill_asr.teachers.config import TeacherConfig
+from distill_asr.train.checks import check_config
+from distill_asr.train.requirements import teachers_of
+from distill_asr.train_teacher.settings import read_settings
+
+
+def check_systems(path: Path) -> int:
+    """Check a ``systems.yaml`` and all that it names, as seen from the recipe's directory.
+
+    A student whose encoder is a pretrained model that does not lie here cannot be built, and so is
+    checked in all but that.
+
+    Returns
+    -------
+    Number of trainings checked.
+
+    Raises
+    ------
+    UserError : every mistake of every file.
+    """
+    systems = Systems.read(path)
+    problems: list[str] = []
+    with _inside(systems.path.resolve().parent.parent):
+        trainings = [*systems.pretrain.values(), *systems.systems.values()]
+        if systems.recogniser is not None:
+            trainings.append(systems.recogniser.training)
+            problems += _problems(TeacherConfig.read, systems.recogniser.dump)
+        for training in trainings:
+            problems += _training_problems(systems, training)
+        for teacher in systems.teachers.values():
+            problems += _problems(TeacherConfig.read, teacher.config)
+            if teacher.train is not None:
+                problems += _problems(read_settings, teacher.train.config)
+    if problems:
+        raise UserError([f"{path}: {problem}" for problem in dict.fromkeys(problems)])
+    return len(trainings)
+
+
+def _training_problems(systems: Systems, training: Training) -> list[str]:
+    try:
+        config = training.resolved()
+        missing = [
+            f"{training.name}: distill: no teacher {name!r} under `teachers:`"
+            for name in teachers_of(config)
+            if name not in systems.teachers and not (systems.recogniser and name == "recogniser")
+        ]
+        if _model_is_elsewhere(config):
+            return missing
+        return missing + _problems(lambda name: check_config(config, name), training.name)
+    except UserError as error:
+        return error.problems
+
+
+def _model_is_elsewhere(config: dict[str, Any]) -> bool:
+    conf = config.get("encoder_conf")
+    model = conf.get("model") if isinstance(conf, dict) else None
+    return isinstance(model, str) and not Path(model).is_dir()
+
+
+def _problems(check: Any, *arguments: object) -> list[str]:
+    try:
+        check(*arguments)
+    except UserError as error:
+        return error.problems
+    return []
+
+
+@contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -1,0 +1,142 @@
+"""``distill-asr recipe``: what the stages of a recipe compute, from its ``conf/systems.yaml``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distill_asr.errors import UserError
+
+if TYPE_CHECKING:
+    from distill_asr.recipe.plan import Grid
+
+ACTIONS = {
+    "list": "names of the systems that --systems means",
+    "check": "every config that the files name is right",
+    "teachers": "train the recipe's own teachers, or take those in teachers/; score them",
+    "recogniser": "train the recogniser, decode, label; nothing where no system asks for it",
+    "dump": "targets of every teacher, on the sets that the systems learn from it on",
+    "pretrain": "stage 1 of the systems",
+    "train": "stages 1 and 2; a system goes on as soon as its stage 1 is done",
+    "decode": "the test sets with every system",
+    "score": "one table; and what the recipe's own teachers reach by themselves",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``distill-asr recipe``."""
+    listing = "\n".join(f"  {action:<12}{what}" for action, what in ACTIONS.items())
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = (
+        "Run from a recipe's directory. Each command is printed as it can be typed by hand; what "
+        f"is done is skipped.\n\nactions:\n{listing}"
+    )
+    add = parser.add_argument
+    add("action", choices=ACTIONS, metavar="ACTION")
+    add("files", nargs="*", type=Path, metavar="SYSTEMS.yaml", help="of check: several")
+    add("--file", type=Path, default=Path("conf/systems.yaml"), help="(%(default)s)")
+    add("--systems", default="all", metavar="NAMES", help="split by commas (all)")
+    add("--seeds", default="1", metavar="LIST", help="split by commas (1)")
+    add("--nj", type=int, default=1, help="commands at a time (1)")
+    add("--cmd", default="", metavar="WORDS", help="put before each command, such as 'srun -c 4'")
+    add("--ngpu", type=int, default=0, help="GPUs of a training (0)")
+    add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="for every training")
+    add("--train-sets", nargs="+", default=["train"], metavar="SET", help="with transcripts")
+    add("--unlabelled-sets", nargs="*", default=[], metavar="SET", help="audio alone")
+    add("--valid-sets", nargs="+", default=["dev"], metavar="SET")
+    add("--test-sets", nargs="*", default=[], metavar="SET")
+    for verb in ("dump", "decode", "pseudo"):
+        add(f"--{verb}-opts", default="", metavar="WORDS", help=f"further options of {verb}")
+    add("--baseline", metavar="NAME", help="of score: held against the others (the first)")
+    add("--train-teachers", choices=("true", "false"), default="false",
+        help="true: also where teachers/ has one")  # fmt: skip
+    add("--folders", nargs="+", type=Path, metavar="DIR",
+        help="do the same in each, such as langs/ta langs/ka")  # fmt: skip
+    add("--chosen", type=Path, metavar="FILE",
+        help="of decode: also the system that `report --choose` wrote for the folder")  # fmt: skip
+    add("--dry-run", action="store_true", help="print the commands, run none")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan the action and run its commands."""
+    from distill_asr.recipe import plan
+    from distill_asr.recipe.jobs import run_jobs
+    from distill_asr.recipe.stages import print_teachers, run_scores, take_teachers
+
+    if args.action == "check":
+        return _check(args.files or [args.file])
+    grids = _grids(args)
+    if args.action == "list":
+        print(*(system.name for system in grids[0].chosen))
+        return 0
+    dump, decode, pseudo = map(plan.words, (args.dump_opts, args.decode_opts, args.pseudo_opts))
+    jobs = {
+        "teachers": lambda grid: plan.teacher_jobs(grid, args.set),
+        "recogniser": lambda grid: plan.recogniser_jobs(grid, decode, pseudo),
+        "dump": lambda grid: plan.dump_jobs(grid, dump),
+        "pretrain": plan.pretrain_jobs,
+        "train": plan.train_jobs,
+        "decode": lambda grid: plan.decode_jobs(grid, decode),
+        "score": lambda grid: plan.score_jobs(grid, args.baseline),
+    }[args.action]
+    planned = [job for grid in grids for job in jobs(grid)]
+    if args.dry_run:
+        print(*(job.typed() for job in planned), sep="\n")
+        return 0
+    if args.action == "teachers" and args.train_teachers == "false":
+        for grid in grids:
+            take_teachers(grid)
+    if args.action == "score":
+        run_scores(planned)
+        for grid in grids:
+            print_teachers(grid)
+    else:
+        run_jobs(planned, args.nj, lambda line: print(line, flush=True))
+    return 0
+
+
+def _grids(args: argparse.Namespace) -> list[Grid]:
+    """The grid of the options; once in each folder where some are given."""
+    from distill_asr.recipe.languages import in_folders, with_chosen
+    from distill_asr.recipe.plan import Grid, Sets, words
+    from distill_asr.recipe.systems import Systems
+
+    if args.nj < 1:
+        raise UserError(f"--nj: given {args.nj}, expected at least 1")
+    systems = Systems.read(args.file)
+    grid = Grid(
+        systems=systems,
+        chosen=systems.chosen(args.systems),
+        seeds=_seeds(args.seeds),
+        sets=Sets(
+            *map(tuple, (args.train_sets, args.unlabelled_sets, args.valid_sets, args.test_sets))
+        ),
+        cmd=words(args.cmd),
+        set=(f"ngpu={args.ngpu}", *args.set),
+    )
+    grids = in_folders(grid, args.folders) if args.folders else [grid]
+    if args.chosen is not None:
+        grids = [with_chosen(one, args.chosen) for one in grids]
+    return grids
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
+    except ValueError:
+        raise UserError(f"--seeds: given {text!r}, expected whole numbers such as 1,2") from None
+
+
+def _check(files: list[Path]) -> int:
+    from distill_asr.recipe.check import check_systems
+
+    problems = []
+    for path in files:
+        try:
+            print(f"{path}: {check_systems(path)} trainings are right", flush=True)
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(problems)
+    return 0

@@ -1,0 +1,274 @@
+"""Which commands the stages of a recipe take for the systems asked for."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill_asr.recipe.jobs import Job
+from distill_asr.recipe.systems import (
+    ENCODER,
+    RECOGNISER,
+    Pretraining,
+    System,
+    Systems,
+    Teacher,
+    Training,
+)
+from distill_asr.train.inputs import needs_text
+from distill_asr.train.requirements import teachers_of
+
+PROGRAM = "distill-asr"
+LOGS = Path("exp/logs")
+TEACHERS = Path("exp/teachers")
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Prepared sets, names below ``dump/``."""
+
+    train: tuple[str, ...] = ("train",)  # with transcripts
+    unlabelled: tuple[str, ...] = ()
+    valid: tuple[str, ...] = ("dev",)
+    test: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The systems asked for, and how to compute them."""
+
+    systems: Systems
+    chosen: list[System]
+    seeds: tuple[int, ...]
+    sets: Sets
+    folder: Path = Path()  # where data, dump and exp lie
+    cmd: tuple[str, ...] = ()  # put before each command, to run it elsewhere
+    set: tuple[str, ...] = ()  # key.path=value for every training
+
+    def job(self, name: str, arguments: Iterable[str | Path], after: Iterable[str] = ()) -> Job:
+        """A job of this folder."""
+        label = name if self.folder == Path() else f"{self.folder.name}: {name}"
+        command = (*self.cmd, PROGRAM, *map(str, arguments))
+        log = LOGS / f"{name.replace(' ', '_')}.log"
+        return Job(label, command, log, self.folder, tuple(after))
+
+    def file(self, path: Path) -> str:
+        """A file as it is named from the folder."""
+        return os.path.relpath(path, self.folder.resolve())
+
+
+def pretrain_jobs(grid: Grid) -> list[Job]:
+    """Stage 1: a training that systems share is one job."""
+    names = dict.fromkeys(system.pretrain for system in grid.chosen if system.pretrain)
+    return [
+        _pretrain_job(grid, grid.systems.pretrain[name], seed)
+        for seed in grid.seeds
+        for name in names
+    ]
+
+
+def train_jobs(grid: Grid) -> list[Job]:
+    """Stages 1 and 2: a system goes on as soon as its own stage 1 is done."""
+    first = {job.name: job for job in pretrain_jobs(grid)}
+    return [
+        *first.values(),
+        *(_train_job(grid, s, seed) for seed in grid.seeds for s in grid.chosen),
+    ]
+
+
+def decode_jobs(grid: Grid, options: Sequence[str] = ()) -> list[Job]:
+    """Decode the test sets with every system; ``options``: further ones of ``decode``."""
+    data = [f"dump/{name}" for name in grid.sets.test]
+    return [
+        grid.job(
+            f"decode {system.name}_seed{seed}",
+            ["decode", "--exp", f"exp/{system.name}_seed{seed}", "--data", *data, *options],
+        )
+        for seed in grid.seeds
+        for system in grid.chosen
+    ]
+
+
+def recogniser_jobs(grid: Grid, decode: Sequence[str], pseudo: Sequence[str]) -> list[Job]:
+    """Train the recogniser, decode with it, label; nothing where no system asks for it.
+
+    Parameters
+    ----------
+    decode, pseudo : options of these commands.
+    """
+    recogniser = grid.systems.recogniser
+    if recogniser is None or not needs_recogniser(grid):
+        return []
+    exp = f"exp/{RECOGNISER}_seed1"
+    train = grid.job(
+        f"train {RECOGNISER}",
+        [
+            "train",
+            *_config(grid, recogniser.training),
+            *_data(grid, grid.sets.train),
+            "--output",
+            exp,
+        ],
+    )
+    data = [f"dump/{name}" for name in grid.sets.test]
+    jobs = [train]
+    if data:
+        arguments = ["decode", "--exp", exp, "--data", *data, *decode]
+        jobs.append(grid.job(f"decode {RECOGNISER}", arguments, [train.name]))
+    for name in pseudo_labelled(grid):
+        arguments = ["pseudo-label", "--exp", exp, "--data", f"dump/{name}"]
+        arguments += ["--output", f"dump/{name}_pseudo", *pseudo]
+        jobs.append(grid.job(f"pseudo-label {name}", arguments, [train.name]))
+    return jobs
+
+
+def needs_recogniser(grid: Grid) -> bool:
+    """Whether a system learns from the recogniser's paths or words."""
+    return RECOGNISER in targets(grid) or bool(pseudo_labelled(grid))
+
+
+def pseudo_labelled(grid: Grid) -> list[str]:
+    """Unlabelled sets that some system learns the recogniser's words of."""
+    return list(dict.fromkeys(name for system in grid.chosen for name in system.pseudo_labels))
+
+
+def dump_jobs(grid: Grid, options: Sequence[str] = ()) -> list[Job]:
+    """Targets of each teacher, on the sets that systems learn from it on.
+
+    ``options``: further ones of ``dump``.
+    """
+    jobs = []
+    for name, sets in targets(grid).items():
+        if name == RECOGNISER and grid.systems.recogniser is not None:
+            config = grid.systems.recogniser.dump
+        else:
+            config = grid.systems.teachers[name].config
+        arguments = ["dump", "--teacher", grid.file(config), "--name", name, *options]
+        jobs.append(grid.job(f"dump {name}", [*arguments, *(f"dump/{one}" for one in sets)]))
+    return jobs
+
+
+def targets(grid: Grid) -> dict[str, list[str]]:
+    """Sets by teacher: whose targets the chosen systems learn from, and where.
+
+    Stage 1 is judged on the validation sets by its distillation loss, so it needs targets there;
+    stage 2 is judged by the recognition loss alone.
+    """
+    wanted: dict[str, set[str]] = {}
+    for training, sets in _trainings(grid):
+        config = training.resolved(grid.set)
+        judged = () if needs_text(config) else grid.sets.valid
+        for teacher in teachers_of(config):
+            wanted.setdefault(teacher, set()).update(sets, judged)
+    pseudo = [f"{name}_pseudo" for name in pseudo_labelled(grid)]
+    order = [*grid.sets.train, *grid.sets.unlabelled, *pseudo, *grid.sets.valid]
+    place = {name: i for i, name in enumerate(order)}
+    return {
+        teacher: sorted(sets, key=lambda name: (place.get(name, len(order)), name))
+        for teacher, sets in wanted.items()
+    }
+
+
+def teacher_jobs(grid: Grid, more: Sequence[str] = ()) -> list[Job]:
+    """Train the recipe's own teachers; ``more``: key.path=value for each."""
+    return [
+        grid.job(f"train-teacher {teacher.name}", _teacher_arguments(grid, teacher, more))
+        for teacher in own_teachers(grid)
+    ]
+
+
+def own_teachers(grid: Grid) -> list[Teacher]:
+    """Teachers that the recipe trains; its recogniser may start from one."""
+    return [teacher for teacher in grid.systems.teachers.values() if teacher.train is not None]
+
+
+def score_jobs(grid: Grid, baseline: str | None = None) -> list[Job]:
+    """One table of all systems; the recogniser's, where there is one."""
+    names = [system.name for system in grid.chosen]
+    seeds = ",".join(map(str, grid.seeds))
+    jobs = [grid.job("score", _score_arguments(grid, names, seeds, baseline, "exp/RESULTS.md"))]
+    if needs_recogniser(grid):
+        out = f"exp/{RECOGNISER}_seed1/RESULTS.md"
+        arguments = _score_arguments(grid, [RECOGNISER], "1", RECOGNISER, out)
+        jobs.append(grid.job(f"score {RECOGNISER}", arguments))
+    return jobs
+
+
+def _score_arguments(
+    grid: Grid, names: list[str], seeds: str, baseline: str | None, out: str
+) -> list[str]:
+    arguments = ["score", "--exp", "exp", "--dump", "dump", "--systems", ",".join(names)]
+    arguments += ["--seeds", seeds, "--sets", ",".join(grid.sets.test)]
+    return [*arguments, "--baseline", baseline or names[0], "--out", out]
+
+
+def _teacher_arguments(grid: Grid, teacher: Teacher, more: Sequence[str]) -> list[str]:
+    if teacher.train is None:
+        raise ValueError(f"{teacher.name} comes trained")
+    arguments = ["train-teacher", "--config", grid.file(teacher.train.config)]
+    for override in more:
+        arguments += ["--set", override]
+    arguments += ["--train", teacher.train.train, "--dev", teacher.train.dev]
+    for name in grid.sets.test:
+        arguments += ["--test", f"dump/{name}"]
+    return [*arguments, "--output", str(TEACHERS / teacher.name)]
+
+
+def _trainings(grid: Grid) -> Iterator[tuple[Training, tuple[str, ...]]]:
+    """Every training, with the sets it learns from."""
+    for system in grid.chosen:
+        if system.pretrain:
+            pretraining = grid.systems.pretrain[system.pretrain]
+            yield pretraining, pretraining.train
+        yield system, _train_sets(grid, system)
+
+
+def _train_sets(grid: Grid, system: System) -> tuple[str, ...]:
+    return (*grid.sets.train, *(f"{name}_pseudo" for name in system.pseudo_labels))
+
+
+def _pretrain_job(grid: Grid, pretraining: Pretraining, seed: int) -> Job:
+    output = _pretrained(pretraining.name, seed)
+    arguments = ["train", *_config(grid, pretraining), *_data(grid, pretraining.train)]
+    arguments += ["--set", f"seed={seed}", "--output", output]
+    return grid.job(f"pretrain {pretraining.name}_seed{seed}", arguments)
+
+
+def _train_job(grid: Grid, system: System, seed: int) -> Job:
+    arguments = ["train", *_config(grid, system), *_data(grid, _train_sets(grid, system))]
+    arguments += ["--set", f"seed={seed}"]
+    after = []
+    if system.pretrain:
+        after = [grid.job(f"pretrain {system.pretrain}_seed{seed}", []).name]
+        arguments += ["--init", _pretrained(system.pretrain, seed)]
+        if system.init_parts != ENCODER:
+            arguments += ["--init-parts", ",".join(system.init_parts)]
+    arguments += ["--output", f"exp/{system.name}_seed{seed}"]
+    return grid.job(f"train {system.name}_seed{seed}", arguments, after)
+
+
+def _pretrained(name: str, seed: int) -> str:
+    return f"exp/pretrain_{name}_seed{seed}"
+
+
+def _config(grid: Grid, training: Training) -> list[str]:
+    arguments = ["--config", *(grid.file(path) for path in training.config)]
+    for override in training.overrides(grid.set):
+        arguments += ["--set", override]
+    return arguments
+
+
+def _data(grid: Grid, train: Iterable[str]) -> list[str]:
+    arguments = []
+    for option, names in (("--train", train), ("--valid", grid.sets.valid)):
+        for name in names:
+            arguments += [option, f"dump/{name}"]
+    return arguments
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Split as a shell would, so that options come as one argument."""
+    return tuple(shlex.split(text))

@@ -1,0 +1,277 @@
+"""``conf/systems.yaml``: the teachers, trainings and systems of a recipe.
+
+::
+
+    teachers:                       # whose targets the configs name
+      hubert:
+        config: teacher/hubert.yaml            # for distill-asr dump
+        train: {config: teacher_hubert.yaml, train: data/teacher_train, dev: data/teacher_dev}
+      bert: teacher/bert.yaml                  # comes trained
+    recogniser: {config: recogniser.yaml, dump: teacher/recogniser.yaml}
+    pretrain:                       # stage 1: trainings that systems share
+      two: {config: [a.yaml, b.yaml], train: [train, unlab], set: {max_epoch: 90}}
+    systems:                        # a row of the table each
+      baseline: {config: a.yaml, set: {max_epoch: 130}}
+      two_teachers: {pretrain: two, config: a.yaml}
+      everything: {pretrain: two, config: [a.yaml, path.yaml], pseudo_labels: [unlab]}
+
+Files are relative to the file itself, or else to the nearest ``conf/`` above it, where recipes
+share students, methods and teachers. Several configs are merged from left to right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from distill_asr.errors import UserError, nearest
+from distill_asr.io.yaml import load_config, load_yaml
+
+RECOGNISER = "recogniser"  # its experiment and its targets
+ENCODER = ("encoder",)
+
+
+@dataclass(frozen=True)
+class TeacherTraining:
+    """How ``distill-asr train-teacher`` makes a teacher."""
+
+    config: Path
+    train: str  # a data directory, or sentences
+    dev: str
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher whose targets configs name."""
+
+    name: str
+    config: Path  # for distill-asr dump
+    train: TeacherTraining | None = None  # None: it comes trained
+
+
+@dataclass(frozen=True)
+class Training:
+    """A config of one or several files, with what is set besides."""
+
+    name: str
+    config: tuple[Path, ...]
+    set: Mapping[str, Any] = field(default_factory=dict)
+
+    def overrides(self, more: Sequence[str] = ()) -> list[str]:
+        """``key.path=value`` of each, as ``--set`` takes it."""
+        return [f"{key}={_flow(value)}" for key, value in self.set.items()] + list(more)
+
+    def resolved(self, more: Sequence[str] = ()) -> dict[str, Any]:
+        """The config that the training gets."""
+        return load_config(self.config, self.overrides(more))
+
+
+@dataclass(frozen=True)
+class Pretraining(Training):
+    """Stage 1, on these prepared sets."""
+
+    train: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class System(Training):
+    """A row of the table: stage 2, after a stage 1 or alone."""
+
+    pretrain: str | None = None
+    init_parts: tuple[str, ...] = ENCODER  # what stage 2 takes over from stage 1
+    pseudo_labels: tuple[str, ...] = ()  # unlabelled sets that it learns the recogniser's words of
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """A recogniser that the recipe trains as a teacher of paths and pseudo-labels."""
+
+    training: Training
+    dump: Path
+
+
+@dataclass(frozen=True)
+class Systems:
+    """The whole file."""
+
+    path: Path
+    teachers: dict[str, Teacher]
+    pretrain: dict[str, Pretraining]
+    systems: dict[str, System]
+    recogniser: Recogniser | None = None
+
+    @classmethod
+    def read(cls, path: str | Path) -> Systems:
+        """Read and check the file, but not the configs that it names.
+
+        Raises
+        ------
+        UserError : all mistakes at once.
+        """
+        return _Reader(Path(path)).read()
+
+    def chosen(self, names: str) -> list[System]:
+        """Systems by name, split by commas; ``all`` for every one. In the order of the file.
+
+        Raises
+        ------
+        UserError : names that are not there.
+        """
+        if names == "all":
+            return list(self.systems.values())
+        asked = [name for name in names.split(",") if name]
+        unknown = [name for name in asked if name not in self.systems]
+        if unknown or not asked:
+            raise UserError(
+                [
+                    f"{self.path}: no system {name!r}{nearest(name, self.systems)}"
+                    for name in unknown
+                ]
+                or f"{self.path}: no system asked for; there are {', '.join(self.systems)}"
+            )
+        return [system for name, system in self.systems.items() if name in asked]
+
+
+def _flow(value: object) -> str:
+    """A value as YAML on one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**9)
+    return text.removesuffix("...\n").strip()
+
+
+Kind = TypeVar("Kind")
+
+
+class _Reader:
+    """Reads a file part by part and keeps what is wrong."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folder = path.resolve().parent
+        self.problems: list[str] = []
+
+    def read(self) -> Systems:
+        content = load_yaml(self.path)
+        allowed = ("teachers", RECOGNISER, "pretrain", "systems")
+        for key in content:
+            if key not in allowed:
+                self.problems.append(f"{key}: unknown key{nearest(key, allowed)}")
+        teachers = {
+            name: self._teacher(name, value) for name, value in self._part(content, "teachers")
+        }
+        pretrain = {
+            name: self._training(Pretraining, f"pretrain.{name}", name, value)
+            for name, value in self._part(content, "pretrain")
+        }
+        systems = {
+            name: self._training(System, f"systems.{name}", name, value)
+            for name, value in self._part(content, "systems")
+        }
+        recogniser = self._recogniser(content.get(RECOGNISER))
+        if not systems:
+            self.problems.append("systems: missing; expected 'name: {config: ...}' lines")
+        self._check_names(pretrain, systems, recogniser)
+        if self.problems:
+            raise UserError([f"{self.path}: {problem}" for problem in self.problems])
+        return Systems(self.path, teachers, pretrain, systems, recogniser)
+
+    def _part(self, content: dict, key: str) -> list[tuple[str, object]]:
+        part = content.get(key) or {}
+        if isinstance(part, dict):
+            return [(str(name), value) for name, value in part.items()]
+        self.problems.append(f"{key}: expected 'name: ...' lines, found {part!r}")
+        return []
+
+    def _teacher(self, name: str, value: object) -> Teacher:
+        key = f"teachers.{name}"
+        values = {"config": value} if isinstance(value, str) else value
+        values = self._fields(key, values, ("config", "train"))
+        config = self._file(f"{key}.config", values.get("config"))
+        given = values.get("train")
+        if given is None:
+            return Teacher(name, config)
+        train = self._fields(f"{key}.train", given, ("config", "train", "dev"))
+        for part in ("train", "dev"):
+            if not isinstance(train.get(part), str):
+                self.problems.append(f"{key}.train.{part}: expected a path")
+        file = self._file(f"{key}.train.config", train.get("config"))
+        return Teacher(
+            name, config, TeacherTraining(file, str(train.get("train")), str(train.get("dev")))
+        )
+
+    def _recogniser(self, value: object) -> Recogniser | None:
+        if value is None:
+            return None
+        values = self._fields(RECOGNISER, value, ("config", "set", "dump"))
+        dump = self._file(f"{RECOGNISER}.dump", values.pop("dump", None))
+        return Recogniser(self._training(Training, RECOGNISER, RECOGNISER, values), dump)
+
+    def _training(self, kind: type[Kind], key: str, name: str, value: object) -> Kind:
+        names = [one.name for one in dataclasses.fields(kind) if one.name != "name"]
+        values = self._fields(key, value, names)
+        files = self._words(f"{key}.config", values.pop("config", None))
+        if not files:
+            self.problems.append(f"{key}.config: missing; expected a YAML or a list of them")
+        config = tuple(self._file(f"{key}.config", file) for file in files)
+        for part in ("train", "init_parts", "pseudo_labels"):
+            if part in values:
+                values[part] = self._words(f"{key}.{part}", values[part])
+        if not isinstance(values.get("set", {}), dict):
+            self.problems.append(f"{key}.set: expected 'key.path: value' lines")
+        if "train" in names and not values.get("train"):
+            self.problems.append(f"{key}.train: missing; expected prepared sets, such as [train]")
+        if any(mark in name for mark in ",/ "):
+            self.problems.append(f"{key}: a name becomes a directory and is listed with commas")
+        return kind(name=name, config=config, **values)
+
+    def _fields(self, key: str, value: object, allowed: Sequence[str]) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            self.problems.append(f"{key}: expected {{{', '.join(allowed)}}}, found {value!r}")
+            return {}
+        for name in value:
+            if name not in allowed:
+                self.problems.append(f"{key}.{name}: unknown key{nearest(name, allowed)}")
+        return {name: content for name, content in value.items() if name in allowed}
+
+    def _words(self, key: str, value: object) -> tuple[str, ...]:
+        words = [value] if isinstance(value, str) else value
+        if words is None:
+            return ()
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            self.problems.append(f"{key}: expected a name or a list of names, found {value!r}")
+            return ()
+        return tuple(words)
+
+    def _file(self, key: str, value: object) -> Path:
+        if not isinstance(value, str):
+            self.problems.append(f"{key}: expected a file, found {value!r}")
+            return self.folder
+        shared = (parent / "conf" / value for parent in self.folder.parents)
+        for path in (self.folder / value, *shared):
+            if path.is_file():
+                return path.resolve()
+        self.problems.append(
+            f"{key}: no such file: {value}, neither in {self.folder} nor in a conf/ above it"
+        )
+        return self.folder
+
+    def _check_names(
+        self,
+        pretrain: dict[str, Pretraining],
+        systems: dict[str, System],
+        recogniser: Recogniser | None,
+    ) -> None:
+        for name, system in systems.items():
+            if system.pretrain is not None and system.pretrain not in pretrain:
+                hint = nearest(system.pretrain, pretrain)
+                self.problems.append(f"systems.{name}.pretrain: {system.pretrain!r}{hint}")
+            if system.pseudo_labels and recogniser is None:
+                self.problems.append(
+                    f"systems.{name}.pseudo_labels: no `{RECOGNISER}:` is described that makes them"
+                )
+            if name == RECOGNISER:
+                self.problems.append(f"systems.{name}: the name of the recogniser's experiment")

@@ -1,0 +1,106 @@
+"""Which commands the stages take: shared stage 1, targets where they are needed, the recogniser."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from distill_asr.cli import main
+from distill_asr.errors import UserError
+from distill_asr.recipe import plan
+from distill_asr.recipe.languages import in_folders, with_chosen
+from distill_asr.recipe.plan import Grid, Sets
+from distill_asr.recipe.systems import Systems
+from distill_asr.testing.recipes import EGS
+
+MINI = Systems.read(EGS / "mini" / "asr1" / "conf" / "systems.yaml")
+SETS = Sets(("train",), ("unlab",), ("dev",), ("test_clean", "test_noisy"))
+
+
+def grid(names: str, seeds: tuple[int, ...] = (1,)) -> Grid:
+    return Grid(MINI, MINI.chosen(names), seeds, SETS, folder=EGS / "mini" / "asr1")
+
+
+def names(jobs: list) -> list[str]:
+    return [job.name.removeprefix("asr1: ") for job in jobs]
+
+
+def test_systems_share_their_stage_1() -> None:
+    jobs = plan.train_jobs(grid("baseline,two_teachers,two_teachers_path", (1, 2)))
+    assert names(jobs) == [
+        "pretrain two_seed1", "pretrain two_seed2",
+        "train baseline_seed1", "train two_teachers_seed1", "train two_teachers_path_seed1",
+        "train baseline_seed2", "train two_teachers_seed2", "train two_teachers_path_seed2",
+    ]  # fmt: skip
+    by_name = dict(zip(names(jobs), jobs, strict=True))
+    assert by_name["train baseline_seed2"].after == ()
+    assert by_name["train two_teachers_seed2"].after == ("asr1: pretrain two_seed2",)
+    command = " ".join(by_name["train two_teachers_path_seed2"].command)
+    assert "--init exp/pretrain_two_seed2 --output exp/two_teachers_path_seed2" in command
+    assert "--config ../../../conf/student/transducer_1m.yaml" in command
+    assert (
+        "--set distill.path.weight=0.5 --train dump/train --valid dump/dev --set seed=2" in command
+    )
+
+
+def test_targets_lie_where_a_training_reads_them() -> None:
+    """On the validation sets for stage 1 alone, which is judged by its distillation loss."""
+    assert plan.targets(grid("baseline")) == {}
+    assert plan.targets(grid("one_teacher")) == {"hubert": ["train", "dev"]}
+    everything = plan.targets(grid("two_teachers_unlab,everything"))
+    speech = ["train", "unlab", "dev"]
+    assert everything == {
+        "hubert": speech, "wavlm": speech, "recogniser": ["train", "unlab_pseudo"],
+    }  # fmt: skip
+
+
+def test_the_recogniser_is_trained_where_a_system_asks_for_it() -> None:
+    assert plan.recogniser_jobs(grid("two_teachers"), [], []) == []
+    paths = plan.recogniser_jobs(grid("two_teachers_path"), ["--method", "greedy"], [])
+    assert names(paths) == ["train recogniser", "decode recogniser"]
+    assert paths[1].command[-2:] == ("--method", "greedy")
+    words = plan.recogniser_jobs(grid("everything"), [], ["--keep-best", "0.5"])
+    assert names(words)[-1] == "pseudo-label unlab"
+    assert words[-1].after == (words[0].name,)
+    assert "--set seed=" not in " ".join(words[0].command), "as in the tables: ESPnet's own seed"
+    assert len(plan.score_jobs(grid("everything"))) == 2
+
+
+def test_a_command_goes_before_each() -> None:
+    elsewhere = replace(grid("baseline"), cmd=("srun", "-c", "4"))
+    (job,) = plan.train_jobs(elsewhere)
+    assert job.command[:5] == ("srun", "-c", "4", "distill-asr", "train")
+
+
+def test_languages_have_a_folder_each_and_a_choice(tmp_path: Path) -> None:
+    file = EGS / "mini_multilingual" / "asr1" / "conf" / "systems.yaml"
+    systems = Systems.read(file)
+    one = Grid(systems, systems.chosen("plain"), (1,), SETS)
+    ta, ka = in_folders(one, [tmp_path / "ta", tmp_path / "ka"])
+    choice = tmp_path / "chosen"
+    with pytest.raises(UserError, match=r"report --choose"):
+        with_chosen(ta, choice)
+    choice.write_text("ta l2s_1\nka plain\n")
+    assert [s.name for s in with_chosen(ta, choice).chosen] == ["plain", "l2s_1"]
+    assert [s.name for s in with_chosen(ka, choice).chosen] == ["plain"]
+    choice.write_text("all l2s_0.5\n")
+    jobs = plan.decode_jobs(with_chosen(ka, choice))
+    assert [job.name for job in jobs] == ["ka: decode plain_seed1", "ka: decode l2s_0.5_seed1"]
+    choice.write_text("ka\n")
+    with pytest.raises(UserError, match="expected `LANGUAGE SYSTEM`"):
+        with_chosen(ka, choice)
+
+
+def test_dry_run_prints_what_can_be_typed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(EGS / "mini" / "asr1")
+    assert main(["recipe", "dump", "--systems", "one_teacher", "--dry-run"]) == 0
+    assert capsys.readouterr().out == (
+        "distill-asr dump --teacher conf/teacher/hubert.yaml --name hubert dump/train dump/dev\n"
+    )
+    assert main(["recipe", "list", "--systems", "two_teachers,baseline"]) == 0
+    assert capsys.readouterr().out == "baseline two_teachers\n"
+    assert main(["recipe", "train", "--systems", "nobody", "--dry-run"]) == 1
+    assert main(["recipe", "train", "--seeds", "x", "--dry-run"]) == 1
+    assert "--seeds: given 'x'" in capsys.readouterr().err
