@@ -19,20 +19,26 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from distill_asr.errors import UserError
+from distill_asr.decode.command import add_search_arguments
+from distill_asr.decode.options import DecodeOptions
+from distill_asr.decode.record import NOTES, Recogniser
+from distill_asr.errors import UserError, named
 from distill_asr.io.files import write_text_atomic
+from distill_asr.io.locks import locked
 
 if TYPE_CHECKING:
     from torch import nn
 
     from distill_asr.data.datadir import DataDir
     from distill_asr.decode.search import Hypothesis
+    from distill_asr.experiments.config import ModelConfig
 
 RECORD = "pseudo_label.json"
 CONFIDENCE = "confidence"  # `id confidence` of each utterance kept
 UNKNOWN = "<unk>"
+OF_AUDIO = {"audio", "utterances", "reference"}  # of the record: labelled again
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
@@ -51,14 +57,14 @@ class Label:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distill-asr pseudo-label``."""
-    from distill_asr.decode.command import add_search_arguments
-
     parser.description = (
         "Writes a prepared dir of the same audio with the student's words as `text`, and "
         f"`{CONFIDENCE}`: mean log-probability a token, 0 at best."
     )
-    parser.add_argument("--exp", required=True, help="experiment directory of the recogniser")
-    parser.add_argument("--data", required=True, help="prepared dir")
+    parser.add_argument(
+        "--exp", required=True, type=Path, help="experiment directory of the recogniser"
+    )
+    parser.add_argument("--data", required=True, type=Path, help="prepared dir")
     parser.add_argument("--output", required=True, type=Path, help="prepared dir to write")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
@@ -77,47 +83,129 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="true transcripts, to say how wrong the labels are; default: `text` of the data",
     )
     add_search_arguments(parser, method="greedy")
-    # confidence is the student's own: no language model
-    parser.set_defaults(nbest=1, timestamps=False, lm=None)
+
+
+@dataclass(frozen=True)
+class PseudoLabelOptions:
+    """Which utterances to keep; at most one of the limits is given.
+
+    Parameters
+    ----------
+    lowest : confidence to keep, at most 0.
+    share : of the utterances with words, the most confident ones.
+    reference : true transcripts, to say how wrong the labels are.
+    """
+
+    lowest: float | None = None
+    share: float | None = None
+    reference: Mapping[str, str] | None = None
+
+    def problems(self) -> list[str]:
+        """Everything wrong with the values, by the verb's options."""
+        problems = []
+        if self.share is not None and not 0 < self.share <= 1:
+            problems.append(f"--keep-best {self.share}: expected a share, over 0 and at most 1")
+        if self.lowest is not None and not -math.inf < self.lowest <= 0:
+            problems.append(
+                f"--min-confidence {self.lowest}: expected the logarithm of a probability, 0 or "
+                "less"
+            )
+        return problems
+
+    def deciding(self) -> dict[str, object]:
+        """What the output depends on, for its record."""
+        known = None if self.reference is None else json.dumps(self.reference, sort_keys=True)
+        return {
+            "min_confidence": self.lowest,
+            "keep_best": self.share,
+            "reference": known and hashlib.sha256(known.encode()).hexdigest(),
+        }
 
 
 def run(args: argparse.Namespace) -> int:
     """Recognise, choose, write; print the report."""
-    from distill_asr.data.datadir import DataDir
-    from distill_asr.decode.command import check_options, identity
-    from distill_asr.espnet.task import sampling_rate
-    from distill_asr.experiments.student import load_student
-
-    check_options(args)
-    _check_choice(args)
-    data = DataDir.read(args.data)
-    if data.num_samples is None:
-        raise UserError(f"{args.data}: has no utt2num_samples; run `distill-asr prepare`")
-    reference = _reference(args, data)
-    made_from = identity(args, data) | _choice(args, reference)
+    recogniser, data, options = _read(args)
+    made_from = recogniser.made_from(data) | options.deciding()
     report = _finished(args.output, made_from)
     if report is None:
-        student, train_args = load_student(args.exp, args.checkpoint, args.device)
-        labels = label(args, data, student, train_args)
-        kept = choose(labels, args.min_confidence, args.keep_best)
-        report = describe(data, labels, kept, sampling_rate(train_args), reference)
-        new = replace(data.select(kept), text={utt: labels[utt].words for utt in kept})
-        write(args.output, new, labels, {"made_from": made_from, "report": report})
+        with locked(args.output, f"labelling {args.data}"):
+            report = _label(args.output, recogniser, data, options, made_from)
     else:
         print(f"{args.output}: labelled already")
     print(*report, sep="\n")
     return 0
 
 
+def _read(args: argparse.Namespace) -> tuple[Recogniser, DataDir, PseudoLabelOptions]:
+    """Check options, experiment and data.
+
+    Raises
+    ------
+    UserError : with everything wrong in any of them.
+    """
+    from distill_asr.data.datadir import DataDir
+
+    # confidence is the student's own: no language model
+    search = DecodeOptions(
+        method=args.method,
+        beam_size=args.beam_size,
+        ctc_weight=args.ctc_weight,
+        chunk_size=args.chunk_size,
+        batch_size=args.batch_size,
+        device=args.device,
+    )
+    options = PseudoLabelOptions(args.min_confidence, args.keep_best)
+    problems, recogniser, data = options.problems(), None, None
+    if args.output.resolve() == args.data.resolve():
+        problems.append(f"--data and --output are both {args.data}; give another --output")
+    try:
+        recogniser = Recogniser.read(args.exp, search, args.checkpoint)
+    except UserError as error:
+        problems += error.problems
+    try:
+        data = DataDir.read(args.data)
+        options = replace(options, reference=_reference(args.reference, data))
+        if data.num_samples is None:
+            problems.append(f"{args.data}: has no utt2num_samples; run `distill-asr prepare`")
+    except UserError as error:
+        problems += error.problems
+    if recogniser is None or data is None or problems:
+        raise UserError(problems)
+    return recogniser, data, options
+
+
+def _label(
+    output: Path,
+    recogniser: Recogniser,
+    data: DataDir,
+    options: PseudoLabelOptions,
+    made_from: dict[str, Any],
+) -> list[str]:
+    """Write the labels; give the lines of the report."""
+    from distill_asr.experiments.student import load_student
+
+    student, config = load_student(
+        recogniser.experiment.directory, recogniser.checkpoint, recogniser.options.device
+    )
+    labels = label(data, student, config, recogniser.options)
+    kept = choose(labels, options.lowest, options.share)
+    report = report_lines(data, labels, kept, config.rate, options.reference)
+    new = replace(data.select(kept), text={utt: labels[utt].words for utt in kept})
+    write(output, new, labels, {"made_from": made_from, "report": report})
+    return report
+
+
 def label(
-    args: argparse.Namespace, data: DataDir, student: nn.Module, train_args: argparse.Namespace
+    data: DataDir, student: nn.Module, config: ModelConfig, options: DecodeOptions
 ) -> dict[str, Label]:
     """The words of every utterance, sorted by id."""
-    from distill_asr.decode.command import TokenText, recognise
+    from distill_asr.decode.recognise import recognise
+    from distill_asr.decode.text import TokenText
 
-    args.timestamps = train_args.model == "transducer"  # whose beam would not give its best path
-    to_words, labels = TokenText(train_args), {}
-    for utt, (best, *_) in recognise(args, data, student, train_args):
+    if config.model == "transducer":  # whose beam would not give its best path
+        options = options.with_timestamps()
+    to_words, labels = TokenText(config), {}
+    for utt, (best, *_) in recognise(data, student, config, options):
         labels[utt] = Label(to_words(best.tokens), confidence(best))
     return dict(sorted(labels.items()))
 
@@ -157,7 +245,7 @@ def choose(
     return sorted(ranked)
 
 
-def describe(
+def report_lines(
     data: DataDir,
     labels: Mapping[str, Label],
     kept: list[str],
@@ -193,16 +281,18 @@ def describe(
     return lines
 
 
-def write(output: Path, data: DataDir, labels: Mapping[str, Label], record: dict) -> None:
-    """Write the prepared dir, whole or not at all."""
+def write(output: Path, data: DataDir, labels: Mapping[str, Label], record: dict[str, Any]) -> None:
+    """Write the prepared dir, whole or not at all; over older labels the record comes last."""
+    if output.exists():
+        _write_record(output, {"made_from": {}})  # a kill from here on leaves nothing that counts
+        _write_files(output, data, labels)
+        _write_record(output, record)
+        return
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".tmp", dir=output.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=output.parent))
     try:
-        data.write(temporary)
-        lines = "".join(f"{utt} {labels[utt].confidence:.6f}\n" for utt in data.wav)
-        write_text_atomic(temporary / CONFIDENCE, lines)
-        text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-        write_text_atomic(temporary / RECORD, text)
+        _write_files(temporary, data, labels)
+        _write_record(temporary, record)
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o777 & ~umask)  # mkdtemp makes it private
@@ -211,8 +301,18 @@ def write(output: Path, data: DataDir, labels: Mapping[str, Label], record: dict
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _finished(output: Path, made_from: dict) -> list[str] | None:
-    """The report of the same labelling, done before; None where there is nothing yet.
+def _write_files(folder: Path, data: DataDir, labels: Mapping[str, Label]) -> None:
+    data.write(folder)
+    lines = "".join(f"{utt} {labels[utt].confidence:.6f}\n" for utt in data.wav)
+    write_text_atomic(folder / CONFIDENCE, lines)
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    write_text_atomic(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def _finished(output: Path, made_from: dict[str, Any]) -> list[str] | None:
+    """The report of the same labelling, done before; None where there is nothing, or other audio's.
 
     Raises
     ------
@@ -221,58 +321,38 @@ def _finished(output: Path, made_from: dict) -> list[str] | None:
     if not output.exists():
         return None
     way_out = "remove it, or give another --output"
+    if not output.is_dir():
+        raise UserError(f"{output}: is a file; {way_out}")
     try:
         record = json.loads((output / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{output}: exists, and holds no pseudo-labels; {way_out}") from error
-    found = record["made_from"]
-    keys = sorted(made_from.keys() | found.keys())
+        found, report = dict(record["made_from"]), record.get("report")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{output}: exists, and holds no pseudo-labels, or a damaged {RECORD}; {way_out}"
+        ) from error
+    if not found:  # a killed run's
+        return None
+    keys = sorted((made_from.keys() | found.keys()) - NOTES)
     other = [key for key in keys if made_from.get(key) != found.get(key)]
-    if other:
-        raise UserError(f"{output}: made with another {', '.join(other)}; {way_out}")
-    return record["report"]
+    if set(other) <= OF_AUDIO:
+        return report if not other else None
+    raise UserError(f"{output}: made with another {', '.join(other)}; {way_out}")
 
 
-def _reference(args: argparse.Namespace, data: DataDir) -> dict[str, str] | None:
-    """True words of every utterance, if known."""
-    from distill_asr.errors import named
+def _reference(path: Path | None, data: DataDir) -> dict[str, str] | None:
+    """True words of every utterance, if known; of the data itself where no file is given."""
     from distill_asr.scoring.wer import read_text, reference_problems
 
-    path = args.reference or Path(args.data) / "text"
-    if args.reference is None and data.text is None:
+    if path is None and data.text is None:
         return None
+    path = path or data.path / "text"
     texts = read_text(path)
     if missing := data.wav.keys() - texts.keys():
-        raise UserError(f"{path}: no text for {named(missing)} of {args.data}")
+        raise UserError(f"{path}: no text for {named(missing)} of {data.path}")
     texts = {utt: texts[utt] for utt in data.wav}
     if problems := reference_problems(texts, path):
         raise UserError(problems)
     return texts
-
-
-def _choice(args: argparse.Namespace, reference: Mapping[str, str] | None) -> dict:
-    """What else the output depends on."""
-    known = None if reference is None else json.dumps(reference, sort_keys=True)
-    return {
-        "min_confidence": args.min_confidence,
-        "keep_best": args.keep_best,
-        "reference": known and hashlib.sha256(known.encode()).hexdigest(),
-    }
-
-
-def _check_choice(args: argparse.Namespace) -> None:
-    problems = []
-    if args.keep_best is not None and not 0 < args.keep_best <= 1:
-        problems.append(f"--keep-best {args.keep_best}: expected a share, over 0 and at most 1")
-    if args.min_confidence is not None and not -math.inf < args.min_confidence <= 0:
-        problems.append(
-            f"--min-confidence {args.min_confidence}: expected the logarithm of a probability, "
-            "0 or less"
-        )
-    if args.output.resolve() == Path(args.data).resolve():
-        problems.append(f"--data and --output are both {args.data}; give another --output")
-    if problems:
-        raise UserError(problems)
 
 
 def _error_rate(

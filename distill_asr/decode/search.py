@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
@@ -114,6 +116,7 @@ class AttentionSearch:
     ----------
     config_file, model_file : written by ``distill_asr.experiments.export.espnet_model``.
     ctc_weight : share of CTC in the joint score.
+    folder : of those files, which live as long as this.
     fusion : ESPnet's ``lm_train_config``, ``lm_file`` and ``lm_weight``, of a language model that
         ``load_language_model`` has checked.
     """
@@ -126,10 +129,12 @@ class AttentionSearch:
         nbest: int,
         ctc_weight: float,
         device: str,
-        **fusion: str | float,
+        fusion: Mapping[str, str | float],
+        folder: TemporaryDirectory[str],
     ) -> None:
         from espnet2.bin.asr_inference import Speech2Text
 
+        self._folder = folder
         self.recogniser = Speech2Text(
             config_file,
             model_file,

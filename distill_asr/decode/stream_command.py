@@ -55,17 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Recognise each file, or standard input, printing as words come."""
-    from distill_asr.decode.command import TokenText
     from distill_asr.decode.latency import Latency, TimedUtterance
     from distill_asr.decode.streaming import StreamingSession, streaming_problems
-    from distill_asr.espnet.task import sampling_rate
+    from distill_asr.decode.text import TokenText
     from distill_asr.experiments.student import load_student
 
     _check_options(args)
-    student, train_args = load_student(args.exp, args.checkpoint, args.device)
+    student, config = load_student(args.exp, args.checkpoint, args.device)
     if problems := streaming_problems(student, args.chunk_size):
-        raise UserError([f"{Path(args.exp) / 'config.yaml'}: {problem}" for problem in problems])
-    to_words, rate = TokenText(train_args), sampling_rate(train_args)
+        raise UserError([f"{config.file}: {problem}" for problem in problems])
+    to_words, rate = TokenText(config), config.rate
     latency = Latency()
     for name in args.wav:
         session = StreamingSession(student, to_words, rate, args.chunk_size, args.endpoint or None)

@@ -22,6 +22,7 @@ from distill_asr.errors import UserError
 from distill_asr.espnet.learning_rates import parameter_groups
 from distill_asr.espnet.plugin import ASRTask
 from distill_asr.espnet.trainer import DistillTrainer
+from distill_asr.models.frontends.rate import sampling_rate_of
 from distill_asr.models.students.base import Student, probe_taps
 from distill_asr.targets.codebooks import Codebooks
 from distill_asr.teachers.online import OnlineTeacher, from_mapping
@@ -127,10 +128,7 @@ def attach_distillers(student: Student, args: argparse.Namespace) -> None:
 
 def sampling_rate(args: argparse.Namespace) -> int:
     """Sampling rate in Hz of the audio that the front-end is set up for."""
-    fs = (args.frontend_conf or {}).get("fs", 16000)
-    if isinstance(fs, str):  # ESPnet takes "16k"
-        return int(float(fs.lower().rstrip("k")) * (1000 if fs.lower().endswith("k") else 1))
-    return int(fs)
+    return sampling_rate_of(args.frontend_conf)
 
 
 def teacher_facts(

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.errors import UserError
-from distill_asr.espnet.task import DistillTask, sampling_rate
 from distill_asr.experiments.layout import Experiment
 from distill_asr.io.yaml import load_yaml
+from distill_asr.models.frontends.rate import sampling_rate_of
 
 # keys of every recogniser's config; ESPnet writes them near its end, so a config that was cut
 # lacks some of them
@@ -84,11 +82,14 @@ class ModelConfig:
     @property
     def rate(self) -> int:
         """Sampling rate of the audio, in Hz."""
-        return sampling_rate(self.to_espnet())
+        return sampling_rate_of(self.frontend_conf)
 
-    def build(self) -> nn.Module:
-        """A model with random weights, on the CPU."""
-        return DistillTask.build_model(self.to_espnet())
+    @property
+    def files(self) -> list[Path]:
+        """The config and the files it names: with a checkpoint, all that recognition depends on."""
+        conf = self.values.get("normalize_conf") or {}
+        named = [conf.get("stats_file"), None if self.token_type == PIECES else self.bpemodel]
+        return [self.file, *(Path(file) for file in named if file)]
 
     def to_espnet(self) -> argparse.Namespace:
         """The form in which ESPnet's classes take it."""

@@ -18,7 +18,7 @@ from distill_asr.errors import UserError
 from distill_asr.espnet.task import DistillTask
 from distill_asr.experiments.config import ModelConfig
 from distill_asr.experiments.layout import AVERAGED, CONFIG
-from distill_asr.experiments.student import fit, read_student
+from distill_asr.experiments.student import build, fit, read_student
 from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.io.checksum import file_sha256
 from distill_asr.pretrained.loading import fingerprint, require_device
@@ -187,7 +187,7 @@ def _load(config: TeacherConfig) -> tuple[Any, ModelConfig]:
     checkpoint = _checkpoint(config, directory)
     trained, weights = read_student(directory, checkpoint)
     try:
-        model = trained.build()
+        model = build(trained)
     except Exception as error:  # whatever ESPnet's classes have against their arguments
         raise UserError(
             f"{directory}: no recogniser that this ESPnet can build from {CONFIG} "

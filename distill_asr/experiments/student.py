@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from distill_asr.errors import NAMED, UserError
+from distill_asr.espnet.task import DistillTask
 from distill_asr.experiments.config import ModelConfig
 from distill_asr.experiments.layout import AVERAGED
 from distill_asr.io.checkpoint import read_checkpoint
@@ -25,9 +26,14 @@ def load_student(
     UserError : files are missing or damaged, or the weights do not fit the config.
     """
     config, weights = read_student(directory, checkpoint)
-    student = config.build()
+    student = build(config)
     fit(student, weights, Path(directory) / checkpoint)
     return student.to(device).eval(), config
+
+
+def build(config: ModelConfig) -> nn.Module:
+    """A model with random weights, on the CPU."""
+    return DistillTask.build_model(config.to_espnet())
 
 
 def read_student(directory: str | Path, checkpoint: str) -> tuple[ModelConfig, dict[str, Tensor]]:

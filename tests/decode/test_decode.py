@@ -150,11 +150,11 @@ def test_nothing_recognised(trained, tmp_path: Path) -> None:
         tmp_path / "silent", {"s": str(tmp_path / "s.wav")}, None, {"s": "s"}, {"s": 8000}
     )
     silent.write(silent.path)
-    from distill_asr.decode import command as decode_cli
+    from distill_asr.decode import searches
 
-    search = decode_cli.build_search
+    search = searches.build_search
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode_cli, "build_search", lambda *a: _blanks(search(*a)))
+        patch.setattr(searches, "build_search", lambda *a: _blanks(search(*a)))
         assert decode(exp, silent.path, "--output", tmp_path / "out") == 0
     assert (tmp_path / "out/text").read_text() == "s\n"
     assert json.loads((tmp_path / "out/nbest.jsonl").read_text())["nbest"][0]["text"] == ""
@@ -172,10 +172,10 @@ def test_done_is_skipped(trained, tmp_path: Path, capsys, monkeypatch: pytest.Mo
     out = ["--output", tmp_path / "out"]
     assert decode(exp, data, *out) == 0
     calls = []
-    from distill_asr.decode import command as decode_cli
+    from distill_asr.decode import searches
 
-    search = decode_cli.build_search
-    monkeypatch.setattr(decode_cli, "build_search", lambda *a: calls.append(a) or search(*a))
+    search = searches.build_search
+    monkeypatch.setattr(searches, "build_search", lambda *a: calls.append(a) or search(*a))
     assert decode(exp, data, *out) == 0 and not calls
     assert "decoded already" in capsys.readouterr().out
     weights = torch.load(exp / "valid.loss.ave.pth", weights_only=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import yaml
+from torch import Tensor
 
 from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.errors import UserError
+from distill_asr.experiments.config import ModelConfig
 from distill_asr.experiments.layout import AVERAGED
-from distill_asr.experiments.student import fit, read_student
+from distill_asr.experiments.student import build, fit, read_student
 from distill_asr.io.files import atomic_write, write_text_atomic
 
 
@@ -41,7 +44,14 @@ def export_model(
             f"{experiment}: model {trained.model!r} does not load in stock ESPnet; "
             "only ctc students (CTC and CTC/attention) do"
         )
-    fit(trained.build(), weights, Path(experiment) / checkpoint)
+    fit(build(trained), weights, Path(experiment) / checkpoint)
+    return write_model(trained, weights, Path(output))
+
+
+def write_model(
+    trained: ModelConfig, weights: Mapping[str, Tensor], output: Path
+) -> tuple[Path, Path]:
+    """Write a CTC student that is loaded already, see ``export_model``."""
     config = copy.deepcopy(trained.values) | {"model": "espnet"}
     # decoding needs neither the training data nor what training started from
     for key in list(config):
@@ -51,7 +61,6 @@ def export_model(
         config.pop(key, None)
     if trained.token_type == PIECES:  # which stock ESPnet would number by the whole vocabulary
         config |= {"token_type": "word", "bpemodel": None}
-    output = Path(output)
     _copy_files(config, output)
     with atomic_write(output / "model.pth") as temporary:
         torch.save(weights, temporary)

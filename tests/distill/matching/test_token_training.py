@@ -10,7 +10,7 @@ import yaml
 
 from distill_asr import cli
 from distill_asr.data.datadir import DataDir
-from distill_asr.decode.command import TokenText
+from distill_asr.decode.text import TokenText
 from distill_asr.experiments.student import load_student
 from distill_asr.testing.text_models import save_text_model
 

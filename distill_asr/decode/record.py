@@ -1,0 +1,146 @@
+"""What a decoding was made from, so that the same one is not done twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill_asr.data.datadir import DataDir
+from distill_asr.decode.options import DecodeOptions, FusionOptions
+from distill_asr.errors import UserError
+from distill_asr.experiments.config import ModelConfig, read_values
+from distill_asr.experiments.layout import AVERAGED, DECODED, Experiment
+from distill_asr.io.checksum import file_sha256
+from distill_asr.io.files import write_text_atomic
+from distill_asr.io.identity import CACHE, audio_identity
+
+OUTPUTS = ("nbest.jsonl", "text")
+NOTES = {"data", "outputs"}  # of the record: decide nothing
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """A checkpoint of an experiment, with the options of the search; nothing is loaded.
+
+    ``decided_by`` holds, as checksums and values, all that its words depend on, but the audio.
+    """
+
+    experiment: Experiment
+    checkpoint: str
+    options: DecodeOptions
+    decided_by: dict[str, Any]
+
+    @classmethod
+    def read(
+        cls, directory: Path, options: DecodeOptions, checkpoint: str = AVERAGED
+    ) -> Recogniser:
+        """Check options and files.
+
+        Raises
+        ------
+        UserError : everything wrong with the options, and every missing or damaged file of the
+            student and the language model.
+        """
+        problems, experiment = options.problems(), Experiment(directory)
+        files: list[Path] = []
+        try:
+            files = ModelConfig.read(directory).files
+        except UserError as error:
+            problems += error.problems
+        problems += _missing(directory / checkpoint, directory)
+        if options.fusion is not None:
+            problems += _fusion_problems(options.fusion)
+        if problems:
+            raise UserError(problems)
+        decided_by = {
+            "checkpoint": file_sha256(directory / checkpoint),
+            "config": [file_sha256(file) for file in files],
+            **options.deciding(),
+        }
+        if options.fusion is not None:
+            lm = options.fusion.directory
+            decided_by["lm"] = {
+                "checkpoint": file_sha256(lm / options.fusion.checkpoint),
+                "config": file_sha256(Experiment(lm).config),
+                "weight": options.fusion.weight,
+            }
+        return cls(experiment, checkpoint, options, decided_by)
+
+    def made_from(self, data: DataDir) -> dict[str, Any]:
+        """What its words for a data directory depend on, for a record.
+
+        Raises
+        ------
+        UserError : audio is missing or cannot be read.
+        """
+        audio = audio_identity(data.wav, data.path / CACHE)
+        listed = json.dumps([audio, data.num_samples], sort_keys=True)
+        return self.decided_by | {
+            "data": str(data.path),
+            "utterances": len(data.wav),
+            "audio": hashlib.sha256(listed.encode()).hexdigest(),
+        }
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Words of one prepared directory: where they go, and what they are made from."""
+
+    data: DataDir
+    output: Path
+    made_from: dict[str, Any]
+
+    @property
+    def done(self) -> bool:
+        """Whether they are there, whole, of the same weights, audio and options."""
+        record = read_record(self.output)
+        return (
+            record is not None
+            and _deciding(record) == _deciding(self.made_from)
+            and all(
+                (self.output / name).is_file()
+                and file_sha256(self.output / name) == record.get("outputs", {}).get(name)
+                for name in OUTPUTS
+            )
+        )
+
+    def write(self, found: dict[str, list[str]]) -> None:
+        """The files, the record last."""
+        (self.output / DECODED).unlink(missing_ok=True)
+        for name in OUTPUTS:
+            lines = "".join(f"{line}\n" for line in found[name])
+            write_text_atomic(self.output / name, lines)
+        outputs = {name: file_sha256(self.output / name) for name in OUTPUTS}
+        record = json.dumps(self.made_from | {"outputs": outputs}, indent=1)
+        write_text_atomic(self.output / DECODED, record + "\n")
+
+
+def read_record(output: Path) -> dict[str, Any] | None:
+    """The record of a decoding; None where there is none, or it was cut short."""
+    try:
+        record = json.loads((output / DECODED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _deciding(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in NOTES}
+
+
+def _missing(checkpoint: Path, directory: Path) -> list[str]:
+    if checkpoint.is_file():
+        return []
+    return [f"{checkpoint}: no such file; is the training in {directory} finished?"]
+
+
+def _fusion_problems(fusion: FusionOptions) -> list[str]:
+    problems = _missing(fusion.directory / fusion.checkpoint, fusion.directory)
+    try:
+        read_values(Experiment(fusion.directory).config, ())
+    except UserError as error:
+        problems += error.problems
+    return problems

@@ -1,0 +1,47 @@
+"""Token ids to words, as a student's config says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from espnet2.text.build_tokenizer import build_tokenizer
+
+from distill_asr.data.pieces import KIND as PIECES
+from distill_asr.data.pieces import PieceTokenizer
+from distill_asr.decode.search import Hypothesis
+from distill_asr.errors import UserError
+from distill_asr.experiments.config import ModelConfig
+
+
+class TokenText:
+    """Token ids to words.
+
+    Raises
+    ------
+    UserError : the student learnt no text, or its token list is not in ESPnet's form.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.tokens = config.token_list
+        kind = config.token_type
+        if kind is None:
+            raise UserError(
+                f"{config.file}: a student of model {config.model!r} recognises nothing; finish "
+                "stage 2"
+            )
+        if kind == PIECES:
+            self.tokenizer = PieceTokenizer(str(config.bpemodel))
+        else:
+            self.tokenizer = build_tokenizer(kind, bpemodel=config.bpemodel)
+        self.end = len(self.tokens) - 1  # <sos/eos>
+
+    def __call__(self, ids: list[int]) -> str:
+        """Words of a token sequence; the end token is no word."""
+        return self.tokenizer.tokens2text([self.tokens[i] for i in ids if i != self.end]).strip()
+
+    def entry(self, words: str, found: Hypothesis) -> dict[str, Any]:
+        """A line's part of ``nbest.jsonl``; with the frame of every token where it is known."""
+        entry: dict[str, Any] = {"text": words, "score": found.score}
+        if found.frames is None:
+            return entry
+        return entry | {"tokens": [self.tokens[i] for i in found.tokens], "frames": found.frames}
