@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: mini test test-all lint bench setup clean
+.PHONY: mini test test-all smoke lint bench setup clean
 
 setup: $(READY)
 
@@ -17,8 +17,11 @@ mini: $(READY)      ## build the embedded corpus, distil, print the table
 test: $(READY)      ## quick tests
 	$(BIN)/python -m pytest
 
-test-all: $(READY)  ## quick and slow tests
-	$(BIN)/python -m pytest -m "slow or not slow"
+test-all: $(READY)  ## quick and slow tests, two at a time
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or not slow" -n 2 --dist loadscope
+
+smoke: $(READY)     ## every embedded recipe in miniature, from nothing to its table
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash tools/smoke_recipes.sh
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -29,7 +32,6 @@ lint: $(READY)
 	$(BIN)/python -m distill_asr recipe check egs/*/asr1/conf/systems*.yaml
 
 bench: $(READY)     ## every measurement, each a ratio in one run; see bench/README.md
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
 	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:

@@ -18,6 +18,7 @@ EXPORT = ["onnx", "onnxruntime"]
 DEPLOY = ["sherpa-onnx", "soundfile"]
 LORA = ["peft"]
 BENCH = ["torch-cif==0.2.0"]  # what bench/cif.py compares with
+PROBE = ["scikit-learn"]  # of egs/mini_homophones/asr1/local/probe.py
 LINT = ["ruff", "import-linter", "mypy", "types-PyYAML", "types-tqdm", "pre-commit"]
 TEST = [
     *MINI,
@@ -67,8 +68,9 @@ setup(
         "deploy": DEPLOY,
         "lora": LORA,
         "bench": BENCH,
+        "probe": PROBE,
         "test": TEST,
-        "dev": [*TEST, *BENCH, *LINT],
+        "dev": [*TEST, *BENCH, *PROBE, *LINT],
     },
     entry_points={"console_scripts": ["distill-asr = distill_asr.cli:main"]},
 )

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Do students choose homophones by their context? Run from the recipe, after its training.
 
+    pip install "distill_asr[probe]"
     local/probe.py exp/baseline_seed1 exp/both_seed1
 
 For each experiment, over every third training utterance and over the test set, the number of words
