@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import safe_open
 from transformers.utils import logging as transformers_logging
 
 from distill_asr.errors import UserError
@@ -22,13 +24,14 @@ from distill_asr.pretrained.request import ModelRequest
 UNUSED = re.compile(r"masked_spec_embed$|^pooler\.")
 # of a config: where it came from, not what the model computes
 NOT_THE_MODEL = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"}
+_LFS_POINTER = b"version https://git-lfs"  # how such a file begins
 
 
 def load_model_config(request: ModelRequest, files: str) -> Any:
     """Load config.json; UserError if there is no such model (``files``: what it consists of)."""
     try:
-        return transformers.AutoConfig.from_pretrained(model_name(request))
-    except (OSError, ValueError) as error:
+        return transformers.AutoConfig.from_pretrained(model_name(request), trust_remote_code=False)
+    except Exception as error:  # JSON of another shape brings up anything
         raise UserError(_missing(request, files, error)) from error
 
 
@@ -55,10 +58,17 @@ def load_model(
                 config=model_config,
                 dtype=torch.float32,
                 output_loading_info=True,
+                weights_only=True,  # of a pickle: tensors, never code
                 **options,
             )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(_missing(request, files, error)) from error
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # each format of weights has errors of its own
+        damaged = [
+            f"{request.where}: model: {problem}"
+            for problem in damaged_weights(Path(model_name(request)))
+        ]
+        raise UserError(damaged or _missing(request, files, error)) from error
     lost = sorted(key for key in info["missing_keys"] if not UNUSED.search(key))
     lost += sorted(str(key[0]) for key in info["mismatched_keys"])
     if lost:
@@ -83,8 +93,10 @@ def load_extractor(request: ModelRequest, expected: str | None, remedy: str) -> 
     """
     where = f"{request.where}: model {request.name}: "
     try:
-        extractor = transformers.AutoFeatureExtractor.from_pretrained(model_name(request))
-    except (OSError, ValueError, KeyError) as error:
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(
+            model_name(request), trust_remote_code=False
+        )
+    except Exception as error:  # JSON of another shape brings up anything
         raise UserError(
             f"{where}preprocessor_config.json is missing or not readable; {remedy}"
         ) from error
@@ -107,9 +119,11 @@ def load_tokenizer(request: ModelRequest, model_config: Any) -> Any:
     where = f"{request.where}: model {request.name}: "
     remedy = "copy tokenizer.json (or vocab.txt ...) from where the model was published"
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(model_name(request))
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            model_name(request), trust_remote_code=False
+        )
+    except Exception as error:  # each kind of tokenizer has errors of its own
+        reason = _first_line(error)
         raise UserError(f"{where}the tokenizer cannot be loaded ({reason}); {remedy}") from error
     # without its files the library makes up a tokenizer that knows nothing but special pieces
     pieces = model_config.vocab_size
@@ -168,13 +182,54 @@ def _quiet() -> Iterator[None]:
 
 
 def _missing(request: ModelRequest, files: str, error: Exception) -> str:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = _first_line(error)
     return (
         f"{request.where}: model: {request.name} is neither a usable local directory nor on the "
         f"hub or in its cache ({reason}). With network access run `hf download {request.name}` "
         f"once; without, copy a directory with {files} from elsewhere and write its path as "
         "`model:`"
     )
+
+
+def damaged_weights(directory: Path) -> list[str]:
+    """Say which files of weights in a model's directory cannot be read, and why."""
+    paths = sorted(p for suffix in ("safetensors", "bin") for p in directory.glob(f"*.{suffix}"))
+    return [
+        f"{path}: {problem}; copy it again from where the model was published"
+        for path in paths
+        if (problem := _damage(path))
+    ]
+
+
+def _damage(path: Path) -> str | None:
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(len(_LFS_POINTER))
+        if not head:
+            return "empty"
+        if head == _LFS_POINTER:
+            return "a Git LFS pointer, not the weights; run `git lfs pull` there"
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                file.keys()
+        else:
+            torch.load(path, map_location="meta", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Weights only load failed" not in str(error):
+            return f"damaged or cut short ({_first_line(error)})"
+        return (
+            "holds more than tensors, or is damaged, and is not loaded, since a pickle can run "
+            "code; take model.safetensors, or write the weights anew where you trust them: "
+            f"`torch.save({{k: v for k, v in torch.load('{path.name}', weights_only=False).items() "
+            f"if torch.is_tensor(v)}}, '{path.name}')`"
+        )
+    except Exception as error:  # each format has errors of its own
+        return f"damaged or cut short ({_first_line(error)})"
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def require_device(device: str) -> None:

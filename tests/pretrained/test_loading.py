@@ -1,0 +1,104 @@
+"""Weights that are damaged, or that would run code, are refused with file, reason and way out."""
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distill_asr.errors import UserError
+from distill_asr.pretrained.loading import damaged_weights
+from distill_asr.teachers import TeacherConfig, load_teacher
+from distill_asr.testing.speech_models import save_speech_model
+
+torch = pytest.importorskip("torch")
+safetensors = pytest.importorskip("safetensors.torch")
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+class Hostile:
+    """Its pickle makes a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_speech_model(tmp_path_factory.mktemp("published"), "hubert")
+
+
+@pytest.fixture
+def model(published: Path, tmp_path: Path) -> Path:
+    """A directory without weights, to put some into."""
+    for name in ("config.json", "preprocessor_config.json"):
+        (tmp_path / name).write_bytes((published / name).read_bytes())
+    return tmp_path
+
+
+def refused(model: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        load_teacher(TeacherConfig("t.yaml", "speech", str(model), (2,)))
+    (problem,) = caught.value.problems
+    assert problem.startswith("t.yaml: model") and "\n" not in problem
+    return problem
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize(
+    "damage, reason",
+    [
+        (lambda content: b"", "empty; copy it again"),
+        (lambda content: POINTER.encode(), "a Git LFS pointer"),
+        (lambda content: content[: len(content) // 2], "damaged"),
+        (lambda content: content[:5], "damaged"),
+    ],
+)
+def test_damaged_files(published: Path, model: Path, name: str, damage, reason: str) -> None:
+    path = model / name
+    if path.suffix == ".bin":
+        torch.save(safetensors.load_file(published / "model.safetensors"), path)
+        content = path.read_bytes()
+    else:
+        content = (published / name).read_bytes()
+    path.write_bytes(damage(content))
+    problem = refused(model)
+    assert str(path) in problem and reason in problem and "published" in problem
+
+
+@pytest.mark.parametrize("beside", [argparse.Namespace(a=1), np.float64(3)])
+def test_a_pickle_of_more_than_tensors(published: Path, model: Path, beside: object) -> None:
+    weights = safetensors.load_file(published / "model.safetensors")
+    torch.save({**weights, "more": beside}, model / "pytorch_model.bin")
+    problem = refused(model)
+    assert "holds more than tensors" in problem and "model.safetensors" in problem
+
+
+def test_code_in_a_pickle_is_not_run(published: Path, model: Path) -> None:
+    weights = safetensors.load_file(published / "model.safetensors")
+    torch.save({**weights, "more": Hostile(model / "run")}, model / "pytorch_model.bin")
+    assert "holds more than tensors" in refused(model)
+    assert not (model / "run").exists()
+
+
+def test_no_weights_and_configs_of_another_shape(published: Path, model: Path) -> None:
+    assert "neither a usable local directory" in refused(model)
+    weights = (published / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(weights)
+    good = (model / "preprocessor_config.json").read_text()
+    for content in ("", "{", "[]", '"x"', "3"):
+        (model / "preprocessor_config.json").write_text(content)
+        assert "preprocessor_config.json" in refused(model)
+    (model / "preprocessor_config.json").write_text(good)
+    for content in ("", "{", "[]", "{}", '{"model_type": 3}', '{"model_type": "hubert", "a": [}'):
+        (model / "config.json").write_text(content)
+        assert str(model) in refused(model)
+
+
+def test_good_weights_have_no_problem(published: Path) -> None:
+    assert damaged_weights(published) == []
