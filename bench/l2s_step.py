@@ -40,7 +40,8 @@ from distill_asr.data.tokens import write_token_list
 from distill_asr.io.yaml import load_yaml
 from distill_asr.models.students.base import TARGET_PREFIX
 from distill_asr.testing.fixtures import make_prepared_dir, write_targets
-from distill_asr.train.command import prepare
+from distill_asr.train.config import TrainConfig, TrainOptions
+from distill_asr.train.training import prepare
 
 GOAL = 1.5  # published over disk
 ARMS = ("disk", "recomputed", "published", "padded")
@@ -148,8 +149,9 @@ class Step:
         from distill_asr.espnet.task import DistillTask
 
         data, device = str(root / "train"), options.device
-        sets = argparse.Namespace(config="train.yaml", train=[data], valid=[data], espnet=[])
-        args = DistillTask.get_parser().parse_args(prepare(config, sets, root / arm))
+        read = TrainConfig.parse(config, "train.yaml")
+        sets = TrainOptions(("train.yaml",), (data,), (data,), root / arm)
+        args = DistillTask.get_parser().parse_args(prepare(read, sets))
         torch.manual_seed(args.seed)
         self.student = DistillTask.build_model(args).train().to(device)
         self.batches = endless(DistillTask.build_iter_factory(args, DistributedOption(), "train"))

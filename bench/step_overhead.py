@@ -26,7 +26,8 @@ from distill_asr.data.datadir import DataDir
 from distill_asr.data.tokens import write_token_list
 from distill_asr.io.yaml import load_config
 from distill_asr.testing.fixtures import make_prepared_dir, write_targets
-from distill_asr.train.command import prepare
+from distill_asr.train.config import TrainConfig, TrainOptions
+from distill_asr.train.training import prepare
 
 CONFIG = Path(__file__).parents[1] / "egs/mini/asr1/conf/train_transducer.yaml"
 TEACHERS = ("hubert", "wavlm")
@@ -86,8 +87,9 @@ def make_steps(config: dict, data: Path, output: Path) -> Callable[[], None]:
 
     from distill_asr.espnet.task import DistillTask
 
-    sets = argparse.Namespace(config=str(CONFIG), train=[str(data)], valid=[str(data)], espnet=[])
-    args = DistillTask.get_parser().parse_args(prepare(config, sets, output))
+    read = TrainConfig.parse(config, str(CONFIG))
+    sets = TrainOptions((str(CONFIG),), (str(data),), (str(data),), output)
+    args = DistillTask.get_parser().parse_args(prepare(read, sets))
     torch.manual_seed(args.seed)
     student = DistillTask.build_model(args).train()
     (optimiser,) = DistillTask.build_optimizers(args, student)

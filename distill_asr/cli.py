@@ -39,7 +39,7 @@ VERBS = {
         "distill_asr.scoring.report_command",
         "what distillation gives each language of a recipe",
     ),
-    "validate": ("distill_asr.train.checks", "report every mistake in a config at once"),
+    "validate": ("distill_asr.train.validate", "report every mistake in a config at once"),
     "export": (
         "distill_asr.experiments.export.command",
         "turn a trained student into files that run elsewhere",

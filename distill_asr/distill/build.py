@@ -2,47 +2,73 @@
 
 from __future__ import annotations
 
-import importlib
+import inspect
+from importlib import import_module
+from operator import attrgetter
+from typing import Any
 
-from distill_asr.distill.distiller import (
-    CODES,
-    POSTERIORS,
-    Distiller,
-    DistillerOptions,
-    TeacherFacts,
-    reads,
-)
+from distill_asr.distill.block import DistillBlock
+from distill_asr.distill.contracts import CODES, CONTRACTS, POSTERIORS, Loss, Matcher
+from distill_asr.distill.distiller import Distiller
+from distill_asr.distill.facts import TeacherFacts
 from distill_asr.distill.heads import HEADS
 from distill_asr.distill.losses import LOSSES
 from distill_asr.distill.matching import MATCHERS
 from distill_asr.distill.states import TapShape
-from distill_asr.errors import UserError
+from distill_asr.errors import UserError, nearest
 
-REGISTRIES = {"loss": LOSSES, "match": MATCHERS, "head": HEADS}
+REGISTRIES: dict[str, dict[str, type]] = {"loss": LOSSES, "match": MATCHERS, "head": HEADS}
 
 
-def find_class(kind: str, name: str) -> type:
+def find_class(kind: str, name: str) -> type[Any]:
     """The class behind a short name, or behind a dotted path to a user's own.
+
+    Parameters
+    ----------
+    kind : ``loss``, ``match`` or ``head``.
 
     Raises
     ------
-    KeyError : no such short name.
-    ImportError, AttributeError : the dotted path leads nowhere.
+    ValueError : no such name, nothing to import there, or no class of this kind.
     """
+    contract = CONTRACTS[kind]
     if "." not in name:
+        if name not in REGISTRIES[kind]:
+            raise ValueError(f"unknown {name!r}{nearest(name, REGISTRIES[kind])}")
         return REGISTRIES[kind][name]
     module, _, attribute = name.rpartition(".")
-    return getattr(importlib.import_module(module), attribute)
+    try:
+        found = attrgetter(attribute)(import_module(module))
+    except Exception as error:  # whatever the import of a user's own file brings up
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{name!r} cannot be imported ({reason})") from error
+    if not inspect.isclass(found):
+        raise ValueError(f"{name!r} is no class")
+    if not issubclass(found, contract):
+        raise ValueError(
+            f"{name!r} is no {contract.__name__}; derive it from "
+            f"{contract.__module__}.{contract.__name__}, which tells what it may declare"
+        )
+    return found
 
 
-def head_name(head: str | None, matcher: type, loss: type) -> str:
+def make_matcher(block: DistillBlock) -> Matcher:
+    """The matcher of a block; ValueError for a name or arguments that are wrong."""
+    return find_class("match", block.match)(**(block.match_conf or {}))
+
+
+def make_loss(block: DistillBlock) -> Loss:
+    """The loss of a block; ValueError for a name or arguments that are wrong."""
+    return find_class("loss", block.loss)(**(block.loss_conf or {}))
+
+
+def head_name(named: str | None, matcher: Matcher, loss: Loss) -> str:
     """The head a block names, or the one its method was published with; none for posteriors."""
-    default = "identity" if reads(loss) == POSTERIORS else "linear"
-    return head or getattr(matcher, "default_head", default)
+    return named or ("identity" if loss.reads == POSTERIORS else matcher.default_head)
 
 
 def build_distillers(
-    blocks: dict[str, DistillerOptions],
+    blocks: dict[str, DistillBlock],
     taps: dict[str, TapShape],
     teachers: dict[str, TeacherFacts],
 ) -> dict[str, Distiller]:
@@ -63,15 +89,13 @@ def build_distillers(
     return distillers
 
 
-def _distiller(options: DistillerOptions, tap: TapShape, facts: TeacherFacts) -> Distiller:
-    matcher = find_class("match", options.match)(**(options.match_conf or {}))
-    loss = find_class("loss", options.loss)(**(options.loss_conf or {}))
-    if reads(loss) == CODES:
-        codebooks, classes, _ = facts.codebooks.entries.shape
-        paired = matcher.paired_width(codebooks, tap.step_ms, facts.step_ms)
-        paired = loss.input_width(paired, classes)
-    else:
-        paired = matcher.paired_width(facts.width, tap.step_ms, facts.step_ms)
-    head = find_class("head", head_name(options.head, type(matcher), type(loss)))
-    head = head(tap.width, paired, **(options.head_conf or {}))
+def _distiller(options: DistillBlock, tap: TapShape, facts: TeacherFacts) -> Distiller:
+    matcher, loss = make_matcher(options), make_loss(options)
+    matcher.fit(tap, TapShape(facts.width, facts.step_ms))
+    width, classes = facts.width, 0
+    if loss.reads == CODES:
+        width, classes, _ = facts.codebooks.entries.shape
+    paired = matcher.paired_width(width, tap.step_ms, facts.step_ms)
+    head = find_class("head", head_name(options.head, matcher, loss))
+    head = head(tap.width, loss.input_width(paired, classes), **(options.head_conf or {}))
     return Distiller(options, matcher, head, loss, facts)

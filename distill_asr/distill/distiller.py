@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from distill_asr.distill.block import REDUCTIONS, DistillBlock
+from distill_asr.distill.contracts import CODES, VECTORS, Head, Loss, Matcher
+from distill_asr.distill.facts import TeacherFacts
 from distill_asr.distill.states import Context, Pairs, States
 from distill_asr.targets.codebooks import Codebooks
-
-REDUCTIONS = ("pair", "utterance", "sum")
-MISSING = ("error", "skip")
-# what a loss can read of the targets; posteriors are over the student's own tokens
-VECTORS, CODES, POSTERIORS = "vectors", "codes", "posteriors"
-
-
-@dataclass(frozen=True)
-class DistillerOptions:
-    """One block of ``distill:`` in a training YAML."""
-
-    teacher: str  # which targets: dump/<set>/targets/<teacher>; or the file of an online teacher
-    tap: str  # which student representation: encoder, encoder:6, ...
-    loss: str  # name in distill_asr.distill.losses, or a dotted path to a class
-    match: str = "frame"  # name in distill_asr.distill.matching, or a dotted path
-    head: str | None = (
-        None  # name in distill_asr.distill.heads, or a dotted path; None: the matcher's
-    )
-    weight: float = 1.0  # factor in the training loss
-    reduce: str = "utterance"  # pair | utterance | sum: mean over pairs; per utterance; its sum
-    standardise: bool = True  # bring the targets to mean 0, deviation 1 per dimension
-    missing: str = "error"  # error | skip: what to do with utterances that have no targets
-    loss_conf: dict | None = None
-    match_conf: dict | None = None
-    head_conf: dict | None = None
-
-
-@dataclass(frozen=True)
-class TeacherFacts:
-    """What a target manifest says about its teacher, as far as a distiller needs it."""
-
-    width: int  # E
-    step_ms: float | None  # None for token-level teachers
-    mean: Tensor | None = None  # [E]
-    std: Tensor | None = None  # [E]
-    codebooks: Codebooks | None = None  # where the targets are codes
-    texts: Mapping[str, str] | None = None  # what it read, by utterance, where a matcher asks
-
-
-def reads(loss: object) -> str:
-    """What a loss, or its class, reads of the targets; vectors unless it says otherwise."""
-    return getattr(loss, "reads", VECTORS)
 
 
 class CodeReader:
@@ -95,10 +55,10 @@ class Distiller(nn.Module):
 
     def __init__(
         self,
-        options: DistillerOptions,
-        matcher: Callable[[States, States, Context], Pairs],
-        head: nn.Module,
-        loss: nn.Module,
+        options: DistillBlock,
+        matcher: Matcher,
+        head: Head,
+        loss: Loss,
         facts: TeacherFacts,
     ) -> None:
         super().__init__()
@@ -110,7 +70,7 @@ class Distiller(nn.Module):
         self.loss = loss
         self.step_ms = facts.step_ms
         self.texts = facts.texts
-        self.reads = reads(loss)
+        self.reads = loss.reads
         decodes = self.reads == VECTORS and facts.codebooks is not None
         self._decoder = CodeReader(facts.codebooks) if decodes else None
         # they come from the manifests at every start, so checkpoints need not carry them
@@ -148,9 +108,14 @@ class Distiller(nn.Module):
             pairs = _select(pairs, chosen)
         with torch.autocast(device_type=targets.device.type, enabled=False):
             taught = pairs.teacher if self.reads == CODES else pairs.teacher.float()
-            known = {"tokens": pairs.tokens} if getattr(self.loss, "needs_tokens", False) else {}
+            known = {"tokens": pairs.tokens} if self.loss.needs_tokens else {}
             losses = self.loss(self.head(pairs.student.float()), taught, **known)
-        return self._reduced(*_best(losses, pairs))
+        return self._reduced(losses, pairs)
+
+    @property
+    def weight(self) -> float:
+        """Factor of this term in the training loss."""
+        return self.options.weight
 
     def _read(self, targets: Tensor) -> Tensor:
         """What the loss reads: codes as they are, or vectors, standardised."""
@@ -160,32 +125,46 @@ class Distiller(nn.Module):
         vectors = vectors.float()
         return vectors if self.mean is None else (vectors - self.mean) / self.std
 
-    def _reduced(self, losses: Tensor, utterance: Tensor) -> Tensor:
+    def _reduced(self, losses: Tensor, pairs: Pairs) -> Tensor:
         """[N] -> scalar: mean over pairs, or mean or sum per utterance, then over utterances."""
+        losses, utterance, weight = _best(losses, pairs)
         if losses.numel() == 0:
             zero = losses.sum()
-            return zero + sum(p.sum() for p in self.head.parameters()) * 0.0
+            return zero + sum(p.sum() for p in self.parameters() if p.requires_grad) * 0.0
+        if weight is not None:
+            losses = losses * weight
         if self.options.reduce == "pair":
-            return losses.mean()
+            return losses.mean() if weight is None else losses.sum() / _divisor(weight.sum())
         _, index, counts = utterance.unique(return_inverse=True, return_counts=True)
         if self.options.reduce == "utterance":
+            if weight is not None:
+                sums = weight.new_zeros(counts.numel()).index_add(0, index, weight)
+                return (losses / _divisor(sums)[index]).sum() / counts.numel()
             losses = losses / counts[index]
         return losses.sum() / counts.numel()
 
 
-def _best(losses: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """Losses [M] and their utterances [M], the smallest of each set of alternatives."""
+def _divisor(weights: Tensor) -> Tensor:
+    """Sums of weights to divide by; where nothing counts the losses are zero already."""
+    return weights.masked_fill(weights == 0, 1.0)
+
+
+def _best(losses: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Losses [M], utterances [M] and weights [M]; of alternatives the one of the smallest loss."""
+    weight = None if pairs.weight is None else pairs.weight.float()
     if pairs.alternatives is None:
-        return losses, pairs.utterance
+        return losses, pairs.utterance, weight
     groups, index = pairs.alternatives.unique(return_inverse=True)
     best = losses.new_zeros(groups.numel()).scatter_reduce(
         0, index, losses, "amin", include_self=False
     )
     utterance = pairs.utterance.new_zeros(groups.numel()).scatter(0, index, pairs.utterance)
-    return best, utterance
+    if weight is not None:  # of equal losses the largest weight, so that the order does not matter
+        weight = weight.masked_fill(losses > best[index], 0.0)
+        weight = weight.new_zeros(groups.numel()).scatter_reduce(0, index, weight, "amax")
+    return best, utterance, weight
 
 
 def _select(pairs: Pairs, chosen: Tensor) -> Pairs:
     kept = chosen[pairs.utterance]
-    rows = (pairs.student, pairs.teacher, pairs.utterance, pairs.tokens, pairs.alternatives)
-    return Pairs(*(None if row is None else row[kept] for row in rows))
+    return Pairs(**{name: None if row is None else row[kept] for name, row in vars(pairs).items()})

@@ -2,15 +2,17 @@
 
 from torch import Tensor, nn
 
+from distill_asr.distill.contracts import Head
 
-class LinearHead(nn.Linear):
+
+class LinearHead(nn.Linear, Head):
     """One linear layer, [N, D] -> [N, E]."""
 
     def __init__(self, input_size: int, output_size: int, bias: bool = True) -> None:
         super().__init__(input_size, output_size, bias=bias)
 
 
-class ProjectionHead(nn.Linear):
+class ProjectionHead(nn.Linear, Head):
     """A matrix without bias, [N, D] -> [N, E] (Distill-L2S, arXiv 2206.12638).
 
     Born uniform within ``±1 / sqrt(E)`` as in the published code: by the teacher's width, not by
@@ -26,7 +28,7 @@ class ProjectionHead(nn.Linear):
         nn.init.uniform_(self.weight, -bound, bound)
 
 
-class MLPHead(nn.Module):
+class MLPHead(Head):
     """Linear, ReLU, linear: room to be unlike the teacher before the head.
 
     Parameters
@@ -46,13 +48,15 @@ class MLPHead(nn.Module):
         return self.layers(states)
 
 
-class IdentityHead(nn.Identity):
+class IdentityHead(Head):
     """No head: the widths are equal already.
 
     Raises
     ------
     ValueError : they are not.
     """
+
+    changes = False
 
     def __init__(self, input_size: int, output_size: int) -> None:
         super().__init__()
@@ -62,8 +66,12 @@ class IdentityHead(nn.Identity):
                 f"and the teacher {output_size}; use head: linear"
             )
 
+    def forward(self, states: Tensor) -> Tensor:
+        """[N, D] -> [N, D], the same."""
+        return states
 
-HEADS = {
+
+HEADS: dict[str, type[Head]] = {
     "linear": LinearHead,
     "projection": ProjectionHead,
     "mlp": MLPHead,

@@ -33,7 +33,13 @@ class TapShape:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Matched positions of the whole batch, padding gone."""
+    """Matched positions of the whole batch, padding gone.
+
+    ``weight`` tells how much a pair counts: its loss is multiplied by it before the reduction.
+    Means are over weights, so that equal weights change nothing: ``reduce: pair`` gives
+    ``sum(w * loss) / sum(w)``, ``utterance`` the same within each utterance, ``sum`` divides by
+    nothing. Pairs of weight 0 count for nothing, not even for a mean.
+    """
 
     student: Tensor  # [N, D]
     teacher: Tensor  # [N, E]
@@ -41,6 +47,7 @@ class Pairs:
     tokens: Tensor | None = None  # [N], the student's token; from matchers that know it
     # [N], or None: of the pairs with one number only that of the smallest loss counts
     alternatives: Tensor | None = None
+    weight: Tensor | None = None  # [N], 0 or more; None: each counts as 1
 
 
 @dataclass(frozen=True)

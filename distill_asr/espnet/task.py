@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from espnet2.tasks.abs_task import optim_classes
 from espnet2.utils.nested_dict_action import NestedDictAction
 
-from distill_asr.data.datadir import read_table
 from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.data.pieces import PieceTokenizer
+from distill_asr.distill.block import DistillBlock
 from distill_asr.distill.build import build_distillers
-from distill_asr.distill.distiller import DistillerOptions, TeacherFacts
+from distill_asr.distill.facts import TeacherRecord
 from distill_asr.errors import UserError
 from distill_asr.espnet.learning_rates import parameter_groups
 from distill_asr.espnet.plugin import ASRTask
 from distill_asr.espnet.trainer import DistillTrainer
+from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
 from distill_asr.models.frontends.rate import sampling_rate_of
 from distill_asr.models.students.base import Student, probe_taps
-from distill_asr.targets.codebooks import Codebooks
 from distill_asr.teachers.online import OnlineTeacher, from_mapping
 
 
@@ -89,7 +88,7 @@ class DistillTask(ASRTask):
             args.token_list = model_args.token_list  # read from its file: the config is portable
         if args.distill and args.distill_teachers and not args.collect_stats:
             attach_distillers(student, args)
-        if hasattr(student.encoder, "portable_conf"):  # config.yaml builds it without its origin
+        if isinstance(student.encoder, HFSpeechEncoder):  # config.yaml builds it without its origin
             args.encoder_conf = {**args.encoder_conf, **student.encoder.portable_conf()}
         return student
 
@@ -108,21 +107,23 @@ class DistillTask(ASRTask):
 
 def attach_distillers(student: Student, args: argparse.Namespace) -> None:
     """Give the student the distillers of ``args.distill``."""
-    blocks = {k: DistillerOptions(**v) for k, v in args.distill.items() if k != "pick"}
+    blocks = {k: DistillBlock(**v) for k, v in args.distill.items() if k != "pick"}
     taps = sorted({options.tap for options in blocks.values()})
     student.watch(taps)
     shapes = probe_taps(student, taps, sampling_rate(args))
     student.taps.shapes = shapes
-    facts = {name: teacher_facts(**conf) for name, conf in args.distill_teachers.items()}
+    records = {name: TeacherRecord(**conf) for name, conf in args.distill_teachers.items()}
     online = {
-        name: OnlineTeacher(from_mapping(conf["online"]))
-        for name, conf in args.distill_teachers.items()
-        if "online" in conf
+        name: OnlineTeacher(from_mapping(record.online))
+        for name, record in records.items()
+        if record.online is not None
     }
+    facts = {name: record.load() for name, record in records.items()}
     distillers = build_distillers(blocks, shapes, facts)
     for name, distiller in distillers.items():
-        if distiller.texts is not None:
-            logging.info(f"distill.{name}: {distiller.matcher.survey(distiller.texts)}")
+        said = None if distiller.texts is None else distiller.matcher.survey(distiller.texts)
+        if said:
+            logging.info(f"distill.{name}: {said}")
     student.attach(distillers, args.distill.get("pick", "all"), online)
 
 
@@ -131,42 +132,23 @@ def sampling_rate(args: argparse.Namespace) -> int:
     return sampling_rate_of(args.frontend_conf)
 
 
-def teacher_facts(
-    width: int,
-    step_ms: float | None,
-    statistics: str | None = None,
-    codebooks: str | None = None,
-    online: dict | None = None,
-    texts: str | None = None,
-) -> TeacherFacts:
-    """From the resolved config.
-
-    Parameters
-    ----------
-    statistics : an .npz with ``mean`` and ``std`` [E].
-    codebooks : a file of the targets, where they are codes.
-    online : the teacher's own config, of which a distiller need not know.
-    texts : a file of the sentences that it read, by utterance.
-    """
-    facts = TeacherFacts(
-        width,
-        step_ms,
-        codebooks=Codebooks.load(codebooks) if codebooks else None,
-        texts=read_table(Path(texts)) if texts else None,
-    )
-    if statistics is None:
-        return facts
-    with np.load(Path(statistics), allow_pickle=False) as arrays:
-        mean, std = (torch.from_numpy(arrays[key].astype(np.float32)) for key in ("mean", "std"))
-    return replace(facts, mean=mean, std=std)
-
-
-def build_untrained(config: dict) -> Student:
+def build_untrained(config: Mapping[str, Any]) -> Student:
     """A student from a training config without its data, distillers or weights."""
-    parser = DistillTask.get_parser()
-    known = {action.dest for action in parser._actions}
-    parser.set_defaults(**{key: value for key, value in config.items() if key in known})
-    args = parser.parse_args([])
+    args = _arguments(config)
     if isinstance(args.token_list, str) and not Path(args.token_list).exists():
         args.token_list = ["<blank>", "<unk>", "<space>", "a", "<sos/eos>"]
     return DistillTask.build_model(args)
+
+
+def text_tokenizer(config: Mapping[str, Any]) -> Callable[[str], list[str]]:
+    """What training makes of a transcript: its tokens, after ESPnet's text cleaner."""
+    preprocess = DistillTask.build_preprocess_fn(_arguments(config), train=False)
+    return lambda text: preprocess.tokenizer.text2tokens(preprocess.text_cleaner(text))
+
+
+def _arguments(config: Mapping[str, Any]) -> argparse.Namespace:
+    """ESPnet's arguments as a config gives them."""
+    parser = DistillTask.get_parser()
+    known = {action.dest for action in parser._actions}
+    parser.set_defaults(**{key: value for key, value in config.items() if key in known})
+    return parser.parse_args([])

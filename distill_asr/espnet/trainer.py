@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from espnet2.train.trainer import Trainer
 
+from distill_asr.errors import UserError
+from distill_asr.espnet.divergence import WatchedBatches, require_finite_validation
 from distill_asr.io.checkpoint import training_records_allowed
 from distill_asr.io.files import atomic_write
 
@@ -22,6 +24,45 @@ class DistillTrainer(Trainer):
         """ESPnet's ``run`` with atomic saving."""
         with _atomic_saving():
             super().run(*args, **kwargs)
+
+    @classmethod
+    def train_one_epoch(cls, *, iterator, reporter, options, **more) -> bool:
+        """ESPnet's; stops where the training has come apart, before that epoch is saved.
+
+        Raises
+        ------
+        UserError : losses or gradients were no finite numbers in too many steps in a row, or in
+            all of the epoch.
+        """
+        if options.no_forward_run:
+            return super().train_one_epoch(
+                iterator=iterator, reporter=reporter, options=options, **more
+            )
+        watched = WatchedBatches(iterator, reporter, options.accum_grad)
+        none_valid = super().train_one_epoch(
+            iterator=watched, reporter=reporter, options=options, **more
+        )
+        if none_valid and watched.last:
+            raise UserError(watched.message("in all of its steps"))
+        return none_valid
+
+    @classmethod
+    def validate_one_epoch(cls, *, iterator, reporter, **more) -> None:
+        """ESPnet's; stops where no validation loss is a number, before that epoch is saved.
+
+        Raises
+        ------
+        UserError : none is.
+        """
+        last: list[str] = []
+
+        def noted() -> Iterator:
+            for utterances, batch in iterator:
+                last[:] = utterances
+                yield utterances, batch
+
+        super().validate_one_epoch(iterator=noted(), reporter=reporter, **more)
+        require_finite_validation(reporter, last)
 
     @staticmethod
     def resume(checkpoint: str | Path, model, reporter, *args, **kwargs) -> None:

@@ -1,87 +1,38 @@
-"""Checks values against the constructors and options they go to."""
+"""Checks keyword arguments, as a user wrote them, against the class that they go to.
+
+The one check for all of it: training YAMLs, teachers' files, clusters, codecs, options.
+"""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import inspect
 import typing
+from collections.abc import Callable, Collection, Mapping
 
 import typeguard
 import yaml
-from espnet2.utils import types as espnet_types
 
 from distill_asr.errors import nearest
 
-# what ESPnet's option types accept when the value comes from YAML
-OPTION_TYPES: dict[object, object] = {
-    int: int,
-    float: float,
-    str: str,
-    espnet_types.str2bool: bool,
-    espnet_types.int_or_none: int | None,
-    espnet_types.float_or_none: float | None,
-    espnet_types.str_or_none: str | None,
-}
-LIST_OPTIONS = {"token_list"}  # a file in the user's YAML, the list itself once resolved
-
-
-def check_top_level(config: dict, parser: argparse.ArgumentParser) -> list[str]:
-    """Unknown keys, values outside an option's choices, and wrong types."""
-    actions = {action.dest: action for action in parser._actions}
-    # class names are checked with their arguments, see check_choice
-    problems = []
-    for key, value in config.items():
-        action = actions.get(key)
-        if action is None:
-            problems.append(f"{key}: unknown key{nearest(key, actions)}")
-        elif action.choices is not None and f"{key}_conf" not in actions:
-            if value not in action.choices and value is not None:
-                problems.append(f"{key}: {value!r}{nearest(value, action.choices)}")
-        elif action.nargs is None and key not in LIST_OPTIONS and action.type in OPTION_TYPES:
-            problems += _check_value(key, value, OPTION_TYPES[action.type], action.default)
-    return problems
-
-
-def check_choice(
-    config: dict, name: str, classes: dict, default: str | None, hidden: set[str]
-) -> list[str]:
-    """One of ESPnet's class choices and its ``_conf``.
-
-    Parameters
-    ----------
-    hidden : arguments that the builder gives.
-    """
-    chosen = config.get(name, default)
-    conf = config.get(f"{name}_conf")
-    if chosen is None:
-        return [f"{name}_conf: given, but no {name} is chosen"] if conf else []
-    if not isinstance(chosen, str) or chosen not in classes:
-        return [f"{name}: {chosen!r} is unknown{nearest(chosen, classes)}"]
-    return check_arguments(f"{name}_conf", conf, classes[chosen], hidden)
-
-
-def check_joint_network(conf: dict | None) -> list[str]:
-    """``joint_net_conf``, whose constructor passes the rest on to the activation."""
-    from espnet2.asr_transducer.activation import get_activation
-    from espnet2.asr_transducer.joint_network import JointNetwork
-
-    activation = set(inspect.signature(get_activation).parameters) - {"activation_type"}
-    own = {k: v for k, v in conf.items() if k not in activation} if isinstance(conf, dict) else conf
-    return check_arguments(
-        "joint_net_conf", own, JointNetwork, {"output_size", "encoder_size", "decoder_size"}
-    )
-
 
 def check_arguments(
-    key: str, conf: object, target: type, hidden: set[str], construct: bool = False
+    key: str,
+    conf: object,
+    target: Callable[..., object],
+    given: Collection[str] = (),
+    construct: bool = False,
+    keywords: bool = False,
 ) -> list[str]:
-    """Keyword arguments against a constructor: names, types, what is missing.
+    """Keyword arguments against a constructor or function: names, types, what is missing.
 
     Parameters
     ----------
-    hidden : arguments that the builder gives.
-    construct : also build the object, so that it can object to values; only for cheap ones.
+    key : where they stand in the file; begins each message. May be empty.
+    conf : what the user wrote; None for nothing.
+    given : arguments that the caller adds, which the user must not write.
+    construct : also call the target, so that it can object to values; only for cheap ones.
+    keywords : any name will do where the target takes ``**keywords``.
     """
     if conf is None:
         conf = {}
@@ -90,13 +41,15 @@ def check_arguments(
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(target).parameters.items()
-        if name not in hidden and parameter.kind is not inspect.Parameter.VAR_POSITIONAL
+        if name not in given and parameter.kind is not inspect.Parameter.VAR_POSITIONAL
     }
-    problems = _check_names(key, conf, parameters, target)
+    prefix = f"{key}." if key else ""
+    problems = _check_names(prefix, conf, parameters, target.__name__, keywords)
     hints = _hints(target)
     for name, value in conf.items():
         if name in parameters and name in hints:
-            problems += _check_value(f"{key}.{name}", value, hints[name], parameters[name].default)
+            default = parameters[name].default
+            problems += check_value(f"{prefix}{name}", value, hints[name], default)
     if construct and not problems:
         try:
             target(**conf)
@@ -105,21 +58,27 @@ def check_arguments(
     return problems
 
 
-def _check_names(key: str, conf: dict, parameters: dict, target: type) -> list[str]:
+def _check_names(
+    prefix: str,
+    conf: dict,
+    parameters: Mapping[str, inspect.Parameter],
+    target: str,
+    keywords: bool,
+) -> list[str]:
     named = {n: p for n, p in parameters.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
     problems = [
-        f"{key}.{name}: {target.__name__} takes no such argument{nearest(name, named)}"
+        f"{prefix}{name}: {target} takes no such argument{nearest(name, named)}"
         for name in conf
-        if name not in named
+        if name not in named and not (keywords and len(named) < len(parameters))
     ]
     return problems + [
-        f"{key}.{name}: missing, {target.__name__} needs it"
+        f"{prefix}{name}: missing, {target} needs it"
         for name, parameter in named.items()
         if parameter.default is inspect.Parameter.empty and name not in conf
     ]
 
 
-def _hints(target: type) -> dict[str, object]:
+def _hints(target: Callable[..., object]) -> dict[str, object]:
     constructed = inspect.isclass(target) and not dataclasses.is_dataclass(target)
     try:
         return typing.get_type_hints(target.__init__ if constructed else target)
@@ -127,7 +86,11 @@ def _hints(target: type) -> dict[str, object]:
         return {}
 
 
-def _check_value(key: str, value: object, hint: object, default: object) -> list[str]:
+def check_value(key: str, value: object, hint: object, default: object = ...) -> list[str]:
+    """One value against a type hint; the default is always right.
+
+    Lists count as tuples, which YAML does not have; true is no number.
+    """
     if value is default or (value is None and default is None):
         return []
     try:
@@ -136,7 +99,7 @@ def _check_value(key: str, value: object, hint: object, default: object) -> list
             return []
     except typeguard.TypeCheckError:
         pass
-    if isinstance(value, list):  # YAML has no tuples
+    if isinstance(value, list):
         try:
             _check_type(_tuples(value), hint)
             return []

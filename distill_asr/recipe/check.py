@@ -12,7 +12,7 @@ from distill_asr.errors import UserError
 from distill_asr.recipe.systems import Systems, Training
 from distill_asr.teachers.config import TeacherConfig
 from distill_asr.train.checks import check_config
-from distill_asr.train.requirements import teachers_of
+from distill_asr.train.config import TrainConfig
 from distill_asr.train_teacher.settings import read_settings
 
 
@@ -53,19 +53,18 @@ def _training_problems(systems: Systems, training: Training) -> list[str]:
         config = training.resolved()
         missing = [
             f"{training.name}: distill: no teacher {name!r} under `teachers:`"
-            for name in teachers_of(config)
+            for name in config.teachers
             if name not in systems.teachers and not (systems.recogniser and name == "recogniser")
         ]
         if _model_is_elsewhere(config):
             return missing
-        return missing + _problems(lambda name: check_config(config, name), training.name)
+        return missing + _problems(check_config, config)
     except UserError as error:
         return error.problems
 
 
-def _model_is_elsewhere(config: dict[str, Any]) -> bool:
-    conf = config.get("encoder_conf")
-    model = conf.get("model") if isinstance(conf, dict) else None
+def _model_is_elsewhere(config: TrainConfig) -> bool:
+    model = config.conf("encoder").get("model")
     return isinstance(model, str) and not Path(model).is_dir()
 
 

@@ -18,8 +18,6 @@ from distill_asr.recipe.systems import (
     Teacher,
     Training,
 )
-from distill_asr.train.inputs import needs_text
-from distill_asr.train.requirements import teachers_of
 
 PROGRAM = "distill-asr"
 LOGS = Path("exp/logs")
@@ -160,8 +158,8 @@ def targets(grid: Grid) -> dict[str, list[str]]:
     wanted: dict[str, set[str]] = {}
     for training, sets in _trainings(grid):
         config = training.resolved(grid.set)
-        judged = () if needs_text(config) else grid.sets.valid
-        for teacher in teachers_of(config):
+        judged = () if config.needs_text else grid.sets.valid
+        for teacher in config.teachers:
             wanted.setdefault(teacher, set()).update(sets, judged)
     pseudo = [f"{name}_pseudo" for name in pseudo_labelled(grid)]
     order = [*grid.sets.train, *grid.sets.unlabelled, *pseudo, *grid.sets.valid]

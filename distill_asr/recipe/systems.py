@@ -31,6 +31,7 @@ import yaml
 
 from distill_asr.errors import UserError, nearest
 from distill_asr.io.yaml import load_config, load_yaml
+from distill_asr.train.config import TrainConfig
 
 RECOGNISER = "recogniser"  # its experiment and its targets
 ENCODER = ("encoder",)
@@ -66,9 +67,9 @@ class Training:
         """``key.path=value`` of each, as ``--set`` takes it."""
         return [f"{key}={_flow(value)}" for key, value in self.set.items()] + list(more)
 
-    def resolved(self, more: Sequence[str] = ()) -> dict[str, Any]:
+    def resolved(self, more: Sequence[str] = ()) -> TrainConfig:
         """The config that the training gets."""
-        return load_config(self.config, self.overrides(more))
+        return TrainConfig.parse(load_config(self.config, self.overrides(more)), self.name)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,33 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from distill_asr.io.files import write_text_atomic
 from distill_asr.targets.reader import TargetReader
+
+
+@dataclass(frozen=True)
+class TargetList:
+    """What the loader reads of one teacher; written when a training starts."""
+
+    directories: tuple[str, ...]  # of several sets trained together
+    may_miss: bool  # utterances may be missing from them
+    utterances: int  # of all sets
+    without: int  # of these, how many have no targets
+
+    def write(self, path: str | Path) -> None:
+        """Write it as JSON."""
+        write_text_atomic(path, json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> TargetList:
+        """Read what ``write`` wrote."""
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return cls(**{**content, "directories": tuple(content["directories"])})
 
 
 class AsStored(np.ndarray):
@@ -62,13 +84,12 @@ def load_targets(path: str) -> TargetStream:
 
     Parameters
     ----------
-    path : the list that ``distill-asr train`` writes: target directories of several sets trained
-        together, and whether utterances may be missing from them.
+    path : a ``TargetList``.
     """
-    listed = json.loads(Path(path).read_text(encoding="utf-8"))
-    if listed["without"]:
+    listed = TargetList.read(path)
+    if listed.without:
         logging.info(
-            f"{path}: {listed['without']} of {listed['utterances']} utterances have no targets, "
+            f"{path}: {listed.without} of {listed.utterances} utterances have no targets, "
             "and are skipped by the distillers of this teacher (missing: skip)"
         )
-    return TargetStream(TargetReader(listed["directories"]), listed["may_miss"])
+    return TargetStream(TargetReader(list(listed.directories)), listed.may_miss)

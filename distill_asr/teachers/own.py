@@ -5,7 +5,6 @@ Legend: S teacher positions, E teacher width.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill_asr.errors import UserError
+from distill_asr.io.arguments import check_arguments
 from distill_asr.teachers.contract import READS, Teacher
 
 if TYPE_CHECKING:
@@ -93,27 +93,14 @@ def _find(kind: str) -> Any:
 
 
 def _argument_problems(found: type, conf: dict[str, Any]) -> list[str]:
-    parameters = inspect.signature(found).parameters
-    named = {n: p for n, p in parameters.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
     problems = []
-    if len(named) == len(parameters):  # no **keywords
-        if "device" not in named:
-            problems.append(f"kind: {found.__name__} takes no argument `device`; {GUIDE}")
-        for name in conf:
-            if name not in named and name != "device":
-                nearest = difflib.get_close_matches(str(name), named, n=1)
-                hint = f"; did you mean {nearest[0]}?" if nearest else ""
-                problems.append(f"conf.{name}: {found.__name__} takes no such argument{hint}")
     if "device" in conf:
         problems.append("conf.device: comes from --device; remove it")
-    return problems + [
-        f"conf.{name}: missing, {found.__name__} needs it"
-        for name, parameter in named.items()
-        if parameter.default is inspect.Parameter.empty
-        and parameter.kind is not inspect.Parameter.VAR_POSITIONAL
-        and name not in conf
-        and name != "device"
-    ]
+    kinds = {name: p.kind for name, p in inspect.signature(found).parameters.items()}
+    if "device" not in kinds and inspect.Parameter.VAR_KEYWORD not in kinds.values():
+        problems.append(f"kind: {found.__name__} takes no argument `device`; {GUIDE}")
+    written = {name: value for name, value in conf.items() if name != "device"}
+    return problems + check_arguments("conf", written, found, {"device"}, keywords=True)
 
 
 def _is_count(value: Any, least: int) -> bool:

@@ -6,36 +6,28 @@ continued from its directory alone.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from distill_asr.data.datadir import DataDir
-from distill_asr.errors import UserError
+from distill_asr.errors import UserError, named
+from distill_asr.espnet.plugin import TARGETS_TYPE
 from distill_asr.io.files import write_text_atomic
-from distill_asr.io.yaml import load_config
-from distill_asr.train.requirements import (
-    Wanted,
-    list_targets,
-    online_teachers_of,
-    target_problems,
-    teachers_of,
-    wanted_targets,
-)
+from distill_asr.models.students.base import TARGET_PREFIX
+from distill_asr.train.config import TrainConfig
+from distill_asr.train.requirements import Wanted, list_targets, target_problems, wanted_targets
 
 MAX_NAMED = 5  # utterances named in one message
 
 
 def read_train_and_valid(
-    train: list[str], valid: list[str], config: dict
+    train: Sequence[str], valid: Sequence[str], config: TrainConfig
 ) -> tuple[list[DataDir], list[DataDir]]:
     """Both parts of the data; what is wrong with either is in one report.
 
     A student with text is judged by its recognition loss, so its validation needs no targets.
     """
-    text, wanted = needs_text(config), wanted_targets(config)
+    text, wanted = config.needs_text, wanted_targets(config)
     parts: list[list[DataDir]] = []
     problems: list[str] = []
     for directories, targets in ((train, wanted), (valid, [] if text else wanted)):
@@ -48,7 +40,7 @@ def read_train_and_valid(
     return parts[0], parts[1]
 
 
-def read_sets(directories: list[str], needs_text: bool, wanted: list[Wanted]) -> list[DataDir]:
+def read_sets(directories: Sequence[str], needs_text: bool, wanted: list[Wanted]) -> list[DataDir]:
     """Read and check prepared data dirs.
 
     Raises
@@ -57,7 +49,8 @@ def read_sets(directories: list[str], needs_text: bool, wanted: list[Wanted]) ->
         prepared, text that a student needs, ids that two sets share, teachers never dumped,
         and targets that are incomplete or older than their audio.
     """
-    problems, sets = [], []
+    problems: list[str] = []
+    sets, whole = [], []
     for directory in directories:
         try:
             data = DataDir.read(directory)
@@ -65,23 +58,28 @@ def read_sets(directories: list[str], needs_text: bool, wanted: list[Wanted]) ->
             problems += error.problems
             continue
         sets.append(data)
-        problems += _set_problems(data, needs_text)
-    problems += [p for targets in wanted for p in target_problems(sets, targets)]
+        absent = _absent_audio(data)
+        problems += absent + _set_problems(data, needs_text)
+        whole += [] if absent else [data]  # targets are held against the audio
+    problems += [p for targets in wanted for p in target_problems(whole, targets)]
     problems += _shared_ids(sets)
     if problems:
         raise UserError(problems)
     return sets
 
 
-def _set_problems(data: DataDir, needs_text: bool) -> list[str]:
-    from distill_asr.errors import named
+def _absent_audio(data: DataDir) -> list[str]:
+    absent = [utt for utt, path in data.wav.items() if not Path(path).is_file()]
+    if not absent:
+        return []
+    return [
+        f"{data.path / 'wav.scp'}: no audio file for {named(absent)}, such as "
+        f"{data.wav[absent[0]]}; run `distill-asr prepare` again"
+    ]
 
+
+def _set_problems(data: DataDir, needs_text: bool) -> list[str]:
     problems = []
-    if absent := [utt for utt, path in data.wav.items() if not Path(path).is_file()]:
-        problems.append(
-            f"{data.path / 'wav.scp'}: no audio file for {named(absent)}, such as "
-            f"{data.wav[absent[0]]}; run `distill-asr prepare` again"
-        )
     if data.num_samples is None:
         problems.append(
             f"{data.path}: no utt2num_samples; make this dir with `distill-asr prepare`"
@@ -104,7 +102,7 @@ def _shared_ids(sets: list[DataDir]) -> list[str]:
     return problems
 
 
-def write_inputs(output: Path, part: str, sets: list[DataDir], config: dict) -> list[str]:
+def write_inputs(output: Path, part: str, sets: list[DataDir], config: TrainConfig) -> list[str]:
     """Write what ESPnet reads for ``part`` (train or valid).
 
     Returns
@@ -112,9 +110,6 @@ def write_inputs(output: Path, part: str, sets: list[DataDir], config: dict) -> 
     ESPnet's command line options for this part. Shapes come from the durations, so that no
     statistics pass ever reads teacher targets.
     """
-    from distill_asr.espnet.plugin import TARGETS_TYPE
-    from distill_asr.models.students.base import TARGET_PREFIX
-
     directory = output / "data" / part
     options = []
 
@@ -129,7 +124,7 @@ def write_inputs(output: Path, part: str, sets: list[DataDir], config: dict) -> 
         listed(name, kind, file)
 
     table("speech", "sound", "wav.scp", [row for data in sets for row in data.wav.items()])
-    if needs_text(config):
+    if config.needs_text:
         table("text", "text", "text", [row for data in sets for row in data.text.items()])
     for wanted in wanted_targets(config):
         name = TARGET_PREFIX + wanted.teacher
@@ -139,46 +134,3 @@ def write_inputs(output: Path, part: str, sets: list[DataDir], config: dict) -> 
     shape_file = directory / "speech_shape"
     write_text_atomic(shape_file, "".join(f"{utt} {n}\n" for utt, n in shapes))
     return [*options, f"--{part}_shape_file", str(shape_file)]
-
-
-def needs_text(config: dict) -> bool:
-    """Whether the student learns from transcripts."""
-    return config.get("model") != "encoder_only"
-
-
-def experiment_record(config: dict, args: argparse.Namespace) -> dict:
-    """What makes two runs the same experiment: the config; data and initial weights by content."""
-    directories = [Path(directory) for directory in [*args.train, *args.valid]]
-    names = ["utt2num_samples", *(["text"] if needs_text(config) else [])]
-    names += [f"targets/{teacher}/manifest.json" for teacher in teachers_of(config)]
-    digest = hashlib.sha256()
-    files = [directory / name for directory in directories for name in names]
-    # <file>:<source key>:<destination key>:<exclude keys>, of which all but the file may be absent
-    files += [Path(str(init).partition(":")[0]) for init in config.get("init_param") or []]
-    conf = config.get("encoder_conf")  # not checked yet
-    model = conf.get("model") if isinstance(conf, dict) else None  # of encoder hf_speech
-    files += sorted(Path(model).expanduser().glob("*.*")) if isinstance(model, str) else []
-    for file in files:
-        digest.update(file.read_bytes() if file.is_file() else b"absent")
-    for teacher in online_teachers_of(config):
-        digest.update(yaml.safe_dump(_content(teacher)).encode())
-    return {
-        "config": config,
-        "train": args.train,
-        "valid": args.valid,
-        "espnet": args.espnet,
-        "data": digest.hexdigest(),
-    }
-
-
-def _content(path: str) -> object:
-    """A YAML with its bases, or nothing where it cannot be read, which is reported elsewhere."""
-    try:
-        return load_config(path)
-    except UserError:
-        return None
-
-
-def fingerprint(record: dict) -> str:
-    """A short form of ``experiment_record``."""
-    return hashlib.sha256(yaml.safe_dump(record).encode()).hexdigest()

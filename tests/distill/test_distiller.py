@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from distill_asr.distill.block import DistillBlock
 from distill_asr.distill.build import REGISTRIES, build_distillers, find_class
-from distill_asr.distill.distiller import Distiller, DistillerOptions, TeacherFacts
+from distill_asr.distill.contracts import Loss
+from distill_asr.distill.distiller import Distiller
+from distill_asr.distill.facts import TeacherFacts
 from distill_asr.distill.heads import HEADS, IdentityHead, LinearHead, MLPHead
 from distill_asr.distill.losses import L1, Cosine
 from distill_asr.distill.matching import FrameMatcher, TokenMatcher
@@ -16,12 +19,12 @@ from distill_asr.distill.states import Context, Pairs, States, TapShape
 from distill_asr.errors import UserError
 from distill_asr.testing.codebooks import random_codebooks
 
-OPTIONS = DistillerOptions(teacher="t", tap="encoder", loss="l1", head="identity")
+OPTIONS = DistillBlock(teacher="t", tap="encoder", loss="l1", head="identity")
 FACTS = TeacherFacts(width=1, step_ms=40.0)
 
 
 def distiller(
-    options: DistillerOptions = OPTIONS, facts: TeacherFacts = FACTS, head: nn.Module | None = None
+    options: DistillBlock = OPTIONS, facts: TeacherFacts = FACTS, head: nn.Module | None = None
 ) -> Distiller:
     return Distiller(options, FrameMatcher(), head or nn.Identity(), L1(), facts)
 
@@ -184,11 +187,12 @@ def test_the_loss_is_told_the_tokens_of_the_pairs_that_count() -> None:
     term = distiller(replace(OPTIONS, match="token"), facts)
     seen: dict[str, list] = {}
 
-    def match(heard: States, said: States, context: Context) -> Pairs:
-        seen["texts"] = context.texts
-        return TokenMatcher()(heard, said, context)
+    class Noting(TokenMatcher):
+        def forward(self, student: States, teacher: States, context: Context) -> Pairs:
+            seen["texts"] = context.texts
+            return super().forward(student, teacher, context)
 
-    class Asking(nn.Module):
+    class Asking(Loss):
         needs_tokens = True
 
         def forward(self, student: Tensor, teacher: Tensor, tokens: Tensor) -> Tensor:
@@ -196,7 +200,7 @@ def test_the_loss_is_told_the_tokens_of_the_pairs_that_count() -> None:
             return (student - teacher).square().sum(dim=1)
 
     term.loss = Asking()
-    term.matcher = match
+    term.matcher = Noting()
     context = Context(["v", "u"], token_ids=torch.tensor([[4, 9, -1], [5, 6, 9]]))
     states = States(torch.zeros(2, 3, 2), torch.tensor([2, 3]), None)
     chosen = torch.tensor([False, True])
@@ -226,11 +230,15 @@ def test_hidden_width_of_the_mlp_head() -> None:
 # -- building ------------------------------------------------------------------
 
 
+class Distance(nn.PairwiseDistance, Loss):
+    """A loss of torch's own, by a line."""
+
+
 def test_names_become_objects_of_the_right_size() -> None:
     blocks = {
-        "joined": DistillerOptions("w", "encoder", "l1", loss_conf={"reduce_dim": "sum"}),
-        "mean": DistillerOptions(
-            "w", "encoder:1", "torch.nn.PairwiseDistance", head="mlp", head_conf={"hidden_size": 5},
+        "joined": DistillBlock("w", "encoder", "l1", loss_conf={"reduce_dim": "sum"}),
+        "mean": DistillBlock(
+            "w", "encoder:1", f"{__name__}.Distance", head="mlp", head_conf={"hidden_size": 5},
             match_conf={"reduction": "average"},
         ),
     }  # fmt: skip
@@ -244,7 +252,7 @@ def test_names_become_objects_of_the_right_size() -> None:
 
 
 def test_rates_that_do_not_fit_are_found_at_building() -> None:
-    blocks = {"x": DistillerOptions("w", "encoder", "l1")}
+    blocks = {"x": DistillBlock("w", "encoder", "l1")}
     with pytest.raises(UserError, match=r"distill.x: .*no whole multiple"):
         build_distillers(blocks, {"encoder": TapShape(8, 30.0)}, {"w": TeacherFacts(10, 20.0)})
 
@@ -252,12 +260,15 @@ def test_rates_that_do_not_fit_are_found_at_building() -> None:
 def test_find_class() -> None:
     assert find_class("loss", "cosine") is Cosine
     assert find_class("loss", "distill_asr.distill.losses.Cosine") is Cosine
-    with pytest.raises(KeyError):
-        find_class("loss", "cosin")
-    with pytest.raises(ImportError):
-        find_class("loss", "no_such_package.Loss")
-    with pytest.raises(AttributeError):
-        find_class("loss", "distill_asr.distill.losses.Nothing")
+    for name, said in (
+        ("cosin", "did you mean 'cosine'"),
+        ("no_such_package.Loss", "cannot be imported .ModuleNotFoundError"),
+        ("distill_asr.distill.losses.Nothing", "cannot be imported .AttributeError"),
+        ("torch.nn.L1Loss", "is no Loss; derive it from distill_asr.distill.contracts.Loss"),
+        ("math.pi", "is no class"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            find_class("loss", name)
     assert set(REGISTRIES) == {"loss", "match", "head"}
 
 
@@ -268,7 +279,7 @@ CODED = TeacherFacts(6, 20.0, torch.full((6,), 5.0), torch.full((6,), 2.0), BOOK
 
 
 def coded(loss: str, tap_ms: float = 40.0, **options: object) -> Distiller:
-    blocks = {"x": DistillerOptions("w", "encoder", loss, **options)}
+    blocks = {"x": DistillBlock("w", "encoder", loss, **options)}
     torch.manual_seed(0)
     return build_distillers(blocks, {"encoder": TapShape(8, tap_ms)}, {"w": CODED})["x"]
 
@@ -339,52 +350,13 @@ def test_codebooks_are_no_part_of_a_checkpoint() -> None:
 # -- alternatives, sums, posteriors --------------------------------------------------
 
 
-class Offered:
-    """A matcher that gives the pairs it was given."""
-
-    def __init__(self, *rows: Tensor) -> None:
-        self.pairs = Pairs(*rows[:3], alternatives=rows[3])
-
-    def __call__(self, student: States, teacher: States, context: Context) -> Pairs:
-        return self.pairs
-
-
-def of_pairs(losses: list[float], utterance: list[int], groups: list[int], reduce: str) -> Tensor:
-    """The term for pairs of these losses, of which those of one group are alternatives."""
-    values = torch.tensor(losses, requires_grad=True)
-    rows = (values.unsqueeze(1), torch.zeros(len(losses), 1))
-    matcher = Offered(*rows, torch.tensor(utterance), torch.tensor(groups))
-    made = Distiller(replace(OPTIONS, reduce=reduce), matcher, nn.Identity(), L1(), FACTS)
-    term = made(HEARD, SAID, SAID_LENGTHS, Context())
-    term.backward()
-    return torch.stack([term.detach(), *values.grad])
-
-
-@pytest.mark.parametrize(
-    ("reduce", "expected"),
-    [("pair", (1 + 2 + 4) / 3), ("utterance", ((1 + 2) / 2 + 4) / 2), ("sum", (1 + 2 + 4) / 2)],
-)
-def test_of_alternatives_the_smallest_loss_counts(reduce: str, expected: float) -> None:
-    term, *gradient = of_pairs([3.0, 1.0, 2.0, 6.0, 4.0], [0, 0, 0, 1, 1], [7, 7, 8, 9, 9], reduce)
-    assert term.item() == pytest.approx(expected)
-    assert [bool(g) for g in gradient] == [False, True, True, False, True]
-
-
-def test_alternatives_of_utterances_not_chosen_count_nowhere() -> None:
-    rows = torch.tensor([[3.0], [1.0], [6.0]]), torch.zeros(3, 1)
-    matcher = Offered(*rows, torch.tensor([0, 0, 1]), torch.tensor([0, 0, 1]))
-    made = Distiller(OPTIONS, matcher, nn.Identity(), L1(), FACTS)
-    chosen = torch.tensor([True, False])
-    assert made(HEARD, SAID, SAID_LENGTHS, Context(), chosen).item() == pytest.approx(1.0)
-
-
 def test_sum_over_an_utterance() -> None:
     term = distiller(replace(OPTIONS, reduce="sum"))(HEARD, SAID, SAID_LENGTHS, Context())
     assert term.item() == pytest.approx(((1 + 2 + 3) + 10) / 2)
 
 
 def test_posteriors_are_not_standardised_and_have_no_head() -> None:
-    options = DistillerOptions(teacher="t", tap="ctc", match="ctc", loss="kl")
+    options = DistillBlock(teacher="t", tap="ctc", match="ctc", loss="kl")
     facts = TeacherFacts(4, 40.0, mean=torch.full((4,), 3.0), std=torch.full((4,), 2.0))
     made = build_distillers({"x": options}, {"ctc": TapShape(4, 40.0)}, {"t": facts})["x"]
     assert isinstance(made.head, IdentityHead) and made.mean is None

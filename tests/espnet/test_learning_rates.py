@@ -10,6 +10,7 @@ from distill_asr.espnet.task import DistillTask
 from distill_asr.testing.fixtures import tiny_config
 from distill_asr.testing.students import tiny_student
 from distill_asr.train.checks import check_config
+from distill_asr.train.config import TrainConfig
 
 
 def test_every_parameter_is_in_one_group_and_the_longer_name_counts() -> None:
@@ -49,9 +50,11 @@ def test_the_optimizer_has_them() -> None:
     ],
 )
 def test_mistakes_are_found_before_training(rates: dict, named: str) -> None:
-    check_config(tiny_config("ctc", learning_rates={"encoder": 0.001}), "good.yaml")
+    check_config(
+        TrainConfig.parse(tiny_config("ctc", learning_rates={"encoder": 0.001}), "good.yaml")
+    )
     with pytest.raises(UserError, match=f"learning_rates.{named}"):
-        check_config(tiny_config("ctc", learning_rates=rates), "bad.yaml")
+        check_config(TrainConfig.parse(tiny_config("ctc", learning_rates=rates), "bad.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -66,10 +69,10 @@ def test_mistakes_are_found_before_training(rates: dict, named: str) -> None:
 )
 def test_a_scheduler_that_overrules_them_is_refused(scheduler: str, conf: dict, kept: bool) -> None:
     config = tiny_config("ctc", scheduler=scheduler, scheduler_conf=conf)
-    check_config(config, "plain.yaml")
+    check_config(TrainConfig.parse(config, "plain.yaml"))
     parts = {**config, "learning_rates": {"encoder": 1e-5}}
     if kept:
-        check_config(parts, "parts.yaml")
+        check_config(TrainConfig.parse(parts, "parts.yaml"))
     else:
         with pytest.raises(UserError, match=f"scheduler {scheduler} gives all parts the same"):
-            check_config(parts, "parts.yaml")
+            check_config(TrainConfig.parse(parts, "parts.yaml"))

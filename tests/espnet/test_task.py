@@ -15,11 +15,11 @@ from espnet2.train import dataset
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.trainer import Trainer
 
-from distill_asr.distill.distiller import TeacherFacts
+from distill_asr.distill.facts import TeacherFacts, TeacherRecord
 from distill_asr.errors import UserError
 from distill_asr.espnet import plugin as espnet_plugin
 from distill_asr.espnet.plugin import FRONTENDS, PREDICTORS, STUDENTS, ASRTask
-from distill_asr.espnet.task import DistillTask, build_untrained, sampling_rate, teacher_facts
+from distill_asr.espnet.task import DistillTask, build_untrained, sampling_rate
 from distill_asr.espnet.trainer import DistillTrainer
 from distill_asr.models.students.base import Student
 from distill_asr.testing.codebooks import random_codebooks
@@ -130,10 +130,10 @@ def test_an_untrained_student_needs_no_files() -> None:
 
 
 def test_facts_of_a_teacher(tmp_path: Path) -> None:
-    assert teacher_facts(4, None) == TeacherFacts(4, None)
+    assert TeacherRecord(4, None).load() == TeacherFacts(4, None)
     mean, std = np.arange(4.0), np.arange(1.0, 5.0)
     np.savez(tmp_path / "s.npz", mean=mean, std=std)
-    facts = teacher_facts(4, 20.0, str(tmp_path / "s.npz"))
+    facts = TeacherRecord(4, 20.0, str(tmp_path / "s.npz")).load()
     assert (facts.width, facts.step_ms) == (4, 20.0)
     assert facts.mean.dtype == facts.std.dtype == torch.float32
     assert facts.mean.tolist() == mean.tolist() and facts.std.tolist() == std.tolist()
@@ -142,7 +142,7 @@ def test_facts_of_a_teacher(tmp_path: Path) -> None:
 def test_facts_of_a_teacher_of_codes(tmp_path: Path) -> None:
     books = random_codebooks(width=4, count=2)
     (tmp_path / "books").write_bytes(books.to_bytes())
-    facts = teacher_facts(4, 20.0, codebooks=str(tmp_path / "books"))
+    facts = TeacherRecord(4, 20.0, codebooks=str(tmp_path / "books")).load()
     assert facts.codebooks.sha256 == books.sha256 and facts.mean is None
 
 

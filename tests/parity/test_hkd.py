@@ -7,7 +7,9 @@ import torch
 from espnet2.asr.ctc import CTC
 from torch import Tensor
 
-from distill_asr.distill.distiller import Distiller, DistillerOptions, TeacherFacts
+from distill_asr.distill.block import DistillBlock
+from distill_asr.distill.distiller import Distiller
+from distill_asr.distill.facts import TeacherFacts
 from distill_asr.distill.losses import MSE, Contrastive
 from distill_asr.distill.losses.contrastive import draw_negatives
 from distill_asr.distill.matching.token import TokenMatcher
@@ -168,7 +170,7 @@ def level_term(case: dict, level: str, dtype: torch.dtype) -> float:
     teacher = tensor(given["bert_with_cls_sep"], dtype)
     acoustic = Injected(Contrastive(0.02, 700), torch.tensor(case["neg_ids"]))
     distiller = Distiller(
-        DistillerOptions("bert", tap, level, reduce="pair", standardise=False),
+        DistillBlock("bert", tap, level, reduce="pair", standardise=False),
         TokenMatcher(),
         torch.nn.Identity(),
         acoustic if level == "acoustic" else MSE("sum"),

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from distill_asr.distill.distiller import Distiller, DistillerOptions, TeacherFacts
+from distill_asr.distill.block import DistillBlock
+from distill_asr.distill.distiller import Distiller
+from distill_asr.distill.facts import TeacherFacts
 from distill_asr.distill.heads import ProjectionHead
 from distill_asr.distill.losses import MSE
 from distill_asr.distill.matching.shrink import ShrinkMatcher
@@ -62,7 +64,7 @@ def term_of(case: dict) -> torch.Tensor:
     matcher = ShrinkMatcher(units, mode["mode"], **ids(case["V"]))
     head = ProjectionHead(*adapter.shape)
     head.weight.data = adapter.T
-    options = DistillerOptions(
+    options = DistillBlock(
         teacher="t", tap="encoder", loss="mse", match="shrink", standardise=False
     )
     facts = TeacherFacts(teacher.size(-1), None)

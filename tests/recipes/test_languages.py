@@ -46,7 +46,7 @@ def test_every_config_is_right(recipe: Path, tmp_path: Path) -> None:
     model = str(save_speech_model(tmp_path / "model", "wav2vec2"))
     for path in sorted(recipe.glob("conf/systems*.yaml")):
         for system in Systems.read(path).systems.values():
-            check_config(system.resolved([f"encoder_conf.model={model}"]), system.name)
+            check_config(system.resolved([f"encoder_conf.model={model}"]))
     for path in recipe.glob("conf/**/teacher/*.yaml"):
         assert TeacherConfig.read(path).text == "text_original"
 

@@ -99,7 +99,7 @@ def test_all_that_the_class_lacks_and_all_wrong_arguments(module) -> None:
     text = "\n".join(problems)
     assert "no method `states`" in text and "no method `size`" in text
     assert "Poor takes no argument `device`" in text and "docs/teachers.md" in text
-    assert "conf.row: Poor takes no such argument; did you mean rows?" in text
+    assert "conf.row: Poor takes no such argument; did you mean 'rows'?" in text
     assert "conf.weights: missing" in text and "conf.device: comes from --device" in text
     assert len(problems) == 6
 

@@ -19,6 +19,7 @@ from distill_asr.testing.fixtures import (
 )
 from distill_asr.testing.students import tiny_batch, tiny_student
 from distill_asr.train.checks import check_config
+from distill_asr.train.config import TrainConfig
 
 
 def test_a_prepared_dir_passes_the_checks(prepared_dir: Path) -> None:  # noqa: F811
@@ -66,8 +67,12 @@ def test_the_teacher_speaks(speech_teacher: Path) -> None:  # noqa: F811
 
 @pytest.mark.parametrize("model", ["ctc", "encoder_only", "transducer"])
 def test_tiny_configs_are_valid_and_small(model: str, tmp_path: Path) -> None:
-    check_config(tiny_config(model), "tiny")
-    check_config(tiny_config(model, token_list=write_tokens(tmp_path / "tokens.txt")), "tiny")
+    check_config(TrainConfig.parse(tiny_config(model), "tiny"))
+    check_config(
+        TrainConfig.parse(
+            tiny_config(model, token_list=write_tokens(tmp_path / "tokens.txt")), "tiny"
+        )
+    )
     student = tiny_student(model, distill={})
     assert sum(p.numel() for p in student.parameters()) < 20000
 

@@ -9,8 +9,9 @@ import yaml
 
 from distill_asr.errors import UserError
 from distill_asr.testing.fixtures import tiny_config
-from distill_asr.train import checks as config_check
+from distill_asr.train import validate
 from distill_asr.train.checks import check_config
+from distill_asr.train.config import TrainConfig
 
 BLOCK = {"teacher": "t", "tap": "encoder", "loss": "l1"}
 
@@ -18,7 +19,7 @@ BLOCK = {"teacher": "t", "tap": "encoder", "loss": "l1"}
 def problems_of(config: dict) -> list[str]:
     """The report without the file name at the head of each line."""
     try:
-        check_config(config, "a.yaml")
+        check_config(TrainConfig.parse(config, "a.yaml"))
     except UserError as error:
         assert all(problem.startswith("a.yaml: ") for problem in error.problems)
         return [problem.removeprefix("a.yaml: ") for problem in error.problems]
@@ -107,25 +108,25 @@ MISTAKES: list[tuple[dict, str]] = [
     (with_block(teacher="absent"), "distill.x.teacher: missing"),
     (with_block(tap="absent"), "distill.x.tap: missing"),
     (with_block(loss="absent"), "distill.x.loss: missing"),
-    (with_block(wieght=1.0), "distill.x.wieght: DistillerOptions takes no such argument; did you"),
+    (with_block(wieght=1.0), "distill.x.wieght: DistillBlock takes no such argument; did you"),
     (with_block(weight="1e-2"), "distill.x.weight: expected float, found '1e-2' (text: write"),
     (with_block(weight=True), "distill.x.weight: expected float, found True"),
     (with_block(teacher=5), "distill.x.teacher: expected str, found 5"),
     (with_block(reduce="token"), "distill.x.reduce: 'token'; allowed: pair, sum, utterance"),
     (with_block(missing="ignore"), "distill.x.missing: 'ignore'; allowed: error, skip"),
     (with_block(loss="codebook", match_conf={"reduction": "average"}),
-     "distill.x.match: 'frame' averages teacher positions, and codes have no average"),
+     "distill.x.match: 'frame' pairs vectors, and loss 'codebook' reads codes; codes have no av"),
     (with_block(loss="contrastive", loss_conf={"mask_same_token": True}),
-     "distill.x.loss_conf.mask_same_token: `match: frame` does not tell the token of a pair"),
-    (with_block(loss="codebook", match="shrink"), "distill.x.match: 'shrink' averages teacher pos"),
+     "distill.x.loss: 'contrastive' compares the tokens of pairs with these options, and `match"),
+    (with_block(loss="codebook", match="shrink"), "distill.x.match: 'shrink' pairs vectors, and l"),
     (with_block(loss="codebook", loss_conf={"scale": 1}), "loss_conf.scale: Codebook takes no"),
-    (with_block(loss="kl"), "distill.x.match: 'frame' pairs states, this loss posteriors; use pa"),
-    (with_block(match="ctc", tap="ctc"), "distill.x.loss: 'l1' reads states, 'ctc' pairs poste"),
+    (with_block(loss="kl"), "distill.x.match: 'frame' pairs vectors or codes, and loss 'kl' rea"),
+    (with_block(match="ctc", tap="ctc"), "distill.x.match: 'ctc' pairs posteriors, and loss 'l"),
     (with_block(loss="kl", match="ctc"), "distill.x.tap: 'encoder', but match 'ctc' pairs 'ctc'"),
     (with_block(loss="kl", match="ctc", tap="ctc", head="mlp"), "distill.x.head: 'mlp': poste"),
     (with_block(loss="kl", match="path", tap="logits"), "this student has no 'logits'"),
     (tiny_config("transducer", distill={"x": BLOCK | {"tap": "logits"}}),
-     "distill.x.match: a transducer's logits have no frames alone; use path"),
+     "distill.x.match: a transducer's logits have no frames alone, and 'frame' asks"),
     (with_block(teacher="none.yaml"), "distill.x.teacher: none.yaml: no such file"),
     (with_block(standardise="no"), "distill.x.standardise: expected bool, found 'no' (text)"),
     (with_block(loss="cosin"), "distill.x.loss: unknown 'cosin'; did you mean 'cosine'?"),
@@ -148,6 +149,8 @@ MISTAKES: list[tuple[dict, str]] = [
     (with_block(loss="torch.nn.Nothing"), "'torch.nn.Nothing' cannot be imported (AttributeError"),
     (with_block(loss=".relative"), "distill.x.loss: '.relative' cannot be imported"),
     (with_block(loss="math.pi"), "distill.x.loss: 'math.pi' is no class"),
+    (with_block(loss="torch.nn.L1Loss"), "'torch.nn.L1Loss' is no Loss; derive it from distill_as"),
+    (with_block(match="distill_asr.distill.losses.MSE"), "is no Matcher; derive it from distill_a"),
     (with_block(loss="distill_asr.distill.losses.MSE", loss_conf={"x": 1}),
      "loss_conf.x: MSE takes no"),
 ]  # fmt: skip
@@ -246,12 +249,18 @@ def test_all_mistakes_come_in_one_report() -> None:
     assert len(problems) == 10
 
 
+def test_an_unknown_key_hides_no_wrong_tap() -> None:
+    config = tiny_config(encodr="x", max_epoch="three", distill={"x": BLOCK | {"tap": "cif"}})
+    found = {problem.split(": ")[0] for problem in problems_of(config)}
+    assert found == {"encodr", "max_epoch", "distill.x.tap"}
+
+
 def test_a_users_own_class_from_a_file_in_reach(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own_losses_for_test.py").write_text(
-        "from torch import nn\n"
-        "class Best(nn.Module):\n"
+        "from distill_asr.distill.contracts import Loss\n"
+        "class Best(Loss):\n"
         "    def __init__(self, power: float = 2.0):\n"
         "        super().__init__()\n"
         "        if power <= 0:\n"
@@ -275,12 +284,12 @@ def test_the_verb_reports_all_files_together(
     good.write_text(yaml.safe_dump(tiny_config()))
     bad.write_text("extends: good.yaml\nencodr: x\n")
     parser = argparse.ArgumentParser()
-    config_check.add_arguments(parser)
-    assert config_check.run(parser.parse_args([str(good), str(good)])) == 0
+    validate.add_arguments(parser)
+    assert validate.run(parser.parse_args([str(good), str(good)])) == 0
     assert "2 config(s) valid" in capsys.readouterr().out
     arguments = [str(bad), str(good), str(tmp_path / "none.yaml"), "--set", "max_epoch=x"]
     with pytest.raises(UserError) as caught:
-        config_check.run(parser.parse_args(arguments))
+        validate.run(parser.parse_args(arguments))
     *of_bad, of_good, of_none = caught.value.problems
     assert [problem.split(": ")[1] for problem in of_bad] == ["max_epoch", "encodr"]
     assert all(problem.startswith(f"{bad}: ") for problem in of_bad)
@@ -291,5 +300,5 @@ def test_the_verb_reports_all_files_together(
 def test_checking_changes_nothing() -> None:
     config = tiny_config(distill={"x": BLOCK})
     before = yaml.safe_dump(config)
-    check_config(config, "a.yaml")
+    check_config(TrainConfig.parse(config, "a.yaml"))
     assert yaml.safe_dump(config) == before

@@ -11,19 +11,19 @@ import pytest
 
 pytest.importorskip("espnet2")
 from distill_asr.data.datadir import DataDir
+from distill_asr.distill.facts import TeacherRecord
 from distill_asr.errors import UserError
 from distill_asr.targets.codebooks import Codebooks
 from distill_asr.testing.codebooks import write_codebooks
 from distill_asr.testing.fixtures import make_prepared_dir, write_targets
 from distill_asr.testing.speech_models import save_speech_model
+from distill_asr.train.config import TrainConfig
+from distill_asr.train.facts import write_teacher_records
 from distill_asr.train.requirements import (
     list_targets,
-    online_teachers_of,
     student_tokens,
     target_problems,
-    teachers_of,
     wanted_targets,
-    write_teacher_facts,
 )
 
 BLOCK = {"teacher": "t", "tap": "encoder", "loss": "l1"}
@@ -31,8 +31,9 @@ SKIP = BLOCK | {"missing": "skip"}
 CODES = BLOCK | {"loss": "codebook"}
 
 
-def config(**blocks: Any) -> dict[str, Any]:
-    return {"model": "encoder_only", "distill": blocks}
+def config(token_list: object = None, **blocks: Any) -> TrainConfig:
+    keys = {"model": "encoder_only", "token_list": token_list}
+    return TrainConfig.parse({**keys, "distill": blocks}, "a.yaml")
 
 
 def prepared(path: Path, targets: bool = True, **options: Any) -> DataDir:
@@ -49,9 +50,10 @@ def problems(sets: list[DataDir], **blocks: Any) -> list[str]:
 
 def test_teachers_by_name_and_by_file() -> None:
     mixed = config(x=BLOCK, y=BLOCK | {"teacher": "conf/u.yaml"}, z=BLOCK, off=None, pick="random")
-    assert teachers_of(mixed) == ["t"]
-    assert online_teachers_of(mixed) == ["conf/u.yaml"]
-    assert teachers_of({}) == teachers_of({"distill": "x"}) == []
+    assert mixed.teachers == ["t"]
+    assert mixed.online_teachers == ["conf/u.yaml"]
+    for none in ({}, {"distill": "x"}, {"distill": {"x": {"tap": "encoder"}}}):
+        assert TrainConfig.parse(none, "a.yaml").teachers == []
 
 
 def test_what_several_blocks_want_of_one_teacher() -> None:
@@ -118,9 +120,9 @@ def test_the_list_counts_utterances_without_targets(tmp_path: Path) -> None:
 
 def test_facts_are_of_the_sets_that_have_targets(tmp_path: Path) -> None:
     sets = [prepared(tmp_path / "a"), prepared(tmp_path / "b", targets=False)]
-    facts = write_teacher_facts(tmp_path / "exp", sets, [], config(x=SKIP))["t"]
-    assert (facts["width"], facts["step_ms"]) == (4, 20.0)
-    with np.load(facts["statistics"]) as arrays:
+    facts = write_teacher_records(tmp_path / "exp", sets, [], config(x=SKIP))["t"]
+    assert (facts.width, facts.step_ms) == (4, 20.0)
+    with np.load(facts.statistics) as arrays:
         assert arrays["mean"].shape == arrays["std"].shape == (4,)
 
 
@@ -143,18 +145,18 @@ def test_a_loss_on_codes_needs_codes(tmp_path: Path) -> None:
 
 def test_codebooks_come_along(tmp_path: Path) -> None:
     sets = [dumped_as_codes(tmp_path / "dump/a"), dumped_as_codes(tmp_path / "dump/b")]
-    facts = write_teacher_facts(tmp_path / "exp", sets, [], config(x=CODES))["t"]
-    found = Codebooks.load(facts["codebooks"])
+    facts = write_teacher_records(tmp_path / "exp", sets, [], config(x=CODES))["t"]
+    found = Codebooks.load(facts.codebooks)
     assert (
         found.sha256 == Codebooks.load(tmp_path / "dump/a/targets/t/codebooks.safetensors").sha256
     )
-    assert Path(facts["codebooks"]).parent == tmp_path / "exp/data"
+    assert Path(facts.codebooks).parent == tmp_path / "exp/data"
 
 
 def test_codes_of_different_codebooks_are_not_one_teacher(tmp_path: Path) -> None:
     sets = [dumped_as_codes(tmp_path / "dump/a"), dumped_as_codes(tmp_path / "dump2/b", seed=1)]
     with pytest.raises(UserError, match=r"teacher 't': .*not the same teacher"):
-        write_teacher_facts(tmp_path / "exp", sets, [], config(x=CODES))
+        write_teacher_records(tmp_path / "exp", sets, [], config(x=CODES))
 
 
 # -- online --------------------------------------------------------------------------
@@ -170,9 +172,9 @@ class Online:
         self.yaml.write_text(f"kind: speech\nmodel: {root / 'model'}\nlayers: [2]\nonline: true\n")
         self.data = prepared(root / "a", targets=False)
 
-    def facts(self, *judged: DataDir) -> dict[str, Any]:
+    def facts(self, *judged: DataDir) -> TeacherRecord:
         block = BLOCK | {"teacher": str(self.yaml)}
-        return write_teacher_facts(self.exp, [self.data], judged, config(x=block))[str(self.yaml)]
+        return write_teacher_records(self.exp, [self.data], judged, config(x=block))[str(self.yaml)]
 
 
 @pytest.fixture
@@ -182,21 +184,21 @@ def online(tmp_path: Path) -> Online:
 
 def test_facts_of_an_online_teacher(online: Online, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = online.facts()
-    assert (facts["width"], facts["step_ms"]) == (16, 20.0)
-    assert facts["online"]["layers"] == [2] and facts["online"]["online"] is True
-    with np.load(facts["statistics"]) as arrays:
+    assert (facts.width, facts.step_ms) == (16, 20.0)
+    assert facts.online["layers"] == [2] and facts.online["online"] is True
+    with np.load(facts.statistics) as arrays:
         assert arrays["mean"].shape == (16,) and (arrays["std"] > 0).all()
-    before = Path(facts["statistics"]).read_bytes()
-    monkeypatch.setattr("distill_asr.train.requirements.sample_statistics", None)
+    before = Path(facts.statistics).read_bytes()
+    monkeypatch.setattr("distill_asr.train.facts.sample_statistics", None)
     assert online.facts() == facts, "measured once an experiment"
-    assert Path(facts["statistics"]).read_bytes() == before
+    assert Path(facts.statistics).read_bytes() == before
 
 
 def test_other_weights_are_another_experiment(online: Online) -> None:
-    first = Path(online.facts()["statistics"]).read_bytes()
+    first = Path(online.facts().statistics).read_bytes()
     shutil.rmtree(online.root / "model")
     save_speech_model(online.root / "model", seed=1)
-    assert Path(online.facts()["statistics"]).read_bytes() != first, "not begun yet"
+    assert Path(online.facts().statistics).read_bytes() != first, "not begun yet"
     shutil.rmtree(online.root / "model")
     save_speech_model(online.root / "model", seed=2)
     (online.exp / "checkpoint.pth").touch()
@@ -227,7 +229,7 @@ def posterior_report(
     """What is said of targets of that width over those tokens."""
     make_prepared_dir(tmp_path / "a")
     write_targets(tmp_path / "a", "t", width=width, tokens=tokens)
-    (wanted,) = wanted_targets(config(x=block) | {"token_list": list(mine)})
+    (wanted,) = wanted_targets(config(list(mine), x=block))
     return target_problems([DataDir.read(tmp_path / "a")], wanted)
 
 
@@ -259,5 +261,5 @@ def test_paths_and_posteriors_are_not_taken_for_each_other(tmp_path: Path) -> No
 def test_the_students_tokens_are_read_from_their_file(tmp_path: Path) -> None:
     listed = tmp_path / "tokens.txt"
     listed.write_text("\n".join(TOKENS) + "\n")
-    assert student_tokens({"token_list": str(listed)}) == TOKENS
-    assert student_tokens({"token_list": "none/such"}) == student_tokens({}) == ()
+    assert student_tokens(config(str(listed))) == TOKENS
+    assert student_tokens(config("none/such")) == student_tokens(config()) == ()

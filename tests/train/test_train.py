@@ -190,7 +190,7 @@ def test_options_of_espnet(recipe) -> None:
 
 def test_global_mvn_reads_no_targets(recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     from distill_asr.targets.reader import TargetReader
-    from distill_asr.train import command as train
+    from distill_asr.train import training as train
 
     reads = {"statistics": 0, "training": 0}
     phase, collect, read = ["training"], train._collect_stats, TargetReader.stored
@@ -222,9 +222,7 @@ def test_done_is_skipped_quickly(recipe, monkeypatch: pytest.MonkeyPatch, capsys
     config = recipe.config("ctc", ["one"])
     exp = recipe.train(config, "exp")
     before = {path: path.stat().st_mtime_ns for path in exp.rglob("*")}
-    monkeypatch.setattr(
-        "distill_asr.train.command.prepare", lambda *a: pytest.fail("checked again")
-    )
+    monkeypatch.setattr("distill_asr.train.training.train", lambda *a: pytest.fail("checked again"))
     assert cli.main(recipe.train_command(config, "exp")) == 0
     assert "training is done already" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in exp.rglob("*")} == before

@@ -2,18 +2,19 @@
 
 from torch import Tensor, nn
 
+from distill_asr.distill.contracts import CODES, Loss
 
-class Codebook(nn.Module):
+
+class Codebook(Loss):
     """Cross-entropy of each code, each codebook for itself, mean over the codes of a pair.
 
     Where two teacher positions are joined for one student frame, the pair has the codes of both.
     The loss holds no parameters: the head gives the logits of all codes.
     """
 
-    reads = "codes"  # of the targets, instead of vectors
+    reads = CODES
 
-    @staticmethod
-    def input_width(paired_width: int, classes: int) -> int:
+    def input_width(self, paired_width: int, classes: int) -> int:
         """What the head has to give for that many codes a pair: their logits side by side."""
         return paired_width * classes
 

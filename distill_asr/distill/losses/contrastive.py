@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from distill_asr.distill.contracts import Loss
+
 FEW = 0.8  # share of the pairs that are drawn where there are no more than asked for
 COSINE_EPS = 1e-6  # of the published code
 
 
-class Contrastive(nn.Module):
+class Contrastive(Loss):
     """Cosine InfoNCE: a pair's own teacher state against those of other pairs of the batch.
 
     ``-log(exp(cos(s_i, t_i) / T) / sum_j exp(cos(s_i, t_j) / T))``, where j is i itself and the

@@ -1,10 +1,12 @@
 """Cosine distance."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from distill_asr.distill.contracts import Loss
 
 
-class Cosine(nn.Module):
+class Cosine(Loss):
     """``1 - cos(student, teacher)`` per pair; the norms do not matter."""
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

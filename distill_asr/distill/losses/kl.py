@@ -2,8 +2,10 @@
 
 from torch import Tensor, nn
 
+from distill_asr.distill.contracts import POSTERIORS, Loss
 
-class KL(nn.Module):
+
+class KL(Loss):
     """Kullback-Leibler divergence KL(teacher || student) over the tokens, in nats.
 
     Its gradient is that of the published cross-entropy with the teacher's soft labels (Yang, Li,
@@ -15,7 +17,7 @@ class KL(nn.Module):
     temperature : divides both sides' log-probabilities; above 1 for softer labels.
     """
 
-    reads = "posteriors"  # of the targets, instead of vectors
+    reads = POSTERIORS
 
     def __init__(self, temperature: float = 1.0) -> None:
         super().__init__()

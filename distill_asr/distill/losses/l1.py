@@ -1,11 +1,12 @@
 """L1 regression (stage 1 of arXiv 2303.10917)."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from distill_asr.distill.contracts import Loss
 from distill_asr.distill.losses.reduce import checked_reduce_dim, reduce_width
 
 
-class L1(nn.Module):
+class L1(Loss):
     """Absolute error per pair.
 
     Parameters

@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from distill_asr.distill.contracts import Loss
 
-class L1Cosine(nn.Module):
+
+class L1Cosine(Loss):
     """``mean |s - t| - cosine_weight * log sigmoid(cos(s, t))`` per pair.
 
     Never zero: at student = teacher the second term is ``cosine_weight * log(1 + 1/e)``.

@@ -1,11 +1,12 @@
 """Squared error (Distill-L2S, arXiv 2206.12638; linguistic level of arXiv 2301.13003)."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from distill_asr.distill.contracts import Loss
 from distill_asr.distill.losses.reduce import checked_reduce_dim, reduce_width
 
 
-class MSE(nn.Module):
+class MSE(Loss):
     """Squared error per pair.
 
     Parameters

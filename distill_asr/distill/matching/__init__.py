@@ -1,4 +1,12 @@
-"""Matchers: student and teacher states in, paired positions out. Name a new one here."""
+"""Matchers: ``matcher(student States, teacher States, Context) -> Pairs``.
+
+A new matcher is one file here: a subclass of ``distill_asr.distill.contracts.Matcher`` with
+``forward``, named in ``MATCHERS``. What it needs of the batch and of the student (texts, tokens, a
+lattice, one certain tap), which targets it can pair and how wide its pairs are, it says by the
+members of that class, which documents them. ``Pairs`` may carry weights, tokens and alternatives.
+One that lives elsewhere needs no entry: a config names it by its dotted path. Matchers import no
+losses.
+"""
 
 from distill_asr.distill.matching.ctc import CTCMatcher
 from distill_asr.distill.matching.frame import FrameMatcher

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor
 
+from distill_asr.distill.contracts import POSTERIORS
 from distill_asr.distill.matching.delays import Delays
 from distill_asr.distill.matching.frame import FrameMatcher
 from distill_asr.distill.states import Context, Pairs, States
@@ -36,7 +37,8 @@ class CTCMatcher(FrameMatcher):
     tolerance : largest difference in length, in student frames, that is cut to the shorter side.
     """
 
-    columns = 0  # of a target, besides the posteriors
+    takes = (POSTERIORS,)
+    only_tap = "ctc"
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class CTCMatcher(FrameMatcher):
         tolerance: int = 3,
     ) -> None:
         super().__init__("average", delay, tolerance)
+        self.takes = (POSTERIORS,)
         if blank not in BLANKS:
             raise ValueError(f"blank must be one of {BLANKS}, not {blank!r}")
         if margin < 0 or blank_id < 0:
@@ -57,7 +60,7 @@ class CTCMatcher(FrameMatcher):
         self.blank_id = blank_id
         self.delays = Delays(delay, window)
 
-    def __call__(self, student: States, teacher: States, context: Context) -> Pairs:
+    def forward(self, student: States, teacher: States, context: Context) -> Pairs:
         """Pair ``[B, T, V]`` with ``[B, S, V]``.
 
         Raises

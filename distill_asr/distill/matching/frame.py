@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from distill_asr.distill.contracts import VECTORS, Matcher
 from distill_asr.distill.states import Context, Pairs, States
 
 REDUCTIONS = ("concat", "average")
 
 
-class FrameMatcher:
+class FrameMatcher(Matcher):
     """Pair student frame t with the teacher frames that cover the same time.
 
     A teacher at 20 ms and a student at 40 ms give two teacher frames a student frame: they are
@@ -25,6 +26,7 @@ class FrameMatcher:
     """
 
     def __init__(self, reduction: str = "concat", delay: float = 0.0, tolerance: int = 3) -> None:
+        super().__init__()
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction must be one of {REDUCTIONS}, not {reduction!r}")
         if delay < 0:
@@ -32,6 +34,8 @@ class FrameMatcher:
         if tolerance < 0:
             raise ValueError(f"tolerance must be 0 frames or more, not {tolerance}")
         self.reduction = reduction
+        if reduction == "average":
+            self.takes = (VECTORS,)
         self.delay = delay
         self.tolerance = tolerance
 
@@ -59,7 +63,7 @@ class FrameMatcher:
         ratio = self.ratio(student_step_ms, teacher_step_ms)
         return teacher_width * (ratio if self.reduction == "concat" else 1)
 
-    def __call__(self, student: States, teacher: States, context: Context) -> Pairs:
+    def forward(self, student: States, teacher: States, context: Context) -> Pairs:
         """Pair ``[B, T, D]`` with ``[B, S, E]``.
 
         Utterances without teacher frames (length 0) give no pairs.

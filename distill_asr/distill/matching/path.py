@@ -8,11 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from distill_asr.distill.contracts import POSTERIORS, Matcher
 from distill_asr.distill.matching.delays import Delays
 from distill_asr.distill.states import PATH_COLUMNS, Context, Pairs, States
 
 
-class PathMatcher:
+class PathMatcher(Matcher):
     """Pair a transducer's logits with a recogniser's posteriors along its one-best path.
 
     The targets are what ``kind: recogniser, output: path`` dumps: rows ``t, u, symbol, log-softmax
@@ -27,9 +28,13 @@ class PathMatcher:
     tolerance : by how many frames a path may be longer than the student's utterance.
     """
 
-    columns = PATH_COLUMNS  # of a target, besides the posteriors
+    takes = (POSTERIORS,)
+    only_tap = "logits"
+    reads_lattice = True
+    columns = PATH_COLUMNS
 
     def __init__(self, delay: float = 0.0, window: float = 0.0, tolerance: int = 3) -> None:
+        super().__init__()
         if tolerance < 0:
             raise ValueError(f"tolerance must be 0 frames or more, not {tolerance}")
         self.delays = Delays(delay, window)
@@ -51,7 +56,7 @@ class PathMatcher:
             )
         return teacher_width - PATH_COLUMNS
 
-    def __call__(self, student: States, teacher: States, context: Context) -> Pairs:
+    def forward(self, student: States, teacher: States, context: Context) -> Pairs:
         """Pair logits at the nodes of ``context.lattice`` with ``[B, S, 3 + V]``.
 
         Raises

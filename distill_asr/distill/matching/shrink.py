@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from distill_asr.distill.contracts import VECTORS, Matcher
 from distill_asr.distill.states import Context, Pairs, States
 
 UNITS = ("runs", "frames", "all")
@@ -17,7 +18,7 @@ SPECIAL_TOKENS = ("keep", "drop")
 MIN_UNITS = 2  # fewer than these, and the frames are taken as they are
 
 
-class ShrinkMatcher:
+class ShrinkMatcher(Matcher):
     """Pair units of speech with a text teacher's positions, in order (arXiv 2206.12638).
 
     The best CTC path over the tap's frames is cut into runs of equal tokens; runs of blank and of
@@ -39,6 +40,7 @@ class ShrinkMatcher:
     blank, unk : ids of both tokens; ESPnet's token lists start with them.
     """
 
+    takes = (VECTORS,)
     default_head = "projection"
 
     def __init__(
@@ -49,6 +51,7 @@ class ShrinkMatcher:
         blank: int = 0,
         unk: int = 1,
     ) -> None:
+        super().__init__()
         given = {"units": units, "interpolate": interpolate, "special_tokens": special_tokens}
         allowed = (UNITS, INTERPOLATE, SPECIAL_TOKENS)
         for (name, value), known in zip(given.items(), allowed, strict=True):
@@ -59,13 +62,7 @@ class ShrinkMatcher:
         self.special_tokens = special_tokens
         self.dropped = (blank, unk)
 
-    def paired_width(
-        self, teacher_width: int, student_step_ms: float | None, teacher_step_ms: float | None
-    ) -> int:
-        """Width of ``Pairs.teacher``, whatever the rates."""
-        return teacher_width
-
-    def __call__(self, student: States, teacher: States, context: Context) -> Pairs:
+    def forward(self, student: States, teacher: States, context: Context) -> Pairs:
         """Pair ``[B, T, D]`` with ``[B, S, E]``.
 
         Utterances without teacher positions or without frames give no pairs.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from distill_asr.distill.contracts import VECTORS, Matcher
 from distill_asr.distill.matching.token_spans import PieceSpans, pooling_weights, token_spans
 from distill_asr.distill.states import Context, Pairs, States
 
@@ -15,7 +16,7 @@ NAMED = 5  # kinds of unknown pieces that the survey names
 MOSTLY = 0.5  # share of sentences in capitals at which the survey says so
 
 
-class TokenMatcher:
+class TokenMatcher(Matcher):
     """Pair student token u with the teacher's position for the same piece of text.
 
     Where student and teacher share their tokens, positions are paired in order: BERT's [CLS] is
@@ -30,17 +31,15 @@ class TokenMatcher:
     tokenizer : the teacher's, a hub id or a directory, for tokens that are not the student's. What
         it puts first is then dropped by itself. It must be given the text that the teacher read,
         which training takes from the sets.
-
-    Attributes
-    ----------
-    reads_text : whether ``Context.texts`` and ``Context.tokens`` are needed.
     """
 
+    takes = (VECTORS,)
     tells_tokens = True
 
     def __init__(
         self, drop_first: int = 1, drop_last: int = 0, tokenizer: str | None = None
     ) -> None:
+        super().__init__()
         for name, value in (("drop_first", drop_first), ("drop_last", drop_last)):
             if value < 0:
                 raise ValueError(f"{name} must be 0 or more, not {value}")
@@ -62,7 +61,7 @@ class TokenMatcher:
             raise ValueError("match: token needs tokens on both sides, not frames")
         return teacher_width
 
-    def __call__(self, student: States, teacher: States, context: Context) -> Pairs:
+    def forward(self, student: States, teacher: States, context: Context) -> Pairs:
         """Pair ``[B, U, D]`` with ``[B, S, E]``.
 
         Utterances without teacher positions or without student tokens give no pairs.

@@ -10,6 +10,7 @@ import torch
 from espnet2.torch_utils.device_funcs import force_gatherable
 from torch import Tensor, nn
 
+from distill_asr.distill.block import PICKS
 from distill_asr.distill.distiller import Distiller
 from distill_asr.distill.states import Context, States, TapShape
 from distill_asr.models.students.taps import TapRecorder, encoder_tap_names
@@ -17,7 +18,6 @@ from distill_asr.models.students.taps import TapRecorder, encoder_tap_names
 if TYPE_CHECKING:
     from distill_asr.teachers.online import OnlineTeacher
 
-PICKS = ("all", "random")
 ENCODED = ""  # stands for what `encode` gives, after a post-encoder
 TARGET_PREFIX = "targets_"  # data name of a teacher's targets in ESPnet's batches
 
@@ -29,9 +29,13 @@ class Student:
     it costs nothing and is the model it was.
     """
 
-    distillers: nn.ModuleDict
+    encoder: nn.Module
+    token_list: list[str]
+    ctc: nn.Module | None
+    distillers: nn.ModuleDict  # once attached
+    terms: tuple[str, ...] = ()  # their names; none for a plain student
     pick: str
-    taps: TapRecorder
+    taps: TapRecorder = TapRecorder()  # one that records nothing, until `watch` gives it its own
     online: dict[str, OnlineTeacher]  # no modules: no parameter of theirs is the student's
 
     def tap_names(self) -> list[str]:
@@ -40,12 +44,16 @@ class Student:
 
     def logit_taps(self) -> dict[str, int]:
         """Taps as wide as the vocabulary, with that width, at the encoder's frame rate."""
-        ctc = getattr(self, "ctc", None)
-        return {} if ctc is None else {"ctc": ctc.ctc_lo.out_features}
+        return {} if self.ctc is None else {"ctc": self.ctc.ctc_lo.out_features}
 
     def token_taps(self) -> dict[str, TapShape]:
         """Taps on token level, which have no duration to be measured."""
         return {}
+
+    if TYPE_CHECKING:  # ESPnet's, which comes later in the order of bases
+
+        def encode(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor]:
+            """Encoder's output [B, T, D] and lengths [B]."""
 
     def asr_loss(self, **batch: Tensor) -> tuple[Tensor | None, dict, Tensor]:
         """The student's own loss (None where it has none), statistics and weight."""
@@ -55,7 +63,7 @@ class Student:
         """Ask for taps; must be called once, before the first forward."""
         self.taps = TapRecorder()
         self.taps.watch_encoder(self.encoder, [n for n in names if n.startswith("encoder")])
-        if getattr(self, "ctc", None) is not None:
+        if self.ctc is not None:
             self.taps.watch_ctc(self.ctc)
 
     def attach(
@@ -75,6 +83,7 @@ class Student:
         if pick not in PICKS:
             raise ValueError(f"pick must be one of {PICKS}, not {pick!r}")
         self.distillers = nn.ModuleDict(distillers)
+        self.terms = tuple(distillers)
         self.pick = pick
         self.online = dict(online or {})
 
@@ -88,8 +97,7 @@ class Student:
         without targets, ``stats["distill/<name>/taught"]`` the share that has some.
         """
         batch = {"speech": speech, "speech_lengths": speech_lengths, **batch}
-        distillers = getattr(self, "distillers", {})
-        if not distillers:
+        if not self.terms:
             return self.asr_loss(**batch)
         with self.taps.recording():
             loss, stats, weight = self.asr_loss(**batch)
@@ -103,7 +111,7 @@ class Student:
         parts = [] if loss is None else [loss]
         if loss is not None:
             stats["loss_asr"] = stats["loss"]
-        parts += [self.distillers[name].options.weight * term for name, term in terms.items()]
+        parts += [self.distillers[name].weight * term for name, term in terms.items()]
         loss = torch.stack([part.float().reshape(()) for part in parts]).sum()
         stats["loss"] = loss.detach()
         return force_gatherable((loss, stats, weight), loss.device)
@@ -142,7 +150,7 @@ class Student:
         ids, names = None, []
         if batch.get("text") is not None:
             ids, lengths = self.with_end(batch["text"], batch["text_lengths"])
-            if any(getattr(one.matcher, "reads_text", False) for one in self.distillers.values()):
+            if any(one.matcher.reads_text for one in self.distillers.values()):
                 rows = zip(ids.tolist(), (lengths - 1).tolist(), strict=True)
                 names = [[self.token_list[token] for token in row[:count]] for row, count in rows]
         utterances = list(batch.get("utt_id", []))
@@ -190,7 +198,8 @@ class Student:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within the block, all of the model is in eval mode."""
     # module by module, since parts may be kept in eval mode
     training = [module for module in model.modules() if module.training]
     model.eval()
@@ -217,7 +226,7 @@ def probe_taps(student: Student, names: list[str], fs: int) -> dict[str, TapShap
     vocabulary = student.logit_taps()
     names = [name for name in names if name not in shapes]
     short, long = fs * 2, fs * 10
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), _evaluating(student):
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(student):
         frames = [_tap_states(student, samples) for samples in (short, long)]
     for name in names:
         source = ENCODED if name in vocabulary else name

@@ -139,7 +139,7 @@ class CIFStudent(Student, ESPnetASRModel):
         return nn.functional.pad(tokens, (1, 0), value=self.sos)[:, :-1]
 
     def _put_taps(self, cif: CifOutput, states: Tensor, target_lengths: Tensor) -> None:
-        if not hasattr(self, "taps"):
+        if not self.taps.is_recording:
             return
         # tokens that did not fire leave no one to say which of them did
         lengths = cif.lengths * (cif.lengths == target_lengths)

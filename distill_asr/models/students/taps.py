@@ -45,10 +45,9 @@ def encoder_tap_names(encoder: nn.Module) -> list[str]:
 
 def vocabulary_layer(decoder: nn.Module | None) -> nn.Linear | None:
     """The last layer of an ESPnet attention decoder, or None where there is no such thing."""
-    for name in ("output_layer", "output"):
-        if isinstance(layer := getattr(decoder, name, None), nn.Linear):
-            return layer
-    return None
+    parts = {} if decoder is None else dict(decoder.named_children())
+    layers = [parts[name] for name in ("output_layer", "output") if name in parts]
+    return next((layer for layer in layers if isinstance(layer, nn.Linear)), None)
 
 
 class TapRecorder:
@@ -115,6 +114,11 @@ class TapRecorder:
             yield
         finally:
             self._raw, self._lengths, self.states, self.lattice = None, None, {}, None
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether a call of the student is being recorded."""
+        return self._raw is not None
 
     def put(self, name: str, states: States) -> None:
         """Record a tap that the student gives itself."""

@@ -149,7 +149,7 @@ class TransducerStudent(Student, ESPnetASRModel):
     def _put_taps(
         self, encoded: Tensor, encoded_lengths: Tensor, predicted: Tensor, text_lengths: Tensor
     ) -> None:
-        if not hasattr(self, "taps"):
+        if not self.taps.is_recording:
             return
 
         def logits(utterance: Tensor, frame: Tensor, token: Tensor) -> Tensor:

@@ -73,4 +73,4 @@ def test_there_is_nothing_to_wait_for_in_distributed_training() -> None:
 @pytest.mark.parametrize(("codes", "width"), [(16, 4096), (32, 8192)])
 def test_width_of_the_head(codes: int, width: int) -> None:
     assert Codebook.reads == "codes"
-    assert Codebook.input_width(codes, CLASSES) == width
+    assert Codebook().input_width(codes, CLASSES) == width

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from distill_asr.distill.distiller import Distiller, DistillerOptions, TeacherFacts
+from distill_asr.distill.block import DistillBlock
+from distill_asr.distill.distiller import Distiller
+from distill_asr.distill.facts import TeacherFacts
 from distill_asr.distill.heads import HEADS, ProjectionHead
 from distill_asr.distill.losses import LOSSES
 from distill_asr.distill.matching.shrink import (
@@ -309,7 +311,7 @@ def test_bad_arguments(arguments: dict, named: str) -> None:
 
 
 def distiller(loss: str, head: torch.nn.Module, **options: object) -> Distiller:
-    block = DistillerOptions(teacher="t", tap="encoder", loss=loss, standardise=False, **options)
+    block = DistillBlock(teacher="t", tap="encoder", loss=loss, standardise=False, **options)
     return Distiller(block, ShrinkMatcher(**IDS), head, LOSSES[loss](), TeacherFacts(3, None))
 
 

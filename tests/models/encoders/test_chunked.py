@@ -22,6 +22,7 @@ from distill_asr.models.students.taps import encoder_tap_names
 from distill_asr.testing.fixtures import tiny_config
 from distill_asr.testing.students import tiny_batch, tiny_student
 from distill_asr.train.checks import check_config
+from distill_asr.train.config import TrainConfig
 
 CONF = {
     "output_size": 16,
@@ -253,4 +254,4 @@ def test_too_short() -> None:
 def test_mistakes_are_found_before_training(conf: dict, message: str) -> None:
     config = tiny_config("transducer", encoder="chunked", encoder_conf=CONF | conf)
     with pytest.raises(UserError, match=message):
-        check_config(config, "student.yaml")
+        check_config(TrainConfig.parse(config, "student.yaml"))

@@ -12,6 +12,7 @@ from distill_asr.errors import UserError
 from distill_asr.testing.fixtures import tiny_config
 from distill_asr.testing.speech_models import save_speech_model
 from distill_asr.train.checks import check_config
+from distill_asr.train.config import TrainConfig
 
 RAW = {"input_size": 1, "frontend": None, "frontend_conf": {}, "encoder": "hf_speech"}
 PLAIN = {"decoder": None, "decoder_conf": {}, "model_conf": {"ctc_weight": 1.0}}
@@ -25,11 +26,15 @@ def changes(model: Path, **conf: object) -> dict:
 def test_the_config_is_checked(saved) -> None:
     block = SHRINK | {"match_conf": {"interpolate": "linear"}, "tap": "encoder:3"}
     good = changes(saved(), model_conf={"mask_time_prob": 0.1}, lora={"r": 2})
-    check_config(tiny_config("ctc", distill={"text": block}, **good), "good.yaml")
+    check_config(
+        TrainConfig.parse(tiny_config("ctc", distill={"text": block}, **good), "good.yaml")
+    )
     bad = changes(saved(), freeze_batch=3, layer_drop_rate=0.1)
     block["match_conf"] = {"interpolate": "cubic"}
     with pytest.raises(UserError) as caught:
-        check_config(tiny_config("ctc", distill={"text": block}, **bad), "bad.yaml")
+        check_config(
+            TrainConfig.parse(tiny_config("ctc", distill={"text": block}, **bad), "bad.yaml")
+        )
     problems = "\n".join(caught.value.problems)
     assert "encoder_conf.freeze_batch" in problems and "freeze_batches" in problems
     assert "interpolate must be one of" in problems

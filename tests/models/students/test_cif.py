@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distill_asr.distill.distiller import Distiller, DistillerOptions, TeacherFacts
+from distill_asr.distill.block import DistillBlock
+from distill_asr.distill.distiller import Distiller
+from distill_asr.distill.facts import TeacherFacts
 from distill_asr.distill.losses import MSE, Contrastive
 from distill_asr.distill.matching.token import TokenMatcher
 from distill_asr.espnet.task import build_untrained
@@ -49,7 +51,7 @@ def both_levels(made: CIFStudent, width: int = 6) -> dict[str, Distiller]:
     levels = {"acoustic": ("cif", Contrastive(0.1)), "linguistic": ("decoder", MSE("sum"))}
     return {
         name: Distiller(
-            DistillerOptions("bert", tap, name, weight=0.1, reduce="pair"),
+            DistillBlock("bert", tap, name, weight=0.1, reduce="pair"),
             TokenMatcher(),
             nn.Linear(made.token_taps()[tap].width, width),
             loss,

@@ -16,6 +16,7 @@ from distill_asr.models.students.transducer import TransducerStudent
 from distill_asr.testing.fixtures import TOKENS, tiny_config
 from distill_asr.testing.students import tiny_batch, tiny_student
 from distill_asr.train.checks import check_config
+from distill_asr.train.config import TrainConfig
 
 NODE_MB = 4 * len(TOKENS) / 2**20  # logits of one node of the lattice
 EVERYTHING = 1024.0
@@ -146,4 +147,4 @@ def test_the_budget_is_checked() -> None:
     for value in (0, -1):
         config = tiny_config("transducer", model_conf={"joint_budget_mb": value})
         with pytest.raises(UserError, match=r"joint_budget_mb: .* expected more than 0"):
-            check_config(config, "student.yaml")
+            check_config(TrainConfig.parse(config, "student.yaml"))

@@ -1,0 +1,135 @@
+"""Checks the blocks of ``distill:``, by what their matchers, losses and heads declare.
+
+No name of a class is known here: a user's own is checked as the built-in ones are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distill_asr.distill.block import MISSING, REDUCTIONS, DistillBlock
+from distill_asr.distill.build import find_class, head_name
+from distill_asr.distill.contracts import CODES, POSTERIORS, READABLE, VECTORS, Loss, Matcher
+from distill_asr.errors import UserError, nearest
+from distill_asr.io.arguments import check_arguments
+from distill_asr.teachers.online import is_online, read_online
+from distill_asr.train.config import TrainConfig
+
+LATTICE_TAP = "logits"  # of a transducer, at nodes of the lattice and not at frames
+ADVICE = {  # for a loss that reads what the matcher does not pair
+    VECTORS: "posteriors are compared by `loss: kl`",
+    CODES: "codes have no average: use `match: frame` with `reduction: concat`",
+    POSTERIORS: "use `match: path` with `tap: logits`, or `match: ctc` with `tap: ctc`",
+}
+
+
+def check_blocks(config: TrainConfig) -> list[str]:
+    """Everything wrong with the blocks but for their taps, which only the student knows."""
+    problems = list(config.problems)
+    for name, block in config.blocks.items():
+        problems += check_block(f"distill.{name}", block)
+    return problems
+
+
+def check_block(key: str, block: DistillBlock) -> list[str]:
+    """Names, arguments, and what must fit together."""
+    problems = [
+        f"{key}.{option}: {given!r}{nearest(given, allowed)}"
+        for option, given, allowed in (
+            ("reduce", block.reduce, REDUCTIONS),
+            ("missing", block.missing, MISSING),
+        )
+        if given not in allowed
+    ]
+    problems += _check_online(key, block)
+    loss = _made(key, "loss", block.loss, block.loss_conf, problems)
+    matcher = _made(key, "match", block.match, block.match_conf, problems)
+    if matcher is not None and loss is not None:
+        problems += _check_pair(key, block, matcher, loss)
+        problems += _check_head(key, block, matcher, loss)
+    elif block.head:
+        problems += _check_head(key, block, Matcher(), Loss())
+    return problems
+
+
+def _made(
+    key: str, kind: str, name: str, conf: dict[str, Any] | None, problems: list[str]
+) -> Any | None:
+    """A matcher or a loss; None where it cannot be made, with the reason among the problems."""
+    if not name:
+        return None  # reported as missing, or of a wrong type
+    try:
+        found = find_class(kind, name)
+    except ValueError as error:
+        problems.append(f"{key}.{kind}: {error}")
+        return None
+    wrong = check_arguments(f"{key}.{kind}_conf", conf, found)
+    problems += wrong
+    if wrong:
+        return None
+    try:
+        return found(**(conf or {}))
+    except (ValueError, TypeError) as error:
+        problems.append(f"{key}.{kind}_conf: {error}")
+        return None
+
+
+def _check_pair(key: str, block: DistillBlock, matcher: Matcher, loss: Loss) -> list[str]:
+    """What the loss reads, the matcher pairs; and the tap gives what the matcher needs."""
+    problems = []
+    if loss.reads not in matcher.takes:
+        advice = ADVICE.get(loss.reads, f"a loss can read {', '.join(READABLE)}")
+        problems.append(
+            f"{key}.match: {block.match!r} pairs {' or '.join(matcher.takes)}, and loss "
+            f"{block.loss!r} reads {loss.reads}; {advice}"
+        )
+    if loss.needs_tokens and not matcher.tells_tokens:
+        problems.append(
+            f"{key}.loss: {block.loss!r} compares the tokens of pairs with these options, and "
+            f"`match: {block.match}` does not tell them; use `match: token`, or another loss_conf"
+        )
+    if matcher.only_tap is not None and block.tap not in ("", matcher.only_tap):
+        problems.append(
+            f"{key}.tap: {block.tap!r}, but match {block.match!r} pairs {matcher.only_tap!r}"
+        )
+    if block.tap == LATTICE_TAP and not matcher.reads_lattice:
+        problems.append(
+            f"{key}.match: a transducer's logits have no frames alone, and {block.match!r} asks "
+            "for no lattice; use `match: path`"
+        )
+    if loss.reads == CODES and is_online(block.teacher):
+        problems.append(
+            f"{key}.loss: reads codes, which an online teacher does not give; dump it with "
+            "`codec: {name: mvq}`, or choose a loss on vectors"
+        )
+    return problems
+
+
+def _check_head(key: str, block: DistillBlock, matcher: Matcher, loss: Loss) -> list[str]:
+    name = head_name(block.head, matcher, loss)
+    try:
+        found = find_class("head", name)
+    except ValueError as error:
+        return [f"{key}.head: {error}"]
+    problems = check_arguments(
+        f"{key}.head_conf", block.head_conf, found, {"input_size", "output_size"}
+    )
+    if loss.reads == POSTERIORS and found.changes:
+        problems.append(f"{key}.head: {name!r}: posteriors have no head; remove it")
+    return problems
+
+
+def _check_online(key: str, block: DistillBlock) -> list[str]:
+    """A teacher that runs in the training step: its file."""
+    if not is_online(block.teacher):
+        return []
+    problems = []
+    try:
+        read_online(block.teacher)
+    except UserError as error:
+        problems += [f"{key}.teacher: {problem}" for problem in error.problems]
+    if block.missing == "skip":
+        problems.append(
+            f"{key}.missing: an online teacher hears every utterance; remove `missing: skip`"
+        )
+    return problems

@@ -1,0 +1,189 @@
+"""Facts about teachers, gathered once when a training starts and written for those that train."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+
+from distill_asr.data.datadir import DataDir
+from distill_asr.distill.facts import TeacherRecord
+from distill_asr.errors import UserError, named
+from distill_asr.io.files import atomic_write, write_text_atomic
+from distill_asr.targets.codebooks import CODEBOOKS, write_bytes
+from distill_asr.targets.fingerprint import read_sentences
+from distill_asr.targets.manifest import STD_FLOOR, Manifest, pooled_statistics
+from distill_asr.teachers import Teacher
+from distill_asr.teachers.online import (
+    OnlineTeacher,
+    is_online,
+    read_online,
+    sample_statistics,
+    to_mapping,
+)
+from distill_asr.train.config import TrainConfig
+from distill_asr.train.requirements import (
+    Wanted,
+    posterior_problems,
+    reads_text,
+    targets_of,
+    wanted_of,
+    with_targets,
+)
+
+STATISTICS_UTTERANCES = 200  # of an online teacher
+STATISTICS_SEED = 0
+
+
+def write_teacher_records(
+    output: Path, train: Sequence[DataDir], judged: Sequence[DataDir], config: TrainConfig
+) -> dict[str, TeacherRecord]:
+    """What ``distill_teachers`` holds: pooled manifests, or what an online teacher says itself.
+
+    Parameters
+    ----------
+    train : statistics are taken from these sets.
+    judged : validation sets that the teachers judge too.
+
+    Raises
+    ------
+    UserError : the sets' targets are of different teachers, layers or rates; an online teacher
+        cannot be loaded, or not hear all the data.
+    """
+    records: dict[str, TeacherRecord] = {}
+    problems: list[str] = []
+    for teacher in [*config.teachers, *config.online_teachers]:
+        try:
+            if is_online(teacher):
+                wanted = wanted_of(config, teacher)
+                records[teacher] = _record_online(output, teacher, train, judged, wanted)
+                continue
+            record = _record_of_targets(output, teacher, train)
+            if reads_text(config, teacher):
+                record = replace(record, texts=_write_texts(output, teacher, train))
+            records[teacher] = record
+        except UserError as error:
+            problems += [f"teacher {teacher!r}: {problem}" for problem in error.problems]
+    if problems:
+        raise UserError(problems)
+    return records
+
+
+def _record_of_targets(output: Path, teacher: str, sets: Sequence[DataDir]) -> TeacherRecord:
+    directories = [targets_of(data, teacher) for data in with_targets(sets, teacher)]
+    manifests: list[Manifest] = [Manifest.load(directory) for directory in directories]
+    mean, std = pooled_statistics(manifests)
+    statistics = _write_statistics(output, teacher, mean=mean, std=std)
+    codebooks = None
+    if manifests[0].codec["name"] == "mvq":
+        file = output / "data" / f"codebooks_{teacher}.safetensors"
+        write_bytes(file, (directories[0] / CODEBOOKS).read_bytes())
+        codebooks = str(file)
+    return TeacherRecord(manifests[0].width, manifests[0].step_ms, statistics, codebooks)
+
+
+def _write_texts(output: Path, teacher: str, sets: Sequence[DataDir]) -> str:
+    """What the teacher read of each utterance, for matchers that compare tokenisations.
+
+    Raises
+    ------
+    UserError : it heard audio.
+    """
+    rows: dict[str, str] = {}
+    for data in with_targets(sets, teacher):
+        source = Manifest.load(targets_of(data, teacher)).source
+        if not source.text:
+            raise UserError(
+                f"{targets_of(data, teacher)}: of a teacher that read no text; leave "
+                "match_conf.tokenizer out, or name a text teacher"
+            )
+        rows |= read_sentences(data.path, source.text)
+    file = output / "data" / f"texts_{teacher}"
+    write_text_atomic(file, "".join(f"{utt} {text}\n" for utt, text in sorted(rows.items())))
+    return str(file)
+
+
+def _record_online(
+    output: Path, path: str, train: Sequence[DataDir], judged: Sequence[DataDir], wanted: Wanted
+) -> TeacherRecord:
+    config = read_online(path)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    online = OnlineTeacher(config)
+    teacher = online.on(device)
+    problems = [p for data in [*train, *judged] for p in _unheard(data, teacher)]
+    for block, columns in wanted.posteriors:
+        found = posterior_problems(teacher.tokens, teacher.width, columns, wanted.tokens)
+        problems += [f"distill.{block}: {problem}" for problem in found]
+    if problems:
+        raise UserError(problems)
+    statistics = _statistics_online(output, path, online, teacher, train)
+    return TeacherRecord(teacher.width, teacher.step_ms, statistics, online=to_mapping(config))
+
+
+def _unheard(data: DataDir, teacher: Teacher) -> list[str]:
+    """Utterances that are too short or too long for a teacher."""
+    lengths = data.num_samples or {}
+    short = [u for u, count in lengths.items() if count < teacher.min_samples]
+    long = [u for u, count in lengths.items() if count > (teacher.max_size or count)]
+    return [
+        f"{data.path}: {named(utterances)} {what} than the teacher can hear, {limit} samples; "
+        "drop them with `distill-asr prepare`"
+        for utterances, what, limit in (
+            (short, "shorter", teacher.min_samples),
+            (long, "longer", teacher.max_size),
+        )
+        if utterances
+    ]
+
+
+def _statistics_online(
+    output: Path, path: str, online: OnlineTeacher, teacher: Teacher, sets: Sequence[DataDir]
+) -> str:
+    """Measure a random sample of the training utterances, once an experiment.
+
+    Raises
+    ------
+    UserError : the experiment has begun with another teacher under this name.
+    """
+    settings = {**asdict(online.config.settings(teacher.fingerprint)), "codec": None}
+    made_for = json.dumps([settings, STATISTICS_UTTERANCES, STATISTICS_SEED])
+    file = _statistics_file(output, path)
+    if file.exists():
+        if _made_for(file) == made_for:
+            return str(file)
+        if (output / "checkpoint.pth").exists():
+            raise UserError(
+                f"{file}: the training in {output} began with another teacher or other weights; "
+                "use another --output, or remove that directory"
+            )
+    seconds = online.config.on("cpu").batch_seconds
+    assert seconds is not None  # `on` fills it in
+    statistics = sample_statistics(teacher, sets, seconds, STATISTICS_UTTERANCES, STATISTICS_SEED)
+    std = np.maximum(statistics.std, STD_FLOOR)
+    return _write_statistics(output, path, mean=statistics.mean, std=std, made_for=made_for)
+
+
+def _made_for(file: Path) -> str | None:
+    """What statistics were measured for; None of a file cut short or damaged."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return str(arrays["made_for"].item())
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None
+
+
+def _statistics_file(output: Path, teacher: str) -> Path:
+    return output / "data" / f"statistics_{teacher.replace('/', '_')}.npz"
+
+
+def _write_statistics(output: Path, teacher: str, **arrays: Any) -> str:
+    file = _statistics_file(output, teacher)
+    with atomic_write(file) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, **arrays)
+    return str(file)

@@ -1,0 +1,168 @@
+"""What makes two trainings the same experiment, and whether one is done or was begun."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from distill_asr.data.datadir import DataDir
+from distill_asr.errors import UserError
+from distill_asr.io.checkpoint import damaged_checkpoints
+from distill_asr.io.identity import CACHE, audio_identity
+from distill_asr.io.yaml import load_config
+from distill_asr.train.config import TrainConfig, TrainOptions
+
+# may change when a run is continued; anything else makes another experiment
+MAY_CHANGE = {"max_epoch", "num_workers", "ngpu", "log_interval", "log_level", "use_tensorboard"}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The config; data, targets, teachers in the step and initial weights by content."""
+
+    config: dict[str, Any]
+    train: list[str]
+    valid: list[str]
+    espnet: list[str]
+    data: str  # SHA-256
+    audio: str  # the same of what the audio files hold
+
+    @classmethod
+    def of(cls, config: TrainConfig, options: TrainOptions) -> Identity:
+        """What this command line asks for."""
+        content = config.content
+        return cls(
+            content,
+            list(options.train),
+            list(options.valid),
+            list(options.espnet),
+            _content_sha256(config, options),
+            _audio_sha256([*options.train, *options.valid]),
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of it."""
+        return hashlib.sha256(yaml.safe_dump(asdict(self)).encode()).hexdigest()
+
+    def to_yaml(self) -> str:
+        """For train.yaml."""
+        return yaml.safe_dump(asdict(self), sort_keys=False)
+
+    def done_json(self) -> str:
+        """For done.json, which is written last."""
+        return json.dumps({"fingerprint": self.fingerprint}) + "\n"
+
+    def differences(self, before: dict[str, Any]) -> list[str]:
+        """What of another experiment's record is not as here, and may not change."""
+        config = before["config"]
+        keys = {*config, *self.config} - MAY_CHANGE
+        differ = sorted(key for key in keys if config.get(key) != self.config.get(key))
+        named = {
+            "train": "--train",
+            "valid": "--valid",
+            "data": "the content of its data, targets or initial weights",
+            "audio": "the content of its audio files",
+        }
+        now = asdict(self)
+        differ += [what for part, what in named.items() if before.get(part, now[part]) != now[part]]
+        if _lasting(before.get("espnet", [])) != _lasting(self.espnet):
+            differ.append("the options after --")
+        return differ
+
+
+def _content_sha256(config: TrainConfig, options: TrainOptions) -> str:
+    directories = [Path(directory) for directory in [*options.train, *options.valid]]
+    names = ["utt2num_samples", *(["text"] if config.needs_text else [])]
+    names += [f"targets/{teacher}/manifest.json" for teacher in config.teachers]
+    digest = hashlib.sha256()
+    files = [directory / name for directory in directories for name in names]
+    files += [Path(init.partition(":")[0]) for init in config.initial_weights]
+    model = config.conf("encoder").get("model")  # of encoder hf_speech
+    files += sorted(Path(model).expanduser().glob("*.*")) if isinstance(model, str) else []
+    for file in files:
+        digest.update(file.read_bytes() if file.is_file() else b"absent")
+    for teacher in config.online_teachers:
+        digest.update(yaml.safe_dump(_content(teacher)).encode())
+    return digest.hexdigest()
+
+
+def _audio_sha256(directories: list[str]) -> str:
+    digest = hashlib.sha256()
+    for directory in directories:
+        try:
+            audio = audio_identity(DataDir.read(directory).wav, Path(directory) / CACHE)
+        except UserError:
+            audio = {}  # reported by the check of the data
+        digest.update(json.dumps(audio, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _content(path: str) -> object:
+    """A YAML with its bases, or nothing where it cannot be read, which is reported elsewhere."""
+    try:
+        return load_config(path)
+    except UserError:
+        return None
+
+
+def is_done(output: Path, identity: Identity) -> bool:
+    """Whether this very training was finished; a record cut short says nothing, so it was not."""
+    try:
+        content = json.loads((output / "done.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("fingerprint") == identity.fingerprint
+
+
+def same_experiment(output: Path, identity: Identity) -> bool:
+    """Whether a directory holds nothing but what this very training left there.
+
+    Raises
+    ------
+    UserError : it holds weights that cannot be this training's, or damaged ones.
+    """
+    record, has_weights = output / "train.yaml", (output / "checkpoint.pth").exists()
+    way_out = "use another --output, or remove that directory"
+    try:
+        before = yaml.safe_load(record.read_text(encoding="utf-8"))
+        differ = identity.differences(before)
+    except (OSError, ValueError, yaml.YAMLError, TypeError, AttributeError, KeyError) as error:
+        if has_weights:
+            what = "missing" if isinstance(error, FileNotFoundError) else "damaged or cut short"
+            raise UserError(
+                f"{record}: {what}, so nothing tells what {output} was trained on; {way_out}"
+            ) from error
+        return False
+    if has_weights and differ:
+        raise UserError(
+            f"{output}: holds a training that differs in {', '.join(differ)}; {way_out}"
+        )
+    if has_weights and (problems := damaged_checkpoints(output)):
+        raise UserError(problems)
+    return not differ
+
+
+def begin_anew(output: Path) -> None:
+    """Remove what an attempt that came to no weights measured, maybe on other data."""
+    for name in ("stats", "stats.unfinished", "data"):
+        if (output / name).is_dir():
+            shutil.rmtree(output / name)
+
+
+def _lasting(options: list[str]) -> list[str]:
+    """ESPnet options without those that may change when a run is continued."""
+    kept, dropping = [], False
+    for option in options:
+        if option.startswith("--"):
+            name, _, _ = option[2:].partition("=")
+            dropping = name in MAY_CHANGE
+        if not dropping:
+            kept.append(option)
+    return kept

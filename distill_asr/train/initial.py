@@ -1,0 +1,126 @@
+"""Weights that a student starts with: parts of another experiment, found and held against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from distill_asr.errors import NAMED, UserError
+from distill_asr.io.checkpoint import read_checkpoint
+from distill_asr.train.config import TrainConfig
+
+MODEL = "valid.loss.ave.pth"
+MEND = (
+    "give this student the same front-end, encoder and sizes, or set ignore_init_mismatch: true "
+    "to start with what fits"
+)
+
+
+def with_initial_parts(config: TrainConfig, directory: Path, parts: Iterable[str]) -> TrainConfig:
+    """The config that starts with parts of an experiment, and with the statistics they knew.
+
+    Parameters
+    ----------
+    parts : beginnings of parameters' names, such as ``encoder``.
+
+    Raises
+    ------
+    UserError : that experiment has no averaged model, a damaged one, or one without such parts.
+    """
+    given = config.espnet.get("init_param") or []
+    if not isinstance(given, list):
+        return config  # reported by the check of the config
+    taken = config.with_espnet(init_param=[*given, *_initial_parts(directory, list(parts))])
+    file = statistics_file(directory)
+    if not config.measures_statistics or not file.exists():
+        return taken
+    return taken.with_espnet(normalize_conf={**config.conf("normalize"), "stats_file": str(file)})
+
+
+def statistics_file(output: Path) -> Path:
+    """Where the statistics for ``global_mvn`` lie."""
+    return output / "stats" / "train" / "feats_stats.npz"
+
+
+def _initial_parts(directory: Path, parts: list[str]) -> list[str]:
+    """ESPnet's ``init_param``, by the beginnings of parameters' names."""
+    model = directory / MODEL
+    if not model.exists():
+        raise UserError(f"--init {directory}: no {model.name} there; finish that training first")
+    names = read_checkpoint(model, "finish that training again")
+    # ESPnet would go on without a word
+    known = sorted({name.partition(".")[0] for name in names})
+    problems = [
+        f"--init-parts {part}: {model} has none; its parts: {', '.join(known)}"
+        for part in parts
+        if not any(name.startswith(f"{part}.") for name in names)
+    ]
+    if problems:
+        raise UserError(problems)
+    return [f"{model}:{part}:{part}" for part in parts]
+
+
+def initial_problems(config: TrainConfig, student: nn.Module) -> list[str]:
+    """Initial weights that do not fit the student: other shapes, other or fewer layers.
+
+    ESPnet would stop in a traceback, or leave what is not there as it was born. What is wanted so
+    is said by ``ignore_init_mismatch: true``, or by the fourth part of an ``init_param``.
+    """
+    if config.espnet.get("ignore_init_mismatch"):
+        return []
+    own = student.state_dict()
+    problems = []
+    for entry in config.initial_weights:
+        file, source, target, excluded = [*entry.split(":", 3), "", "", ""][:4]
+        if Path(file).is_file():  # else reported as missing
+            theirs = _renamed(_weights_of(file), source, target, excluded.split(","))
+            problems += _misfits(entry, theirs, own, target)
+    return problems
+
+
+def _weights_of(file: str) -> dict[str, Tensor]:
+    found = read_checkpoint(file, "name another file in init_param")
+    return found["module"] if "module" in found else found
+
+
+def _renamed(
+    weights: Mapping[str, Tensor], source: str, target: str, excluded: list[str]
+) -> dict[str, Tensor | None]:
+    """What ESPnet would load, by the student's names; None for what is left out on purpose."""
+    old, new = (f"{part}." if part else "" for part in (source, target))
+    return {
+        new + name[len(old) :]: None if any(e and name.startswith(e) for e in excluded) else value
+        for name, value in weights.items()
+        if name.startswith(old)
+    }
+
+
+def _misfits(
+    entry: str, theirs: Mapping[str, Tensor | None], own: Mapping[str, Tensor], target: str
+) -> list[str]:
+    where = f"init_param {entry}"
+    inside = {name for name in own if not target or name.startswith(f"{target}.")}
+    if not inside:
+        return [f"{where}: this student has no part {target!r}"]
+    problems = []
+    for said, names in (
+        ("are not in that file, and would stay random", sorted(inside - set(theirs))),
+        ("of that file have no place in this student", sorted(set(theirs) - set(own))),
+    ):
+        if names:
+            problems.append(f"{where}: {len(names)} weights {said} ({_few(names)}); {MEND}")
+    other = {
+        name: (tuple(value.shape), tuple(own[name].shape))
+        for name, value in theirs.items()
+        if value is not None and name in own and value.shape != own[name].shape
+    }
+    if other:
+        told = [f"{name} {list(a)} there, {list(b)} here" for name, (a, b) in other.items()]
+        problems.append(f"{where}: {len(other)} weights of another size ({_few(told)}); {MEND}")
+    return problems
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")

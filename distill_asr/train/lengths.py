@@ -1,0 +1,139 @@
+"""Holds utterances against the student: long enough for its encoder, and for their transcripts.
+
+Legend: N samples, T frames of the encoder's output, U tokens.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+
+import torch
+
+from distill_asr.data.datadir import DataDir
+from distill_asr.data.token_list import Coverage
+from distill_asr.errors import named
+from distill_asr.models.students.base import Student, evaluating
+
+LOG = logging.getLogger(__name__)
+SHORT, LONG = 1.0, 3.0  # seconds of noise by which the frame rate is found
+NEAR = 3  # frames by which an estimate may be wrong
+MEASURED = 200  # utterances whose frames are counted and not estimated
+
+Tokenize = Callable[[str], Sequence[str]]
+
+
+class FrameCounter:
+    """Frames T that a student makes of N samples, found by letting it hear noise.
+
+    Nothing is assumed about its front-end or its subsampling; the random state is left alone.
+    """
+
+    def __init__(self, student: Student, sampling_rate: int) -> None:
+        self._student = student
+        self.sampling_rate = sampling_rate
+        self._count = functools.cache(self._measure)
+        short, long = (round(seconds * sampling_rate) for seconds in (SHORT, LONG))
+        self._from = short, self(short)
+        self._per_sample = (self(long) - self(short)) / (long - short)
+
+    def __call__(self, samples: int) -> int:
+        """T of one utterance alone; 0 where it is too short for the student."""
+        return self._count(samples)
+
+    @property
+    def works(self) -> bool:
+        """Whether the student could hear the noise at all."""
+        return self._per_sample > 0
+
+    def estimate(self, samples: int) -> float:
+        """T by the frame rate, right to a few frames."""
+        return self._from[1] + (samples - self._from[0]) * self._per_sample
+
+    def least(self, too_short: int) -> int:
+        """The fewest samples that the student can hear.
+
+        Parameters
+        ----------
+        too_short : a number of samples that it cannot.
+        """
+        enough = max(round(SHORT * self.sampling_rate), too_short + 1)
+        while enough - too_short > 1:
+            middle = (enough + too_short) // 2
+            if self(middle) > 0:
+                enough = middle
+            else:
+                too_short = middle
+        return enough
+
+    def _measure(self, samples: int) -> int:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(self._student):
+            noise = torch.randn(1, samples) * 0.1
+            try:
+                _, lengths = self._student.encode(noise, torch.tensor([samples]))
+            except Exception:  # of whatever layer that finds nothing to work on
+                return 0
+        return max(int(lengths[0]), 0)
+
+
+def too_short(sets: Sequence[DataDir], frames: FrameCounter) -> list[str]:
+    """Utterances of which the student's encoder makes no frame."""
+    lengths = {count for data in sets for count in (data.num_samples or {}).values()}
+    if not lengths or not frames.works or frames(min(lengths)) > 0:
+        return []
+    least = frames.least(min(lengths))
+    seconds = math.ceil(1000 * least / frames.sampling_rate) / 1000
+    problems = []
+    for data in sets:
+        short = {u: n for u, n in (data.num_samples or {}).items() if n < least}
+        if short:
+            first = min(short, key=short.__getitem__)
+            problems.append(
+                f"{data.path}: {named(short)} too short for the subsampling of this student's "
+                f"encoder: {first} has {short[first]} samples, which give no frame, and {least} "
+                f"are needed; leave them out with `distill-asr prepare --min-duration {seconds:g}`"
+            )
+    return problems
+
+
+def warn_of_transcripts(
+    sets: Sequence[DataDir], student: Student, frames: FrameCounter, tokenize: Tokenize
+) -> None:
+    """Say what of the transcripts cannot be learnt: unknown tokens, more tokens than frames."""
+    for data in sets:
+        coverage = Coverage.of((data.text or {}).values(), tokenize, student.token_list)
+        if coverage.unknown:
+            LOG.warning(f"{data.path / 'text'}: {coverage}")
+        if not frames.works or not {"ctc", "cif"} & set(student.tap_names()):
+            continue
+        crowded = _crowded(data, frames, tokenize)
+        if crowded:
+            first, (needed, there) = next(iter(crowded.items()))
+            LOG.warning(
+                f"{data.path / 'text'}: {named(crowded)} with more tokens than the student has "
+                f"frames, so that nothing can be learnt from them: {first} needs {needed} frames "
+                f"and has {there}; choose a lower subsampling or longer tokens, or remove them"
+            )
+
+
+def _crowded(
+    data: DataDir, frames: FrameCounter, tokenize: Tokenize
+) -> Mapping[str, tuple[int, int]]:
+    """Frames that a CTC needs and has, of the utterances that have fewer than it needs."""
+    samples = data.num_samples or {}
+    found: dict[str, tuple[int, int]] = {}
+    measured = 0
+    for utterance, text in (data.text or {}).items():
+        tokens = tokenize(text)
+        # a blank has to come between equal tokens
+        needed = len(tokens) + sum(a == b for a, b in pairwise(tokens))
+        there = frames.estimate(samples[utterance])
+        if needed > there - NEAR and measured < MEASURED:
+            measured += 1
+            there = frames(samples[utterance])
+        if needed > there:
+            found[utterance] = needed, int(there)
+    return found

@@ -1,0 +1,213 @@
+"""A training from its checks to its last epoch; between them ESPnet's own trainer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch.multiprocessing import ProcessRaisedException
+
+from distill_asr.data.datadir import DataDir
+from distill_asr.data.pieces import PieceTokenizer
+from distill_asr.data.token_list import read_token_list
+from distill_asr.distill.facts import TeacherRecord
+from distill_asr.errors import UserError
+from distill_asr.espnet.task import DistillTask, text_tokenizer
+from distill_asr.io.files import write_text_atomic
+from distill_asr.models.frontends.rate import sampling_rate_of
+from distill_asr.models.students.base import TARGET_PREFIX, Student
+from distill_asr.train.checks import inspect
+from distill_asr.train.config import TrainConfig, TrainOptions
+from distill_asr.train.facts import write_teacher_records
+from distill_asr.train.identity import Identity, begin_anew, same_experiment
+from distill_asr.train.initial import initial_problems, statistics_file
+from distill_asr.train.inputs import read_train_and_valid, write_inputs
+from distill_asr.train.lengths import FrameCounter, too_short, warn_of_transcripts
+from distill_asr.train.progress import TrainLog
+
+
+def train(config: TrainConfig, options: TrainOptions, identity: Identity) -> None:
+    """Train, or continue what the same training began in ``options.output``.
+
+    Raises
+    ------
+    UserError : mistakes in config, data, targets or initial weights, all in one report; the
+        directory holds another training; the training diverged.
+    """
+    output = options.output
+    with TrainLog() as log:
+        same = same_experiment(output, identity)
+        # ESPnet unpickles freely what it resumes from or initialises with
+        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+        command = prepare(config, options, anew=not same)
+        _clean(output)
+        write_text_atomic(output / "train.yaml", identity.to_yaml())
+        log.open(output / "train.log")
+        with log.printed():
+            if config.measures_statistics:
+                _collect_stats(command, statistics_file(output).parents[1])
+            try:
+                DistillTask.main(cmd=command)
+            except ProcessRaisedException as error:  # of one of several devices
+                raise _of_child(error) from error
+
+
+def prepare(config: TrainConfig, options: TrainOptions, anew: bool = False) -> list[str]:
+    """Check config, data and targets, write what ESPnet reads.
+
+    Parameters
+    ----------
+    anew : remove what an earlier attempt measured.
+
+    Returns
+    -------
+    ESPnet's command line.
+
+    Raises
+    ------
+    UserError : all that can be known before a teacher is loaded, in one report.
+    """
+    output = options.output
+    problems, student = inspect(config)
+    problems += _missing_files(config) + _tokenizer_problems(config)
+    if student is not None:
+        problems += initial_problems(config, student)
+    problems = [f"{config.name}: {problem}" for problem in problems]
+    try:
+        training, judged = read_train_and_valid(options.train, options.valid, config)
+    except UserError as error:
+        problems += error.problems
+    else:
+        problems += _check_utterances(config, student, training, judged, quiet=bool(problems))
+    if problems:
+        raise UserError(problems)
+    if anew:
+        begin_anew(output)
+    # stage 1 is judged by its distillation loss, stage 2 by the recognition loss alone
+    heard = [] if config.needs_text else judged
+    records = write_teacher_records(output, training, heard, config)
+    resolved = resolve(config, records, output)
+    write_text_atomic(output / "data" / "espnet.yaml", yaml.safe_dump(resolved, sort_keys=False))
+    command = ["--config", str(output / "data" / "espnet.yaml"), "--output_dir", str(output)]
+    command += ["--resume", "true", "--allow_variable_data_keys", "true"]
+    command += write_inputs(output, "train", training, config)
+    judges = config.without_distillers() if config.needs_text else config
+    command += write_inputs(output, "valid", judged, judges)
+    return command + list(options.espnet)
+
+
+def _check_utterances(
+    config: TrainConfig,
+    student: Student | None,
+    training: list[DataDir],
+    judged: list[DataDir],
+    quiet: bool,
+) -> list[str]:
+    """Utterances too short for the student; warnings of transcripts that cannot be learnt.
+
+    Parameters
+    ----------
+    quiet : no warnings, since the training will not begin.
+    """
+    if student is None:
+        return []
+    frames = FrameCounter(student, sampling_rate_of(config.conf("frontend")))
+    problems = too_short([*training, *judged], frames)
+    if config.needs_text and not quiet and not problems:
+        tokenize = text_tokenizer(config.espnet)
+        sets = {data.path: data for data in [*training, *judged]}
+        warn_of_transcripts(list(sets.values()), student, frames, tokenize)
+    return list(dict.fromkeys(problems))
+
+
+def resolve(config: TrainConfig, records: dict[str, TeacherRecord], output: Path) -> dict[str, Any]:
+    """The config in ESPnet's keys only, with what is known about the teachers."""
+    resolved = dict(config.espnet)
+    if config.section:
+        resolved["distill"] = {name: block for name, block in config.section.items() if block}
+        resolved["distill_teachers"] = {name: one.to_mapping() for name, one in records.items()}
+    if not config.needs_text:
+        resolved |= {"token_type": None, "token_list": None}
+    if config.measures_statistics:
+        file = str(statistics_file(output))
+        resolved["normalize_conf"] = {**config.conf("normalize"), "stats_file": file}
+    # plots cost seconds an epoch; the curves are in TensorBoard
+    return {"num_att_plot": 0, "use_matplotlib": False} | resolved
+
+
+def _clean(output: Path) -> None:
+    """Remove models that a killed run left half-written.
+
+    Only those: other hosts of a distributed training may be writing the small files just now.
+    """
+    for leftover in output.glob(".*.pth.*.tmp"):
+        leftover.unlink(missing_ok=True)
+    (output / "done.json").unlink(missing_ok=True)  # until this run is done as well
+
+
+def _missing_files(config: TrainConfig) -> list[str]:
+    """Files that the config names."""
+    given = config.espnet.get("init_param")
+    problems = (
+        []
+        if isinstance(given or [], list)
+        else [f"init_param: expected a list of FILE:FROM:TO, found {given!r}"]
+    )
+    files: list[tuple[str, object]] = [
+        ("init_param", entry.partition(":")[0]) for entry in config.initial_weights
+    ]
+    if not config.has_pieces:
+        files.append(("bpemodel", config.espnet.get("bpemodel")))
+    if config.needs_text:
+        files.append(("token_list", config.token_list))
+        if config.token_list and Path(config.token_list).is_file():
+            problems += _token_list_problems(config.token_list)
+        # ESPnet only warns, and splits the symbols into characters
+        files.append(("non_linguistic_symbols", config.espnet.get("non_linguistic_symbols")))
+    return problems + [
+        f"{key}: no such file: {file}"
+        for key, file in files
+        if isinstance(file, str) and not Path(file).is_file()
+    ]
+
+
+def _token_list_problems(file: str) -> list[str]:
+    try:
+        read_token_list(file)
+    except UserError as error:
+        return [f"token_list: {problem}" for problem in error.problems]
+    return []
+
+
+def _tokenizer_problems(config: TrainConfig) -> list[str]:
+    """The text model whose pieces are the student's tokens."""
+    model = config.espnet.get("bpemodel")
+    if not config.has_pieces or not config.needs_text or not isinstance(model, str):
+        return []
+    try:
+        PieceTokenizer(model).text2tokens("")
+    except UserError as error:
+        return [f"bpemodel: {problem}" for problem in error.problems]
+    return []
+
+
+def _collect_stats(command: list[str], directory: Path) -> None:
+    """ESPnet's statistics pass over audio alone; kept once made."""
+    if directory.exists():
+        return
+    targets = {i for i, value in enumerate(command) if f",{TARGET_PREFIX}" in value}
+    kept = [c for i, c in enumerate(command) if i not in targets and i + 1 not in targets]
+    # renamed when complete, so that a kill leaves no half statistics
+    unfinished = directory.with_name(f"{directory.name}.unfinished")
+    options = ["--collect_stats", "true", "--normalize", "none", "--output_dir", str(unfinished)]
+    DistillTask.main(cmd=[*kept, *options])
+    unfinished.rename(directory)
+
+
+def _of_child(error: ProcessRaisedException) -> Exception:
+    """What a process of one device raised: a mistake of the user stays one."""
+    mark = f"{UserError.__module__}.{UserError.__name__}: "
+    _, found, message = str(error).rpartition(mark)
+    return UserError(message.strip().splitlines()) if found else error
