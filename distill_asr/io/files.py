@@ -1,5 +1,6 @@
 """Writing files so that a kill at any moment leaves either the old file or the new one."""
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -34,16 +35,14 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 @contextmanager
 def _temporary_beside(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary, handle = _opened_beside(target)
     try:
         try:
             yield temporary
         except RuntimeError:
             _write_more(temporary)  # torch and soundfile do not say that the disk is full
             raise
-        # mkstemp makes files private; give them the permissions any new file would have
+        # temporary files are private; give them the permissions any new file would have
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -51,6 +50,26 @@ def _temporary_beside(target: Path) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _opened_beside(target: Path) -> tuple[Path, int]:
+    """Name a temporary file; whoever writes the target next takes over what a kill left of it.
+
+    The handle holds a lock on the file, so that two who write at once have a file each.
+    """
+    path = target.parent / f".{target.name}.0.tmp"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), path.stat()):  # else its writer has just renamed it
+            os.ftruncate(handle, 0)
+            return path, handle
+    except OSError:  # another writer's, or a file system without locks
+        pass
+    os.close(handle)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    return Path(name), handle
 
 
 def write_text_atomic(path: str | os.PathLike, text: str) -> None:

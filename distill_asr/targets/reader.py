@@ -107,11 +107,16 @@ def read_scp(directory: Path) -> dict[str, tuple[str, int]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise UserError(f"{path}: missing; {WAY_OUT}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: damaged, not UTF-8 ({error}); {WAY_OUT}") from None
     for number, line in enumerate(lines, 1):
         utterance, _, place = line.partition(" ")
         file, _, offset = place.rpartition(":")
-        if not file or not offset.isdigit():
-            raise UserError(f"{path}:{number}: expected `utterance ark:offset`, found {line!r}")
+        if not file or "/" in file or not offset.isdecimal():
+            raise UserError(
+                f"{path}:{number}: expected `utterance ark:offset` with an ark beside this file, "
+                f"found {line!r}; {WAY_OUT}"
+            )
         index[utterance] = (file, int(offset))
     return index
 
@@ -141,7 +146,7 @@ def _read(stream: BinaryIO, utterance: str, offset: int, path: Path) -> np.ndarr
     import kaldiio
 
     key = f"{utterance} ".encode()
-    stream.seek(offset - len(key))
+    stream.seek(max(0, offset - len(key)))
     head = stream.read(len(key) + 3)
     # kaldiio would unpickle an entry marked PKL; nothing here is ever written so
     if head[: len(key)] != key or head[len(key) :] == b"PKL":

@@ -44,6 +44,19 @@ def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(target)], check=False)
     assert done.returncode == -9
     assert target.read_text() == "old"
+    write_text_atomic(target, "new")
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path) == ["file.txt"], "whoever writes next takes the litter away"
+
+
+def test_two_writers_at_once(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    with atomic_write(target) as first, atomic_write(target) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert target.read_text() == "first", "the outer block ends last"
+    assert os.listdir(tmp_path) == ["file.txt"]
 
 
 def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
