@@ -25,7 +25,7 @@ from distill_asr.decode.search import encode
 RATE = 16000
 LIMIT = 3.0  # the autoregressive decoder's beam search over the other decoder, encoders apart
 VOCABULARY = 4232  # of AISHELL-1
-CONFIG = Path(__file__).parents[1] / "egs/aishell/asr1/conf/train_cif.yaml"
+CONFIG = Path(__file__).parents[1] / "egs/aishell/asr1/conf/cif.yaml"
 
 
 def main() -> int:

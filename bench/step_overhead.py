@@ -29,7 +29,7 @@ from distill_asr.testing.fixtures import make_prepared_dir, write_targets
 from distill_asr.train.config import TrainConfig, TrainOptions
 from distill_asr.train.training import prepare
 
-CONFIG = Path(__file__).parents[1] / "egs/mini/asr1/conf/train_transducer.yaml"
+CONFIG = Path(__file__).parents[1] / "conf/student/transducer_1m.yaml"
 TEACHERS = ("hubert", "wavlm")
 LIMIT = 1.10  # distilled over plain
 CHARACTERS_PER_SECOND = 13  # of read English
