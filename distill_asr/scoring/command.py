@@ -1,16 +1,24 @@
-"""`distill-asr score`: every system, seed and test set of an experiment directory in one table."""
+"""`distill-asr score`: every system, seed and test set of a recipe in one table."""
 
 import argparse
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
 from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
 from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES
-from distill_asr.scoring.experiment import Plan, compare, count_all, run_figures, summary_figures
-from distill_asr.scoring.table import markdown_table
+from distill_asr.scoring.systems import (
+    Comparison,
+    compare_systems,
+    count_all,
+    missing_lines,
+    run_figures,
+    summary_figures,
+)
+from distill_asr.scoring.table import systems_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,15 +49,20 @@ def run(args: argparse.Namespace) -> int:
     ------
     UserError : with every missing or unfit file of all systems, seeds and sets.
     """
-    plan = _plan(args)
-    counted = count_all(plan)
-    results = compare(plan, counted)
-    for key, edits in counted.items():
-        write_json(plan.decoded(key) / "score.json", run_figures(edits))
-    table = markdown_table(results, plan.baseline)
-    write_json(args.out.with_suffix(".json"), summary_figures(plan, results))
-    write_text_atomic(args.out, f"{table}\n{_legend(plan)}\n")
+    wanted = _comparison(args)
+    counted = count_all(wanted)
+    results = compare_systems(wanted, counted)
+    missing = missing_lines(wanted, counted)
+    for run, edits in counted.edits.items():
+        figures = run_figures(edits, counted.missing.get(run, []))
+        write_json(wanted.decoded(run) / "score.json", figures)
+    table = systems_table(results, wanted.baseline)
+    notes = [_legend(wanted), *missing]
+    write_json(args.out.with_suffix(".json"), summary_figures(wanted, results))
+    write_text_atomic(args.out, "\n".join([table, *(f"{note}\n" for note in notes)]))
     print(table, end="")
+    for line in missing:
+        print(f"warning: {line}", file=sys.stderr)
     return 0
 
 
@@ -69,7 +82,7 @@ def list_of_seeds(value: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{value!r}: expected whole numbers") from error
 
 
-def _plan(args: argparse.Namespace) -> Plan:
+def _comparison(args: argparse.Namespace) -> Comparison:
     baseline = args.baseline or args.systems[0]
     problems = []
     if baseline not in args.systems:
@@ -80,14 +93,16 @@ def _plan(args: argparse.Namespace) -> Plan:
         problems.append(f"--out: {args.out} is where the figures go; name the table, e.g. .md")
     if problems:
         raise UserError(problems)
-    return Plan(args.exp, args.dump, args.systems, args.seeds, args.sets, baseline, args.lowercase)
+    return Comparison(
+        args.exp, args.dump, args.systems, args.seeds, args.sets, baseline, args.lowercase
+    )
 
 
-def _legend(plan: Plan) -> str:
+def _legend(wanted: Comparison) -> str:
     return (
         f"Percent. WER and CER: mean ± standard deviation over seeds "
-        f"{', '.join(map(str, plan.seeds))}; sub / ins / del: all seeds together. "
-        f"Fewer errors: relative reduction of the WER against {plan.baseline}, all seeds pooled, "
+        f"{', '.join(map(str, wanted.seeds))}; sub / ins / del: all seeds together. "
+        f"Fewer errors: relative reduction of the WER against {wanted.baseline}, all seeds pooled, "
         f"with its {LEVEL:.0%} interval (paired bootstrap over utterances, "
         f"{RESAMPLES:,} resamples)."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from distill_asr.data.datadir import read_table
 from distill_asr.errors import UserError
 from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES, SEED, Reduction
-from distill_asr.scoring.experiment import Plan, Run, count_all
+from distill_asr.scoring.systems import Comparison, Counted, count_all, missing_lines
 from distill_asr.scoring.wer import Edits, total
 
 SAMPLING_RATE = 16000  # Hz, of prepared audio
@@ -36,7 +37,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Study:
+class LanguageStudy:
     """What to compare: systems are names of experiments, ``<exp>/<system>_seed<seed>``."""
 
     languages: list[str]
@@ -46,11 +47,11 @@ class Study:
     layout: Layout
     together: bool = False  # choose one system for all languages
 
-    def plan(self, language: str, part: str, systems: Sequence[str]) -> Plan:
+    def comparison(self, language: str, part: str, systems: Sequence[str]) -> Comparison:
         """Decodings of one language's ``dev_set`` or ``test_set``."""
         paths = (Path(self.layout.of(name, language)) for name in ("exp", "dump"))
         sets = [self.layout.of(part, language)]
-        return Plan(*paths, list(systems), self.seeds, sets, self.baseline)
+        return Comparison(*paths, list(systems), self.seeds, sets, self.baseline)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class LanguageResult:
         return 1 - after / before
 
 
-def choose(study: Study) -> tuple[dict[str, str], dict[str, dict[str, float]]]:
+def choose(study: LanguageStudy) -> tuple[dict[str, str], dict[str, dict[str, float]]]:
     """The candidate with the lowest dev WER over all seeds; of equal ones the first.
 
     Reads nothing of the test sets.
@@ -98,7 +99,7 @@ def choose(study: Study) -> tuple[dict[str, str], dict[str, dict[str, float]]]:
     return {language: min(one, key=one.get) for language, one in rates.items()}, rates
 
 
-def compare(study: Study) -> list[LanguageResult]:
+def compare_languages(study: LanguageStudy) -> list[LanguageResult]:
     """Choose on dev, score on test; languages sorted by hours of training audio.
 
     Raises
@@ -161,7 +162,7 @@ def improved(results: Sequence[LanguageResult]) -> int:
     return sum(one.system.words.rate < one.baseline.words.rate for one in results)
 
 
-def figures(study: Study, results: Sequence[LanguageResult]) -> dict[str, Any]:
+def figures(study: LanguageStudy, results: Sequence[LanguageResult]) -> dict[str, Any]:
     """Every figure of the report, unrounded, and how it came about."""
     along = trend(results)
     return {
@@ -178,30 +179,32 @@ def figures(study: Study, results: Sequence[LanguageResult]) -> dict[str, Any]:
 
 
 def _counted(
-    study: Study, part: str, systems: dict[str, Sequence[str]]
+    study: LanguageStudy, part: str, systems: dict[str, Sequence[str]]
 ) -> dict[str, dict[str, Edits]]:
     """Edits by language and system, all seeds together."""
     counted, problems = {}, []
     for language in study.languages:
-        plan = study.plan(language, part, systems[language])
+        wanted = study.comparison(language, part, systems[language])
         try:
-            runs = count_all(plan)
+            runs = count_all(wanted)
         except UserError as error:
             problems += error.problems
             continue
-        counted[language] = dict(_by_system(plan, runs))
+        for line in missing_lines(wanted, runs):
+            print(f"warning: {line}", file=sys.stderr)
+        counted[language] = dict(_by_system(wanted, runs))
     if problems:
         raise UserError(problems)
     return counted
 
 
-def _by_system(plan: Plan, runs: dict[Run, dict[str, Edits]]) -> Iterator[tuple[str, Edits]]:
-    for system in plan.systems:
-        of_seeds = [total(edits.values()) for run, edits in runs.items() if run.system == system]
+def _by_system(wanted: Comparison, counted: Counted) -> Iterator[tuple[str, Edits]]:
+    for system in wanted.systems:
+        of_seeds = [total(e.values()) for run, e in counted.edits.items() if run.system == system]
         yield system, total(of_seeds)
 
 
-def _hours(study: Study) -> dict[str, float]:
+def _hours(study: LanguageStudy) -> dict[str, float]:
     hours, problems = {}, []
     for language in study.languages:
         folder = Path(study.layout.of("dump", language)) / study.layout.of("train_set", language)

@@ -3,8 +3,14 @@
 from collections.abc import Sequence
 
 from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES
-from distill_asr.scoring.languages import LanguageResult, Study, improved, mean_reduction, trend
-from distill_asr.scoring.table import percent
+from distill_asr.scoring.languages import (
+    LanguageResult,
+    LanguageStudy,
+    improved,
+    mean_reduction,
+    trend,
+)
+from distill_asr.scoring.table import markdown_rows, percent
 
 HEADER = (
     "Language", "Training audio", "WER, {baseline}", "WER, distilled", "fewer errors",
@@ -12,16 +18,14 @@ HEADER = (
 )  # fmt: skip
 
 
-def markdown(study: Study, results: Sequence[LanguageResult]) -> str:
+def languages_markdown(study: LanguageStudy, results: Sequence[LanguageResult]) -> str:
     """One row a language, the least audio first, and what they come to together."""
     header = [name.format(baseline=study.baseline) for name in HEADER]
-    align = [":--", *["--:"] * (len(header) - 2), ":--"]
-    rows = [header, align, *(_row(one) for one in results)]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    return f"{table}\n\n{summary(study, results)}\n"
+    table = markdown_rows(header, [_row(one) for one in results], left=(0, len(header) - 1))
+    return f"{table}\n{summary(study, results)}\n"
 
 
-def summary(study: Study, results: Sequence[LanguageResult]) -> str:
+def summary(study: LanguageStudy, results: Sequence[LanguageResult]) -> str:
     """How many languages gain, how much on average, and what the figures are."""
     mean = mean_reduction(results)
     value, low, high = (percent(x) for x in (mean.value, mean.low, mean.high))

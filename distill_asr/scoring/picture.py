@@ -8,12 +8,12 @@ from pathlib import Path
 
 from distill_asr.errors import UserError
 from distill_asr.io.files import atomic_write
-from distill_asr.scoring.languages import LanguageResult, Study, mean_reduction
+from distill_asr.scoring.languages import LanguageResult, LanguageStudy, mean_reduction
 
 PLAIN, DISTILLED = "#8a8a8a", "#1f6fb2"
 
 
-def save_picture(path: Path, study: Study, results: Sequence[LanguageResult]) -> None:
+def save_picture(path: Path, study: LanguageStudy, results: Sequence[LanguageResult]) -> None:
     """Write a PNG of three rows over the languages, the least audio at the left.
 
     Raises
@@ -40,7 +40,7 @@ def save_picture(path: Path, study: Study, results: Sequence[LanguageResult]) ->
         figure.savefig(temporary, format="png", dpi=150)
 
 
-def _rates(axes, study: Study, results: Sequence[LanguageResult]) -> None:
+def _rates(axes, study: LanguageStudy, results: Sequence[LanguageResult]) -> None:
     for offset, name, color, side in (
         (-0.2, study.baseline, PLAIN, "baseline"),
         (0.2, "distilled", DISTILLED, "system"),

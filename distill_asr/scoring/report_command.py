@@ -8,7 +8,14 @@ from pathlib import Path
 from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
 from distill_asr.scoring.command import list_of_names, list_of_seeds, write_json
-from distill_asr.scoring.languages import LANGUAGE, Layout, Study, choose, compare, figures
+from distill_asr.scoring.languages import (
+    LANGUAGE,
+    LanguageStudy,
+    Layout,
+    choose,
+    compare_languages,
+    figures,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,11 +57,11 @@ def run(args: argparse.Namespace) -> int:
         write_text_atomic(args.choose, lines)
         print(lines, end="")
         return 0
-    from distill_asr.scoring.languages_table import markdown
+    from distill_asr.scoring.languages_table import languages_markdown
     from distill_asr.scoring.picture import save_picture
 
-    results = compare(study)
-    table = markdown(study, results)
+    results = compare_languages(study)
+    table = languages_markdown(study, results)
     write_json(args.out.with_suffix(".json"), figures(study, results))
     save_picture(args.out.with_suffix(".png"), study, results)
     write_text_atomic(args.out, f"{table}\n![by language]({args.out.with_suffix('.png').name})\n")
@@ -62,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _study(args: argparse.Namespace) -> Study:
+def _study(args: argparse.Namespace) -> LanguageStudy:
     problems = []
     if args.out.suffix in (".json", ".png"):
         problems.append(f"--out: {args.out} is where other parts go; name the table, e.g. .md")
@@ -78,4 +85,6 @@ def _study(args: argparse.Namespace) -> Study:
             )
     if problems:
         raise UserError(problems)
-    return Study(args.languages, args.baseline, args.candidates, args.seeds, layout, args.together)
+    return LanguageStudy(
+        args.languages, args.baseline, args.candidates, args.seeds, layout, args.together
+    )

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from distill_asr.scoring.bootstrap import Reduction
@@ -12,7 +12,7 @@ NONE = "–"
 
 
 @dataclass(frozen=True)
-class Result:
+class SystemResult:
     """One system on one test set: an `Edits` a seed, and the reduction against the baseline."""
 
     system: str
@@ -34,7 +34,7 @@ class Result:
         return _mean_and_deviation([edits.characters.rate for edits in self.seeds.values()])
 
 
-def markdown_table(results: Sequence[Result], baseline: str) -> str:
+def systems_table(results: Sequence[SystemResult], baseline: str) -> str:
     """One row a system, one group of columns a test set; rates in percent.
 
     Systems and test sets keep the order in which they first occur.
@@ -51,11 +51,18 @@ def markdown_table(results: Sequence[Result], baseline: str) -> str:
         for name in sets:
             row += _group(cell[system, name])
         rows.append(row)
-    align = [":--", *["--:"] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, align, *rows]) + "\n"
+    return markdown_rows(header, rows)
 
 
-def _group(result: Result) -> list[str]:
+def markdown_rows(
+    header: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)
+) -> str:
+    """Lines of a markdown table; columns are aligned to the right but for those in ``left``."""
+    align = [":--" if column in left else "--:" for column in range(len(header))]
+    return "".join("| " + " | ".join(row) + " |\n" for row in [header, align, *rows])
+
+
+def _group(result: SystemResult) -> list[str]:
     words = result.pooled.words
     kinds = (words.substitutions, words.insertions, words.deletions)
     return [

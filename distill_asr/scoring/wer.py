@@ -7,9 +7,7 @@ from os import PathLike
 import jiwer
 
 from distill_asr.data.normalise import is_language_tag
-from distill_asr.errors import UserError
-
-NAMED = 5  # utterances named in a message that counts more
+from distill_asr.errors import UserError, named
 
 
 @dataclass(frozen=True)
@@ -95,22 +93,18 @@ def reference_problems(reference: dict[str, str], path: str | PathLike) -> list[
         return [f"{path}: has no utterance"]
     empty = [utterance for utterance, text in reference.items() if not text]
     if empty:
-        return [f"{path}: the reference is empty for {_name(empty)}; drop them from the test set"]
+        return [f"{path}: the reference is empty for {named(empty)}; drop them from the test set"]
     return []
 
 
 def hypothesis_problems(
     reference: dict[str, str], hypothesis: dict[str, str], path: str | PathLike
 ) -> list[str]:
-    """Say where hypotheses and references do not answer each other. An empty text is fine."""
-    missing = [utterance for utterance in reference if utterance not in hypothesis]
+    """Say which hypotheses have no reference. An empty text is fine."""
     unknown = [utterance for utterance in hypothesis if utterance not in reference]
-    problems = []
-    if missing:
-        problems.append(f"{path}: no hypothesis for {_name(missing)}; decode the set again")
     if unknown:
-        problems.append(f"{path}: no reference for {_name(unknown)}; is it another test set's?")
-    return problems
+        return [f"{path}: no reference for {named(unknown)}; is it another test set's?"]
+    return []
 
 
 def count_edits(reference: dict[str, str], hypothesis: dict[str, str]) -> dict[str, Edits]:
@@ -121,6 +115,8 @@ def count_edits(reference: dict[str, str], hypothesis: dict[str, str]) -> dict[s
     UserError : the ids differ, or a reference is empty.
     """
     problems = reference_problems(reference, "reference")
+    if missing := reference.keys() - hypothesis.keys():
+        problems.append(f"hypothesis: none for {named(missing)}; decode the set again")
     problems += hypothesis_problems(reference, hypothesis, "hypothesis")
     if problems:
         raise UserError(problems)
@@ -140,10 +136,3 @@ def _counts(alignment: list[jiwer.AlignmentChunk]) -> Counts:
             chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
         )
     return Counts(*lengths.values())
-
-
-def _name(utterances: list[str]) -> str:
-    shown = ", ".join(utterances[:NAMED])
-    more = len(utterances) - NAMED
-    plural = "utterance" if len(utterances) == 1 else "utterances"
-    return f"{len(utterances)} {plural}: {shown}" + (f" and {more} more" if more > 0 else "")

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from distill_asr import cli
 from distill_asr.scoring.languages import (
     LanguageResult,
+    LanguageStudy,
     Layout,
-    Study,
     choose,
-    compare,
+    compare_languages,
     improved,
     mean_reduction,
     trend,
@@ -52,10 +52,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def study(root: Path, **changes: object) -> Study:
+def study(root: Path, **changes: object) -> LanguageStudy:
     layout = Layout(f"{root}/langs/{{language}}/exp", f"{root}/langs/{{language}}/dump")
     plain = {"languages": ["ka", "ta"], "baseline": "plain", "candidates": ["half", "one"]}
-    return Study(**{**plain, "seeds": [1, 2], "layout": layout, **changes})
+    return LanguageStudy(**{**plain, "seeds": [1, 2], "layout": layout, **changes})
 
 
 def test_the_choice_is_by_dev_whatever_the_test_set_says(root: Path) -> None:
@@ -77,7 +77,7 @@ def test_one_choice_for_all(root: Path) -> None:
 
 
 def test_languages_come_by_their_audio_with_the_chosen_scored_on_test(root: Path) -> None:
-    few, many = compare(study(root))
+    few, many = compare_languages(study(root))
     assert (few.language, few.chosen, few.hours) == ("ta", "half", pytest.approx(0.1))
     assert (few.baseline.words.rate, few.system.words.rate) == (0.2, 0.3)
     assert few.reduction == pytest.approx(-0.5) and many.reduction == pytest.approx(0.25)
@@ -160,7 +160,7 @@ def test_one_joint_student(root: Path, tmp_path: Path) -> None:
         target.write_bytes(path.read_bytes())
     sets = {f"{part}_set": f"{{language}}_{part}" for part in ("train", "dev", "test")}
     layout = Layout(f"{tmp_path}/joint/exp", f"{tmp_path}/joint/dump", **sets)
-    assert compare(study(root, layout=layout)) == compare(study(root))
+    assert compare_languages(study(root, layout=layout)) == compare_languages(study(root))
 
 
 def test_wrong_options_are_reported_together(root: Path, capsys: pytest.CaptureFixture) -> None:

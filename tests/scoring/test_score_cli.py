@@ -90,17 +90,33 @@ def test_every_problem_in_one_report(recipe: Path, capsys: pytest.CaptureFixture
     ]
     decoded[0].unlink()
     decoded[1].unlink()
-    write(decoded[2], {"u1": "the cat sat"})
+    write(decoded[2], {})
     write(decoded[3], {**REFERENCE, "u9": "who"})
     write(Path("dump/noisy/text"), {**REFERENCE, "u3": ""})
     assert score() == 1
     error = capsys.readouterr().err
     assert f"{decoded[0]}: no such file" in error and f"{decoded[1]}: no such file" in error
-    assert f"{decoded[2]}: no hypothesis for 1 utterance: u2;" in error
-    assert f"{decoded[3]}: no reference for 1 utterance: u9;" in error
-    assert "dump/noisy/text: the reference is empty for 1 utterance: u3;" in error
+    assert f"{decoded[2]}: has no hypothesis at all" in error
+    assert f"{decoded[3]}: no reference for 1 utterance(s) (u9);" in error
+    assert "dump/noisy/text: the reference is empty for 1 utterance(s) (u3);" in error
     assert not Path("exp/RESULTS.md").exists()
     assert not list(recipe.rglob("score.json"))
+
+
+def test_a_reference_without_hypothesis_counts_as_deletions(
+    recipe: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """And says so: on the terminal, below the table, in the figures."""
+    lacking = Path("exp/ours_seed1/decode/clean")
+    write(lacking / "text", {"u1": "the cat sat"})
+    assert score() == 0
+    shown = capsys.readouterr()
+    line = f"{lacking / 'text'}: no hypothesis for 1 utterance(s) (u2) of 2; counted as deletions"
+    assert shown.err == f"warning: {line}\n"
+    assert line in Path("exp/RESULTS.md").read_text(encoding="utf-8")
+    figures = json.loads((lacking / "score.json").read_text())
+    assert figures["without_hypothesis"] == ["u2"]
+    assert figures["utterances"]["u2"]["words"] == [0, 0, 0, 3] and figures["wer"] == 0.5
 
 
 def test_a_missing_reference_is_said_once(recipe: Path, capsys: pytest.CaptureFixture) -> None:

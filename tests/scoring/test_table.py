@@ -5,7 +5,7 @@ import math
 import pytest
 
 from distill_asr.scoring.bootstrap import Reduction
-from distill_asr.scoring.table import Result, markdown_table
+from distill_asr.scoring.table import SystemResult, systems_table
 from distill_asr.scoring.wer import Counts, Edits
 
 
@@ -17,15 +17,15 @@ def run(*errors: int) -> Edits:
 
 BETTER, WORSE = Reduction(5 / 17, 0.2, 0.38), Reduction(-1 / 30, -0.11, -1e-9)
 RESULTS = [
-    Result("baseline", "clean", {1: run(10, 2, 4), 2: run(12, 2, 4)}, None),
-    Result("baseline", "noisy", {1: run(20, 5, 5), 2: run(20, 5, 5)}, None),
-    Result("two teachers", "clean", {1: run(8, 1, 3), 2: run(8, 1, 3)}, BETTER),
-    Result("two teachers", "noisy", {1: run(22, 5, 5), 2: run(20, 5, 5)}, WORSE),
+    SystemResult("baseline", "clean", {1: run(10, 2, 4), 2: run(12, 2, 4)}, None),
+    SystemResult("baseline", "noisy", {1: run(20, 5, 5), 2: run(20, 5, 5)}, None),
+    SystemResult("two teachers", "clean", {1: run(8, 1, 3), 2: run(8, 1, 3)}, BETTER),
+    SystemResult("two teachers", "noisy", {1: run(22, 5, 5), 2: run(20, 5, 5)}, WORSE),
 ]
 
 
 def test_golden() -> None:
-    assert markdown_table(RESULTS, "baseline") == (
+    assert systems_table(RESULTS, "baseline") == (
         "| System | Seeds "
         "| clean WER | sub / ins / del | CER | fewer errors than baseline "
         "| noisy WER | sub / ins / del | CER | fewer errors than baseline |\n"
@@ -39,7 +39,7 @@ def test_golden() -> None:
 
 
 def test_one_seed_has_no_deviation() -> None:
-    table = markdown_table([Result("a", "clean", {7: run(10, 2, 4)}, None)], "a")
+    table = systems_table([SystemResult("a", "clean", {7: run(10, 2, 4)}, None)], "a")
     assert table.splitlines()[-1] == "| a | 1 | 16.00 | 10.00 / 2.00 / 4.00 | 3.20 | – |"
 
 
@@ -51,5 +51,5 @@ def test_one_seed_has_no_deviation() -> None:
     ],
 )
 def test_flawless_baselines(reduction: Reduction, shown: str) -> None:
-    result = Result("b", "clean", {1: run(1, 0, 0)}, reduction)
-    assert markdown_table([result], "a").splitlines()[-1].endswith(f"| {shown} |")
+    result = SystemResult("b", "clean", {1: run(1, 0, 0)}, reduction)
+    assert systems_table([result], "a").splitlines()[-1].endswith(f"| {shown} |")

@@ -1,4 +1,4 @@
-"""All systems, seeds and test sets of an experiment directory, scored together."""
+"""All systems, seeds and test sets of a recipe, scored together; a system is a row of the table."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass
@@ -6,9 +6,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from distill_asr.errors import UserError
+from distill_asr.errors import UserError, named
 from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES, SEED, pool, relative_reduction
-from distill_asr.scoring.table import Result
+from distill_asr.scoring.table import SystemResult
 from distill_asr.scoring.wer import (
     Edits,
     count_edits,
@@ -20,7 +20,7 @@ from distill_asr.scoring.wer import (
 
 
 @dataclass(frozen=True, order=True)
-class Run:
+class SystemRun:
     """One decoding: a system, trained with a seed, on a test set."""
 
     system: str
@@ -29,7 +29,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Comparison:
     """What to score: ``exp/<system>_seed<seed>/decode/<set>/text`` against ``dump/<set>/text``."""
 
     exp: Path
@@ -44,19 +44,30 @@ class Plan:
         """Path of a test set's reference."""
         return self.dump / test_set / "text"
 
-    def decoded(self, run: Run) -> Path:
+    def decoded(self, run: SystemRun) -> Path:
         """Directory of a run's hypotheses."""
         return self.exp / f"{run.system}_seed{run.seed}" / "decode" / run.test_set
 
-    def runs(self) -> Iterator[Run]:
+    def runs(self) -> Iterator[SystemRun]:
         """Every system with every seed on every test set."""
-        return (Run(*key) for key in product(self.systems, self.seeds, self.sets))
+        return (SystemRun(*key) for key in product(self.systems, self.seeds, self.sets))
 
 
-Counted = dict[Run, dict[str, Edits]]  # run -> utterance -> edits, in the order of the reference
+@dataclass(frozen=True)
+class Counted:
+    """Edits by run and utterance, in the order of the reference; and what had no hypothesis.
+
+    Parameters
+    ----------
+    edits : an utterance without hypothesis counts as deletions.
+    missing : utterances without hypothesis, by run; only runs that have some.
+    """
+
+    edits: dict[SystemRun, dict[str, Edits]]
+    missing: dict[SystemRun, list[str]]
 
 
-def count_all(plan: Plan) -> Counted:
+def count_all(wanted: Comparison) -> Counted:
     """Count the edits of every run.
 
     Raises
@@ -65,41 +76,62 @@ def count_all(plan: Plan) -> Counted:
     """
     problems: list[str] = []
     references, hypotheses = {}, {}
-    for test_set in plan.sets:
-        path = plan.reference(test_set)
-        references[test_set] = _read(path, plan.lowercase, problems)
+    for test_set in wanted.sets:
+        path = wanted.reference(test_set)
+        references[test_set] = _read(path, wanted.lowercase, problems)
         if references[test_set] is not None:
             problems += reference_problems(references[test_set], path)
-    for run in plan.runs():
-        path = plan.decoded(run) / "text"
-        hypotheses[run] = _read(path, plan.lowercase, problems)
+    for run in wanted.runs():
+        path = wanted.decoded(run) / "text"
+        hypotheses[run] = _read(path, wanted.lowercase, problems)
         if hypotheses[run] is not None and references[run.test_set] is not None:
             problems += hypothesis_problems(references[run.test_set], hypotheses[run], path)
+            if not hypotheses[run]:
+                problems.append(f"{path}: has no hypothesis at all; decode the set again")
     if problems:
         raise UserError(problems)
-    return {run: count_edits(references[run.test_set], hypotheses[run]) for run in plan.runs()}
+    edits, missing = {}, {}
+    for run in wanted.runs():
+        reference, found = references[run.test_set], hypotheses[run]
+        if absent := [utterance for utterance in reference if utterance not in found]:
+            missing[run] = absent
+        edits[run] = count_edits(reference, dict.fromkeys(absent, "") | found)
+    return Counted(edits, missing)
 
 
-def compare(plan: Plan, counted: Counted) -> list[Result]:
+def missing_lines(wanted: Comparison, counted: Counted) -> list[str]:
+    """Say which references have no hypothesis, a line a text."""
+    return [
+        f"{wanted.decoded(run) / 'text'}: no hypothesis for {named(absent)} of "
+        f"{len(counted.edits[run])}; counted as deletions"
+        for run, absent in counted.missing.items()
+    ]
+
+
+def compare_systems(wanted: Comparison, counted: Counted) -> list[SystemResult]:
     """Hold every system against the baseline, on every test set."""
-    return [_result(plan, counted, *key) for key in product(plan.systems, plan.sets)]
+    return [_result(wanted, counted, *key) for key in product(wanted.systems, wanted.sets)]
 
 
-def run_figures(edits: dict[str, Edits]) -> dict[str, Any]:
-    """Figures of one run: totals, and [hits, sub, ins, del] of every utterance."""
+def run_figures(edits: dict[str, Edits], missing: list[str]) -> dict[str, Any]:
+    """Figures of one run: totals, [hits, sub, ins, del] of every utterance, what is missing."""
     utterances = {
         utterance: {"words": astuple(e.words), "characters": astuple(e.characters)}
         for utterance, e in edits.items()
     }
-    return {**_figures(total(edits.values())), "utterances": utterances}
+    return {
+        **_figures(total(edits.values())),
+        "without_hypothesis": missing,
+        "utterances": utterances,
+    }
 
 
-def summary_figures(plan: Plan, results: list[Result]) -> dict[str, Any]:
+def summary_figures(wanted: Comparison, results: list[SystemResult]) -> dict[str, Any]:
     """Every figure of the table, unrounded, and how it came about."""
     bootstrap = {"resamples": RESAMPLES, "level": LEVEL, "seed": SEED, "unit": "utterance"}
     return {
-        "baseline": plan.baseline,
-        "lowercase": plan.lowercase,
+        "baseline": wanted.baseline,
+        "lowercase": wanted.lowercase,
         "bootstrap": bootstrap,
         "results": [_result_figures(result) for result in results],
     }
@@ -113,19 +145,22 @@ def _read(path: Path, lowercase: bool, problems: list[str]) -> dict[str, str] | 
         return None
 
 
-def _result(plan: Plan, counted: Counted, system: str, test_set: str) -> Result:
+def _result(wanted: Comparison, counted: Counted, system: str, test_set: str) -> SystemResult:
     def pooled_words(name: str) -> list:
-        runs = [counted[Run(name, seed, test_set)].values() for seed in plan.seeds]
+        runs = [counted.edits[SystemRun(name, seed, test_set)].values() for seed in wanted.seeds]
         return pool([[edits.words for edits in run] for run in runs])
 
     reduction = None
-    if system != plan.baseline:
-        reduction = relative_reduction(pooled_words(plan.baseline), pooled_words(system))
-    seeds = {seed: total(counted[Run(system, seed, test_set)].values()) for seed in plan.seeds}
-    return Result(system, test_set, seeds, reduction)
+    if system != wanted.baseline:
+        reduction = relative_reduction(pooled_words(wanted.baseline), pooled_words(system))
+    seeds = {
+        seed: total(counted.edits[SystemRun(system, seed, test_set)].values())
+        for seed in wanted.seeds
+    }
+    return SystemResult(system, test_set, seeds, reduction)
 
 
-def _result_figures(result: Result) -> dict[str, Any]:
+def _result_figures(result: SystemResult) -> dict[str, Any]:
     (wer, wer_std), (cer, cer_std) = result.wer(), result.cer()
     return {
         "system": result.system,
