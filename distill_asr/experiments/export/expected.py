@@ -36,11 +36,14 @@ class Expected:
         return self._transduce(self._streamed(samples))
 
     def _encoded(self, samples: Tensor) -> Tensor:
-        """Encoder output [F, D] of a whole utterance."""
+        """Encoder output [F, D] of a whole utterance; F is 0 where it is too short for a frame."""
+        count = torch.tensor([len(samples)])
         try:
-            return self.student.encode(samples[None], torch.tensor([len(samples)]))[0][0]
+            if int(self.student.frontend.num_frames(count)):
+                return self.student.encode(samples[None], count)[0][0]
         except TooShortUttError:
-            return samples.new_zeros(0, self.student.encoder.output_size())
+            pass
+        return samples.new_zeros(0, self.student.encoder.output_size())
 
     def _streamed(self, samples: Tensor) -> Tensor:
         """Encoder output [F, D] of whole chunks, as a runtime takes them."""
