@@ -13,6 +13,7 @@ from distill_asr.experiments.config import ModelConfig
 
 BLANK, SPACE, WORD_BEGIN = "<blk>", "<space>", "▁"
 UNKNOWN = "<unk>"
+NO_WORDS = (UNKNOWN, "⁇", "<sos/eos>")  # ⁇ is what sentencepiece makes of an unknown piece
 _CONTINUED = "##"  # begins a word piece that does not begin a word
 _IDEOGRAPH = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]")
 
@@ -74,8 +75,10 @@ class Words:
 
 
 def plain(text: str) -> str:
-    """Words with one space between them and without what stands for unknown ones.
+    """Words with one space between them and without what is no word.
 
     Runtimes differ in whether they print that, and how many spaces a row of them is.
     """
-    return " ".join(text.replace(UNKNOWN, "").replace("⁇", "").split())
+    for nothing in NO_WORDS:
+        text = text.replace(nothing, "")
+    return " ".join(text.split())
