@@ -39,7 +39,7 @@ def test_the_schedule_is_the_published_one() -> None:
 
 def test_the_rows_are_diffs_of_the_plain_student() -> None:
     systems = Systems.read(CONF / "systems.yaml").systems
-    rows = {name: system.resolved() for name, system in systems.items()}
+    rows = {name: system.resolved().content for name, system in systems.items()}
     blocks = {row: config.pop("distill", {}) for row, config in rows.items()}
     assert all(config == rows["plain"] for config in rows.values())
     assert list(blocks) == ["plain", "acoustic", "linguistic", "both"] and not blocks["plain"]

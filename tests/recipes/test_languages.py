@@ -60,7 +60,7 @@ def test_weights_are_what_the_names_say(recipe: Path) -> None:
         weighted = [name for name in systems if name.startswith("l2s_")]
         assert len(weighted) == 3
         for name in weighted:
-            weight = systems[name].resolved()["distill"]["text"]["weight"]
+            weight = systems[name].resolved().content["distill"]["text"]["weight"]
             assert weight == float(name.split("_")[1]) * full
 
 

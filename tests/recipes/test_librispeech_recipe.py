@@ -48,7 +48,7 @@ UNLAB_ROWS = {"unlab", "unlab_path", "all"}
 
 def test_streaming_students_have_chunks_of_320_ms() -> None:
     for size in ("10m", "30m"):
-        config = GRID.pretrain[f"two_stream_{size}"].resolved()
+        config = GRID.pretrain[f"two_stream_{size}"].resolved().content
         assert config["encoder_conf"]["chunk_size"] * 40 == 320
         assert config["normalize"] == "global_mvn"
         delays = {block["match_conf"]["delay"] for block in config["distill"].values()}
@@ -65,14 +65,14 @@ def test_every_row_of_the_grid_has_its_configs() -> None:
         }.items():  # fmt: skip
             system = rows.pop(f"{prefix}{row}_{size}")
             assert system.pseudo_labels == (("unlab",) if row == "all" else ())
-            second = system.resolved()
+            second = system.resolved().content
             assert list(second.get("distill", {})) == (["path"] if row in PATH_ROWS else [])
             assert system.config[0].stem == student
             if not teachers:
                 assert system.pretrain is None and second["max_epoch"] == 120
                 continue
             stage1 = GRID.pretrain[system.pretrain]
-            first = stage1.resolved()
+            first = stage1.resolved().content
             assert list(first["distill"]) == list(TEACHERS)[:teachers]
             assert first["encoder_conf"] == second["encoder_conf"]
             assert stage1.train == (("train", "unlab") if row in UNLAB_ROWS else ("train",))
@@ -82,7 +82,7 @@ def test_every_row_of_the_grid_has_its_configs() -> None:
 
 def test_both_levels_of_the_cif_student_together() -> None:
     systems = Systems.read(CONF / "systems_hkd.yaml").systems
-    blocks = {row: system.resolved().get("distill") for row, system in systems.items()}
+    blocks = {row: system.resolved().content.get("distill") for row, system in systems.items()}
     assert blocks.pop("cif") is None
     assert blocks["cif_both"] == blocks["cif_acoustic"] | blocks["cif_linguistic"]
 

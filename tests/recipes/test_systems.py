@@ -47,13 +47,13 @@ def test_what_a_file_says(conf: Path) -> None:
     plain, both = systems.chosen("all")
     assert (plain.name, plain.pretrain, plain.init_parts) == ("plain", None, ("encoder",))
     assert plain.overrides() == ["optim_conf.lr=0.001", "scheduler=null"]
-    resolved = plain.resolved(["optim_conf.lr=2"])
+    resolved = plain.resolved(["optim_conf.lr=2"]).content
     assert resolved["optim_conf"] == {"lr": 2} and resolved["scheduler"] is None
     assert (both.pretrain, both.init_parts) == ("t", ("encoder", "ctc"))
     assert both.pseudo_labels == ("unlab",)
     stage1 = systems.pretrain["t"]
     assert stage1.train == ("train", "unlab")
-    assert stage1.resolved() == {
+    assert stage1.resolved().content == {
         "model": "encoder_only", "scheduler": "x", "distill": {"t": {"teacher": "t"}},
         "max_epoch": 9,
     }  # fmt: skip
@@ -128,4 +128,4 @@ def test_a_teacher_that_nobody_describes_is_named(conf: Path) -> None:
 def test_the_files_of_the_recipes_are_read(path: Path) -> None:
     systems = Systems.read(path)
     for training in (*systems.pretrain.values(), *systems.systems.values()):
-        assert training.resolved()["model"]
+        assert training.resolved().content["model"]
