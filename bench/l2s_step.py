@@ -37,6 +37,7 @@ from tqdm import tqdm
 
 from distill_asr.data.datadir import DataDir
 from distill_asr.data.tokens import write_token_list
+from distill_asr.experiments.layout import Experiment
 from distill_asr.io.yaml import load_yaml
 from distill_asr.models.students.base import TARGET_PREFIX
 from distill_asr.testing.fixtures import make_prepared_dir, write_targets
@@ -150,7 +151,7 @@ class Step:
 
         data, device = str(root / "train"), options.device
         read = TrainConfig.parse(config, "train.yaml")
-        sets = TrainOptions(("train.yaml",), (data,), (data,), root / arm)
+        sets = TrainOptions(("train.yaml",), (data,), (data,), Experiment(root / arm))
         args = DistillTask.get_parser().parse_args(prepare(read, sets))
         torch.manual_seed(args.seed)
         self.student = DistillTask.build_model(args).train().to(device)

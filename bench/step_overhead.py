@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from distill_asr.data.datadir import DataDir
 from distill_asr.data.tokens import write_token_list
+from distill_asr.experiments.layout import Experiment
 from distill_asr.io.yaml import load_config
 from distill_asr.testing.fixtures import make_prepared_dir, write_targets
 from distill_asr.train.config import TrainConfig, TrainOptions
@@ -88,7 +89,7 @@ def make_steps(config: dict, data: Path, output: Path) -> Callable[[], None]:
     from distill_asr.espnet.task import DistillTask
 
     read = TrainConfig.parse(config, str(CONFIG))
-    sets = TrainOptions((str(CONFIG),), (str(data),), (str(data),), output)
+    sets = TrainOptions((str(CONFIG),), (str(data),), (str(data),), Experiment(output))
     args = DistillTask.get_parser().parse_args(prepare(read, sets))
     torch.manual_seed(args.seed)
     student = DistillTask.build_model(args).train()

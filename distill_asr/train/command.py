@@ -7,8 +7,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from distill_asr.errors import UserError
+from distill_asr.experiments.layout import Experiment
 from distill_asr.io.files import write_text_atomic
-from distill_asr.io.locks import locked
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
         config=tuple(args.config),
         train=tuple(args.train),
         valid=tuple(args.valid),
-        output=Path(args.output),
+        experiment=Experiment(Path(args.output)),
         overrides=tuple(args.set),
-        init=Path(args.init) if args.init else None,
+        init=Experiment(Path(args.init)) if args.init else None,
         init_parts=tuple(args.init_parts.split(",")),
         espnet=tuple(args.espnet),
     )
@@ -57,14 +57,15 @@ def run(args: argparse.Namespace) -> int:
     if options.init is not None:
         config = with_initial_parts(config, options.init, options.init_parts)
     identity = Identity.of(config, options)
-    if is_done(options.output, identity):
-        print(f"{options.output}: training is done already")
+    experiment = options.experiment
+    if is_done(experiment, identity):
+        print(f"{experiment.directory}: training is done already")
         return 0
     from distill_asr.train.training import train
 
-    with locked(options.output, "training") if options.leads else nullcontext():
+    with experiment.lock("training") if options.leads else nullcontext():
         train(config, options, identity)
-        write_text_atomic(options.output / "done.json", identity.done_json())
+        write_text_atomic(experiment.done, identity.done_json())
     return 0
 
 

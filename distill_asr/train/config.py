@@ -15,6 +15,7 @@ from typing import Any
 from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.distill.block import PICKS, DistillBlock
 from distill_asr.errors import nearest
+from distill_asr.experiments.layout import Experiment
 from distill_asr.io.arguments import check_arguments
 from distill_asr.io.yaml import config_name, load_config
 from distill_asr.teachers.online import is_online
@@ -29,9 +30,9 @@ class TrainOptions:
     config: tuple[str, ...]  # YAMLs, merged from left to right
     train: tuple[str, ...]  # prepared data dirs
     valid: tuple[str, ...]
-    output: Path  # experiment directory
+    experiment: Experiment
     overrides: tuple[str, ...] = ()  # KEY.PATH=VALUE
-    init: Path | None = None  # experiment whose parts are taken over
+    init: Experiment | None = None  # whose parts are taken over
     init_parts: tuple[str, ...] = ("encoder",)
     espnet: tuple[str, ...] = ()  # options of ESPnet, as they are
 

@@ -13,6 +13,7 @@ import yaml
 
 from distill_asr.data.datadir import DataDir
 from distill_asr.errors import UserError
+from distill_asr.experiments.layout import Experiment
 from distill_asr.io.checkpoint import damaged_checkpoints
 from distill_asr.io.identity import CACHE, audio_identity
 from distill_asr.io.yaml import load_config
@@ -112,23 +113,24 @@ def _content(path: str) -> object:
         return None
 
 
-def is_done(output: Path, identity: Identity) -> bool:
+def is_done(experiment: Experiment, identity: Identity) -> bool:
     """Whether this very training was finished; a record cut short says nothing, so it was not."""
     try:
-        content = json.loads((output / "done.json").read_text(encoding="utf-8"))
+        content = json.loads(experiment.done.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and content.get("fingerprint") == identity.fingerprint
 
 
-def same_experiment(output: Path, identity: Identity) -> bool:
+def same_experiment(experiment: Experiment, identity: Identity) -> bool:
     """Whether a directory holds nothing but what this very training left there.
 
     Raises
     ------
     UserError : it holds weights that cannot be this training's, or damaged ones.
     """
-    record, has_weights = output / "train.yaml", (output / "checkpoint.pth").exists()
+    output, record = experiment.directory, experiment.record
+    has_weights = experiment.resumed.exists()
     way_out = "use another --output, or remove that directory"
     try:
         before = yaml.safe_load(record.read_text(encoding="utf-8"))
@@ -149,11 +151,17 @@ def same_experiment(output: Path, identity: Identity) -> bool:
     return not differ
 
 
-def begin_anew(output: Path) -> None:
+def begin_anew(experiment: Experiment) -> None:
     """Remove what an attempt that came to no weights measured, maybe on other data."""
-    for name in ("stats", "stats.unfinished", "data"):
-        if (output / name).is_dir():
-            shutil.rmtree(output / name)
+    measured = experiment.statistics.parents[1]
+    for directory in (measured, unfinished(measured), experiment.inputs):
+        if directory.is_dir():
+            shutil.rmtree(directory)
+
+
+def unfinished(directory: Path) -> Path:
+    """Name of a directory while it is being made; a kill leaves this one."""
+    return directory.with_name(f"{directory.name}.unfinished")
 
 
 def _lasting(options: list[str]) -> list[str]:

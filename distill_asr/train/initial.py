@@ -8,17 +8,19 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from distill_asr.errors import NAMED, UserError
+from distill_asr.experiments.layout import Experiment
 from distill_asr.io.checkpoint import read_checkpoint
 from distill_asr.train.config import TrainConfig
 
-MODEL = "valid.loss.ave.pth"
 MEND = (
     "give this student the same front-end, encoder and sizes, or set ignore_init_mismatch: true "
     "to start with what fits"
 )
 
 
-def with_initial_parts(config: TrainConfig, directory: Path, parts: Iterable[str]) -> TrainConfig:
+def with_initial_parts(
+    config: TrainConfig, source: Experiment, parts: Iterable[str]
+) -> TrainConfig:
     """The config that starts with parts of an experiment, and with the statistics they knew.
 
     Parameters
@@ -32,23 +34,20 @@ def with_initial_parts(config: TrainConfig, directory: Path, parts: Iterable[str
     given = config.espnet.get("init_param") or []
     if not isinstance(given, list):
         return config  # reported by the check of the config
-    taken = config.with_espnet(init_param=[*given, *_initial_parts(directory, list(parts))])
-    file = statistics_file(directory)
+    taken = config.with_espnet(init_param=[*given, *_initial_parts(source, list(parts))])
+    file = source.statistics
     if not config.measures_statistics or not file.exists():
         return taken
     return taken.with_espnet(normalize_conf={**config.conf("normalize"), "stats_file": str(file)})
 
 
-def statistics_file(output: Path) -> Path:
-    """Where the statistics for ``global_mvn`` lie."""
-    return output / "stats" / "train" / "feats_stats.npz"
-
-
-def _initial_parts(directory: Path, parts: list[str]) -> list[str]:
+def _initial_parts(source: Experiment, parts: list[str]) -> list[str]:
     """ESPnet's ``init_param``, by the beginnings of parameters' names."""
-    model = directory / MODEL
+    model = source.model
     if not model.exists():
-        raise UserError(f"--init {directory}: no {model.name} there; finish that training first")
+        raise UserError(
+            f"--init {source.directory}: no {model.name} there; finish that training first"
+        )
     names = read_checkpoint(model, "finish that training again")
     # ESPnet would go on without a word
     known = sorted({name.partition(".")[0] for name in names})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 import sys
 import time
@@ -19,7 +20,7 @@ STARTED = re.compile(r"(\d+)/(\d+)epoch started")
 RESULTS = re.compile(r"(\d+)epoch results: (.*)", re.DOTALL)
 PART = re.compile(r"\[(\w+)\] ")
 # shown as percentages, and as what they are: errors of the CTC's best path, correct tokens
-RATES = {"cer_ctc": "CER", "cer": "CER", "wer": "WER", "acc": "accuracy"}
+RATES = {"cer_ctc": "CTC CER", "cer": "CER", "wer": "WER", "acc": "accuracy"}
 MEMORY = 1 << 20  # records
 
 
@@ -162,6 +163,8 @@ def _terms(numbers: dict[str, float]) -> str:
     """``loss 3.20 (ctc 2.90, hubert 0.30), CER 45.1 %``."""
     if "loss" not in numbers:
         return "nothing"
+    # of what a student does not compute ESPnet notes that it is not a number
+    numbers = {key: v for key, v in numbers.items() if key == "loss" or not math.isnan(v)}
     terms = [
         f"{key.partition('_')[2] or key.partition('/')[2]} {number(value)}"
         for key, value in numbers.items()

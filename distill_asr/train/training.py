@@ -15,39 +15,40 @@ from distill_asr.data.token_list import read_token_list
 from distill_asr.distill.facts import TeacherRecord
 from distill_asr.errors import UserError
 from distill_asr.espnet.task import DistillTask, text_tokenizer
+from distill_asr.experiments.layout import Experiment
 from distill_asr.io.files import write_text_atomic
 from distill_asr.models.frontends.rate import sampling_rate_of
 from distill_asr.models.students.base import TARGET_PREFIX, Student
 from distill_asr.train.checks import inspect
 from distill_asr.train.config import TrainConfig, TrainOptions
 from distill_asr.train.facts import write_teacher_records
-from distill_asr.train.identity import Identity, begin_anew, same_experiment
-from distill_asr.train.initial import initial_problems, statistics_file
+from distill_asr.train.identity import Identity, begin_anew, same_experiment, unfinished
+from distill_asr.train.initial import initial_problems
 from distill_asr.train.inputs import read_train_and_valid, write_inputs
 from distill_asr.train.lengths import FrameCounter, too_short, warn_of_transcripts
 from distill_asr.train.progress import TrainLog
 
 
 def train(config: TrainConfig, options: TrainOptions, identity: Identity) -> None:
-    """Train, or continue what the same training began in ``options.output``.
+    """Train, or continue what the same training began in ``options.experiment``.
 
     Raises
     ------
     UserError : mistakes in config, data, targets or initial weights, all in one report; the
         directory holds another training; the training diverged.
     """
-    output = options.output
+    experiment = options.experiment
     with TrainLog() as log:
-        same = same_experiment(output, identity)
+        same = same_experiment(experiment, identity)
         # ESPnet unpickles freely what it resumes from or initialises with
         os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
         command = prepare(config, options, anew=not same)
-        _clean(output)
-        write_text_atomic(output / "train.yaml", identity.to_yaml())
-        log.open(output / "train.log")
+        _clean(experiment)
+        write_text_atomic(experiment.record, identity.to_yaml())
+        log.open(experiment.log)
         with log.printed():
             if config.measures_statistics:
-                _collect_stats(command, statistics_file(output).parents[1])
+                _collect_stats(command, experiment.statistics.parents[1])
             try:
                 DistillTask.main(cmd=command)
             except ProcessRaisedException as error:  # of one of several devices
@@ -69,7 +70,7 @@ def prepare(config: TrainConfig, options: TrainOptions, anew: bool = False) -> l
     ------
     UserError : all that can be known before a teacher is loaded, in one report.
     """
-    output = options.output
+    experiment = options.experiment
     problems, student = inspect(config)
     problems += _missing_files(config) + _tokenizer_problems(config)
     if student is not None:
@@ -84,13 +85,14 @@ def prepare(config: TrainConfig, options: TrainOptions, anew: bool = False) -> l
     if problems:
         raise UserError(problems)
     if anew:
-        begin_anew(output)
+        begin_anew(experiment)
     # stage 1 is judged by its distillation loss, stage 2 by the recognition loss alone
     heard = [] if config.needs_text else judged
-    records = write_teacher_records(output, training, heard, config)
-    resolved = resolve(config, records, output)
-    write_text_atomic(output / "data" / "espnet.yaml", yaml.safe_dump(resolved, sort_keys=False))
-    command = ["--config", str(output / "data" / "espnet.yaml"), "--output_dir", str(output)]
+    records = write_teacher_records(experiment.directory, training, heard, config)
+    resolved = resolve(config, records, experiment)
+    file, output = experiment.inputs / "espnet.yaml", experiment.directory
+    write_text_atomic(file, yaml.safe_dump(resolved, sort_keys=False))
+    command = ["--config", str(file), "--output_dir", str(output)]
     command += ["--resume", "true", "--allow_variable_data_keys", "true"]
     command += write_inputs(output, "train", training, config)
     judges = config.without_distillers() if config.needs_text else config
@@ -122,7 +124,9 @@ def _check_utterances(
     return list(dict.fromkeys(problems))
 
 
-def resolve(config: TrainConfig, records: dict[str, TeacherRecord], output: Path) -> dict[str, Any]:
+def resolve(
+    config: TrainConfig, records: dict[str, TeacherRecord], experiment: Experiment
+) -> dict[str, Any]:
     """The config in ESPnet's keys only, with what is known about the teachers."""
     resolved = dict(config.espnet)
     if config.section:
@@ -131,20 +135,20 @@ def resolve(config: TrainConfig, records: dict[str, TeacherRecord], output: Path
     if not config.needs_text:
         resolved |= {"token_type": None, "token_list": None}
     if config.measures_statistics:
-        file = str(statistics_file(output))
+        file = str(experiment.statistics)
         resolved["normalize_conf"] = {**config.conf("normalize"), "stats_file": file}
     # plots cost seconds an epoch; the curves are in TensorBoard
     return {"num_att_plot": 0, "use_matplotlib": False} | resolved
 
 
-def _clean(output: Path) -> None:
+def _clean(experiment: Experiment) -> None:
     """Remove models that a killed run left half-written.
 
     Only those: other hosts of a distributed training may be writing the small files just now.
     """
-    for leftover in output.glob(".*.pth.*.tmp"):
+    for leftover in experiment.directory.glob(".*.pth.*.tmp"):
         leftover.unlink(missing_ok=True)
-    (output / "done.json").unlink(missing_ok=True)  # until this run is done as well
+    experiment.done.unlink(missing_ok=True)  # until this run is done as well
 
 
 def _missing_files(config: TrainConfig) -> list[str]:
@@ -200,10 +204,10 @@ def _collect_stats(command: list[str], directory: Path) -> None:
     targets = {i for i, value in enumerate(command) if f",{TARGET_PREFIX}" in value}
     kept = [c for i, c in enumerate(command) if i not in targets and i + 1 not in targets]
     # renamed when complete, so that a kill leaves no half statistics
-    unfinished = directory.with_name(f"{directory.name}.unfinished")
-    options = ["--collect_stats", "true", "--normalize", "none", "--output_dir", str(unfinished)]
+    making = unfinished(directory)
+    options = ["--collect_stats", "true", "--normalize", "none", "--output_dir", str(making)]
     DistillTask.main(cmd=[*kept, *options])
-    unfinished.rename(directory)
+    making.rename(directory)
 
 
 def _of_child(error: ProcessRaisedException) -> Exception:

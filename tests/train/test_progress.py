@@ -31,7 +31,7 @@ def test_an_epoch_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(
         "epoch 3/10: train loss 3.20 (ctc 2.90, asr 2.90, hubert 0.300); "
-        "valid loss 3.10 (ctc 3.10), CER 45.1 %; "
+        "valid loss 3.10 (ctc 3.10), CTC CER 45.1 %; "
     )
     assert line.endswith("0 s an epoch, 0 s left")
 
