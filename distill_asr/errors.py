@@ -88,5 +88,5 @@ def os_error_message(error: OSError) -> str:
     reason = error.strerror or str(error)
     path = error.filename if error.filename is not None else error.filename2
     where = f"{os.fsdecode(path)}: " if isinstance(path, (str, bytes)) else ""
-    way_out = _WAYS_OUT.get(error.errno)
+    way_out = _WAYS_OUT.get(error.errno or 0)
     return f"{where}{reason}" + (f"; {way_out}" if way_out else "")

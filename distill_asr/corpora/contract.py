@@ -7,7 +7,7 @@ my_package.my_module.MyCorpus --out data`` builds it like a built-in one, option
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -101,7 +101,7 @@ def option(default: Any, help: str, *, env: str | None = None) -> Any:
     return field(default=default, metadata={"help": help, "env": env})
 
 
-def _aligned(columns: dict[str, Iterable[str]]) -> list[str]:
+def _aligned(columns: Mapping[str, Iterable[str]]) -> list[str]:
     """Lines of a table: numbers to the right, words to the left."""
     padded = []
     for name, cells in columns.items():

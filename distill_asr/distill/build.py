@@ -94,6 +94,7 @@ def _distiller(options: DistillBlock, tap: TapShape, facts: TeacherFacts) -> Dis
     matcher.fit(tap, TapShape(facts.width, facts.step_ms))
     width, classes = facts.width, 0
     if loss.reads == CODES:
+        assert facts.codebooks is not None  # of a teacher whose targets are codes
         width, classes, _ = facts.codebooks.entries.shape
     paired = matcher.paired_width(width, tap.step_ms, facts.step_ms)
     head = find_class("head", head_name(options.head, matcher, loss))

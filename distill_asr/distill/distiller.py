@@ -71,8 +71,8 @@ class Distiller(nn.Module):
         self.step_ms = facts.step_ms
         self.texts = facts.texts
         self.reads = loss.reads
-        decodes = self.reads == VECTORS and facts.codebooks is not None
-        self._decoder = CodeReader(facts.codebooks) if decodes else None
+        codebooks = facts.codebooks if self.reads == VECTORS else None
+        self._decoder = None if codebooks is None else CodeReader(codebooks)
         # they come from the manifests at every start, so checkpoints need not carry them
         standardise = options.standardise and self.reads == VECTORS and facts.mean is not None
         self.register_buffer("mean", facts.mean if standardise else None, persistent=False)

@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import typeguard
 import yaml
@@ -60,7 +61,7 @@ def check_arguments(
 
 def _check_names(
     prefix: str,
-    conf: dict,
+    conf: dict[str, Any],
     parameters: Mapping[str, inspect.Parameter],
     target: str,
     keywords: bool,

@@ -198,7 +198,7 @@ def _sound(stream: BinaryIO) -> Iterator[_ToTheEnd]:
 
 def _read_to_the_end(sound: _ToTheEnd) -> np.ndarray:
     """float32 ``[N, C]``."""
-    blocks = []
+    blocks: list[np.ndarray] = []
     size = min(sound.frames + 1, _BLOCK)
     while not blocks or len(blocks[-1]) == size:
         blocks.append(sound.read(size, dtype="float32", always_2d=True))
@@ -210,11 +210,11 @@ def _with_its_length(stream: BinaryIO, head: bytes) -> tuple[BinaryIO, int | Non
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
         return _wav(stream), None
     if head[:4] == b"fLaC":
-        content = bytearray(stream.read())
-        declared = int.from_bytes(content[18:26], "big") & 0xFFFFFFFFF
-        content[21] &= 0xF0  # 0 samples and no checksum: unknown, as from a pipe
-        content[22:42] = bytes(20)
-        return io.BytesIO(content), declared or None
+        flac = bytearray(stream.read())
+        declared = int.from_bytes(flac[18:26], "big") & 0xFFFFFFFFF
+        flac[21] &= 0xF0  # 0 samples and no checksum: unknown, as from a pipe
+        flac[22:42] = bytes(20)
+        return io.BytesIO(flac), declared or None
     if _is_mpeg(head):
         content = stream.read()
         found = scan_mpeg(content)
@@ -321,6 +321,7 @@ def _one_channel(samples: np.ndarray, channel: int | str | None) -> np.ndarray:
         )
     if channel == MIX:
         return samples.mean(axis=1)
+    assert isinstance(channel, int)
     if channel >= channels:
         raise BadAudioError("no such channel", f"channel {channel} asked for, it has {channels}")
     return np.ascontiguousarray(samples[:, channel])

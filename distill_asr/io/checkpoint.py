@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from distill_asr.errors import UserError
 
 
-def read_checkpoint(path: str | Path, way_out: str) -> dict:
+def read_checkpoint(path: str | Path, way_out: str) -> dict[str, Any]:
     """What ``torch.save`` wrote, on the CPU; pages are read when they are used.
 
     Parameters

@@ -11,7 +11,7 @@ _PROBE_BYTES = 1 << 20
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it to ``path`` when the block succeeds.
 
     The temporary file is removed when the block raises, so that nothing half-written stays.
@@ -72,7 +72,7 @@ def _opened_beside(target: Path) -> tuple[Path, int]:
     return Path(name), handle
 
 
-def write_text_atomic(path: str | os.PathLike, text: str) -> None:
+def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 text under a temporary name, then rename."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -52,7 +53,7 @@ def audio_identity(
     places = {name: _split(path) for name, path in paths.items()}
     found = content_identity({file for file, _ in places.values()}, cache, quiet=quiet)
     _require_all(paths, {name: found[file] for name, (file, _) in places.items()})
-    return {name: _with_offset(found[file], offset) for name, (file, offset) in places.items()}
+    return {name: _with_offset(str(found[file]), offset) for name, (file, offset) in places.items()}
 
 
 def content_identity(
@@ -69,7 +70,7 @@ def content_identity(
     known = {} if cache is None else _load(Path(cache))
     names = sorted(map(str, files))
     found: dict[str, str | OSError] = {}
-    fresh: dict[str, list] = {}
+    fresh: dict[str, list[Any]] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
         pieces = pool.map(lambda file: _hashed(file, known), names)
         bar = tqdm(
@@ -93,7 +94,9 @@ def _with_offset(digest: str, offset: str) -> str:
     return hashlib.sha256(f"{digest}:{offset}".encode()).hexdigest() if offset else digest
 
 
-def _hashed(file: str, known: Mapping[str, list]) -> tuple[str | OSError, dict[str, list]]:
+def _hashed(
+    file: str, known: Mapping[str, list[Any]]
+) -> tuple[str | OSError, dict[str, list[Any]]]:
     """Digest or what went wrong, and the entry for the cache if it is new."""
     try:
         real = os.path.realpath(file)
@@ -128,7 +131,7 @@ def _require_all(paths: Mapping[str, str | Path], found: Mapping[str, str | OSEr
     raise UserError([*lines, f"... and {more} more"] if more > 0 else lines)
 
 
-def _load(cache: Path) -> dict[str, list]:
+def _load(cache: Path) -> dict[str, list[Any]]:
     """Give the entries of a cache, none if it is missing, damaged, or of another format."""
     try:
         checksum, _, content = cache.read_text(encoding="utf-8").partition("\n")
@@ -139,7 +142,7 @@ def _load(cache: Path) -> dict[str, list]:
         return {}
 
 
-def _save(cache: Path, entries: Mapping[str, list]) -> None:
+def _save(cache: Path, entries: Mapping[str, list[Any]]) -> None:
     content = json.dumps(entries, indent=0, sort_keys=True)
     with suppress(OSError):  # a data dir that cannot be written is read anew each time
         write_text_atomic(cache, f"{_checksum(content)}\n{content}")

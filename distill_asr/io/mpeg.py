@@ -78,7 +78,9 @@ def with_true_length(content: bytes, stream: MpegStream) -> bytes:
     # the largest frame, so that the Xing header fits into it
     header[1] |= 1  # no checksum
     header[2] = header[2] & 0x0F | 14 << 4
-    size = _parse(bytes(header)).size
+    made = _parse(bytes(header))
+    assert made is not None  # of a header that was one
+    size = made.size
     frame = bytearray(size)
     frame[:4] = header
     at = first.tag_at - first.start

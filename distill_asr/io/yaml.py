@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -13,7 +14,7 @@ from distill_asr.errors import UserError
 class _UniqueKeyLoader(yaml.SafeLoader):
     """Safe loader that refuses a key given twice; plain YAML would keep the last one."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         keys = [self.construct_object(key, deep=deep) for key in own]
         twice = sorted({str(key) for key in keys if keys.count(key) > 1})
@@ -24,7 +25,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def load_yaml(path: str | Path) -> dict:
+def load_yaml(path: str | Path) -> dict[str, Any]:
     """One YAML mapping, without ``extends``.
 
     Raises
@@ -44,7 +45,9 @@ def load_yaml(path: str | Path) -> dict:
     return content
 
 
-def load_config(path: str | Path | Sequence[str | Path], overrides: Iterable[str] = ()) -> dict:
+def load_config(
+    path: str | Path | Sequence[str | Path], overrides: Iterable[str] = ()
+) -> dict[str, Any]:
     """A config with its bases merged in and the overrides applied.
 
     Parameters
@@ -59,7 +62,7 @@ def load_config(path: str | Path | Sequence[str | Path], overrides: Iterable[str
     UserError : unreadable files, a circle of bases, or overrides of the wrong form.
     """
     paths = [path] if isinstance(path, (str, Path)) else path
-    config: dict = {}
+    config: dict[str, Any] = {}
     for one in paths:
         config = merge(config, _load_extended(Path(one), ()))
     problems = []
@@ -78,7 +81,7 @@ def config_name(path: str | Path | Sequence[str | Path]) -> str:
     return str(path) if isinstance(path, (str, Path)) else " + ".join(map(str, path))
 
 
-def merge(base: dict, diff: dict) -> dict:
+def merge(base: dict[str, Any], diff: dict[str, Any]) -> dict[str, Any]:
     """``diff`` over ``base``, mapping by mapping; neither is changed.
 
     Where the diff names another class (``encoder: branchformer``), the base's arguments for the
@@ -92,7 +95,7 @@ def merge(base: dict, diff: dict) -> dict:
     return merged
 
 
-def _load_extended(path: Path, seen: tuple[Path, ...]) -> dict:
+def _load_extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     resolved = path.resolve()
     if resolved in seen:
         circle = " -> ".join(str(p) for p in (*seen, resolved))
@@ -102,13 +105,13 @@ def _load_extended(path: Path, seen: tuple[Path, ...]) -> dict:
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise UserError(f"{path}: extends: expected a file name or a list of them, found {bases!r}")
-    merged: dict = {}
+    merged: dict[str, Any] = {}
     for base in bases:
         merged = merge(merged, _load_extended(path.parent / base, (*seen, resolved)))
     return merge(merged, config)
 
 
-def _apply(config: dict, override: str) -> None:
+def _apply(config: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     parts = key.split(".")
     if not equals or not all(parts):

@@ -66,5 +66,5 @@ class SweepTrainer(QuantizerTrainer):
 
     def _init_optimizer(self) -> None:
         # called whenever the library has made a quantizer of its own
-        self.quantizer = SweepQuantizer.like(self.quantizer)
+        self.quantizer: SweepQuantizer = SweepQuantizer.like(self.quantizer)
         super()._init_optimizer()

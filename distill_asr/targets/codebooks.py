@@ -81,7 +81,7 @@ class Codebooks:
     def load(cls, path: str | Path) -> Codebooks:
         """Read them; UserError where they are missing or damaged."""
         arrays, facts = unpack(path)
-        return cls(*(arrays[name] for name in ARRAYS), facts)
+        return cls(facts=facts, **{name: arrays[name] for name in ARRAYS})
 
 
 def pack(arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> bytes:

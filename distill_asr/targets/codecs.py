@@ -143,7 +143,7 @@ class MVQCodec:
         return codebooks
 
 
-CODECS: dict[str, type] = {"fp32": Float32Codec, "fp16": Float16Codec, "mvq": MVQCodec}
+CODECS: dict[str, type[Any]] = {"fp32": Float32Codec, "fp16": Float16Codec, "mvq": MVQCodec}
 
 
 def build_codec(

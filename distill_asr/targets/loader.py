@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,14 +41,14 @@ class AsStored(np.ndarray):
     Half the bytes to copy into a batch and to send to the device, where the distiller widens them.
     """
 
-    def astype(self, dtype: object, *args: object, **options: object) -> np.ndarray:
+    def astype(self, dtype: Any, *args: Any, **options: Any) -> np.ndarray:
         """As NumPy's, but for float32."""
         if self.dtype == np.float16 and np.dtype(dtype) == np.float32:
             return self
         return super().astype(dtype, *args, **options)
 
 
-class TargetStream(Mapping):
+class TargetStream(Mapping[str, np.ndarray]):
     """What a training batch carries of an utterance's targets: what lies on disk, not decoded.
 
     Vectors [S, E], float16 or float32, or codes int64 [S, C]; the distiller turns them into what
@@ -66,7 +67,7 @@ class TargetStream(Mapping):
     def __getitem__(self, utterance: str) -> np.ndarray:
         if self.may_miss and utterance not in self.reader:
             columns = self.reader.codec.stored_width(self.reader.width)
-            stored = np.zeros((0, columns), self.reader.codec.stored_dtype)
+            stored: np.ndarray = np.zeros((0, columns), self.reader.codec.stored_dtype)
         else:
             stored = self.reader.stored(utterance)
         # ESPnet takes no unsigned numbers

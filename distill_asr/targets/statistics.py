@@ -29,8 +29,10 @@ class Statistics:
         """
         parts = list(parts)
         count = sum(part.count for part in parts)
-        mean = sum(part.count * part.mean for part in parts) / count
-        squares = sum(part.squares + part.count * np.square(part.mean - mean) for part in parts)
+        mean = np.asarray(sum(part.count * part.mean for part in parts) / count)
+        squares = np.asarray(
+            sum(part.squares + part.count * np.square(part.mean - mean) for part in parts)
+        )
         return cls(count, mean, squares)
 
     @property

@@ -81,6 +81,7 @@ class Contrastive(Loss):
         positive = negative_ids == own
         masked = positive if self.mask_positive else torch.zeros_like(positive)
         if self.needs_tokens:
+            assert tokens is not None  # what ``needs_tokens`` asks for
             masked = masked | ((tokens[negative_ids] == tokens[own]) & ~positive)
         return masked
 

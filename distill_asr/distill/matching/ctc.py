@@ -72,6 +72,7 @@ class CTCMatcher(FrameMatcher):
         available = torch.div(teacher.lengths, ratio, rounding_mode="floor")
         self._check_lengths(student.lengths, available, teacher.lengths, context)
         utterance, time = torch.nonzero(self._kept(values, available), as_tuple=True)
+        assert student.step_ms is not None  # of a tap of frames
         which, frame = self.delays.answers(time, student.lengths[utterance], student.step_ms)
         alternatives = which if self.delays.window else None
         utterance = utterance[which]

@@ -76,6 +76,7 @@ class FrameMatcher(Matcher):
         values = self._to_student_rate(teacher.values, ratio)
         available = torch.div(teacher.lengths, ratio, rounding_mode="floor")
         self._check_lengths(student.lengths, available, teacher.lengths, context)
+        assert student.step_ms is not None  # ``ratio`` has looked
         shift = round(self.delay / student.step_ms)
         paired = torch.minimum(student.lengths - shift, available).clamp(min=0)
         width = min(student.values.size(1) - shift, values.size(1))

@@ -71,6 +71,7 @@ class PathMatcher(Matcher):
         rows = teacher.values[utterance, node]
         time, token = rows[:, 0].long(), rows[:, 1].long()
         self._check(student.lengths, context, utterance, time, token)
+        assert student.step_ms is not None  # of a tap of frames
         which, frame = self.delays.answers(time, student.lengths[utterance], student.step_ms)
         utterance = utterance[which]
         logits = context.lattice.logits(utterance, frame, token[which])
@@ -81,6 +82,7 @@ class PathMatcher(Matcher):
         self, lengths: Tensor, context: Context, utterance: Tensor, time: Tensor, token: Tensor
     ) -> None:
         late = time >= lengths[utterance] + self.tolerance
+        assert context.lattice is not None  # forward has looked
         foreign = token > context.lattice.tokens[utterance]
         if not bool((late | foreign).any()):
             return

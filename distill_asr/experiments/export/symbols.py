@@ -37,7 +37,7 @@ def symbols(config: ModelConfig) -> list[str]:
     return names
 
 
-def _symbol(token: str, kind: str) -> str:
+def _symbol(token: str, kind: str | None) -> str:
     if token == SPACE:
         return WORD_BEGIN
     if re.fullmatch("<.+>", token) or kind not in ("word", PIECES):
