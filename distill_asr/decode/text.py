@@ -8,6 +8,7 @@ from espnet2.text.build_tokenizer import build_tokenizer
 
 from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.data.pieces import PieceTokenizer
+from distill_asr.data.token_list import token_list_problems
 from distill_asr.decode.search import Hypothesis
 from distill_asr.errors import UserError
 from distill_asr.experiments.config import ModelConfig
@@ -29,6 +30,8 @@ class TokenText:
                 f"{config.file}: a student of model {config.model!r} recognises nothing; finish "
                 "stage 2"
             )
+        if problems := token_list_problems(self.tokens, f"{config.file}: token_list"):
+            raise UserError(problems)
         if kind == PIECES:
             self.tokenizer = PieceTokenizer(str(config.bpemodel))
         else:

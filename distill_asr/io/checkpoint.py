@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from distill_asr.errors import UserError
+
+# what torch, pickle and zipfile raise over damaged files
+_UNREADABLE = (
+    RuntimeError, EOFError, ValueError, AttributeError, pickle.UnpicklingError, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def read_checkpoint(path: str | Path, way_out: str) -> dict[str, Any]:
@@ -26,12 +32,22 @@ def read_checkpoint(path: str | Path, way_out: str) -> dict[str, Any]:
     import torch
 
     try:
+        if damaged := _damaged_part(path):
+            raise ValueError(f"the checksum of its part {damaged} is wrong")
         with training_records_allowed():
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except (*_UNREADABLE, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
         message = f"{path}: damaged or cut short, cannot be read ({reason}); {way_out}"
         raise UserError(message) from error
+
+
+def _damaged_part(path: str | Path) -> str | None:
+    """Part of a file that is not as it was written; torch checks none of the checksums in it."""
+    if not zipfile.is_zipfile(path):
+        return None  # of an old torch, or cut short, which torch says
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
+from distill_asr.io.locks import locked
 from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES
 from distill_asr.scoring.systems import (
     Comparison,
@@ -53,13 +54,14 @@ def run(args: argparse.Namespace) -> int:
     counted = count_all(wanted)
     results = compare_systems(wanted, counted)
     missing = missing_lines(wanted, counted)
-    for run, edits in counted.edits.items():
-        figures = run_figures(edits, counted.missing.get(run, []))
-        write_json(wanted.decoded(run) / "score.json", figures)
     table = systems_table(results, wanted.baseline)
     notes = [_legend(wanted), *missing]
-    write_json(args.out.with_suffix(".json"), summary_figures(wanted, results))
-    write_text_atomic(args.out, "\n".join([table, *(f"{note}\n" for note in notes)]))
+    with locked(args.out, "scoring"):
+        for run, edits in counted.edits.items():
+            figures = run_figures(edits, counted.missing.get(run, []))
+            write_json(wanted.decoded(run) / "score.json", figures)
+        write_json(args.out.with_suffix(".json"), summary_figures(wanted, results))
+        write_text_atomic(args.out, "\n".join([table, *(f"{note}\n" for note in notes)]))
     print(table, end="")
     for line in missing:
         print(f"warning: {line}", file=sys.stderr)

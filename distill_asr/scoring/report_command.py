@@ -7,6 +7,7 @@ from pathlib import Path
 
 from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
+from distill_asr.io.locks import locked
 from distill_asr.scoring.command import list_of_names, list_of_seeds, write_json
 from distill_asr.scoring.languages import (
     LANGUAGE,
@@ -62,9 +63,11 @@ def run(args: argparse.Namespace) -> int:
 
     results = compare_languages(study)
     table = languages_markdown(study, results)
-    write_json(args.out.with_suffix(".json"), figures(study, results))
-    save_picture(args.out.with_suffix(".png"), study, results)
-    write_text_atomic(args.out, f"{table}\n![by language]({args.out.with_suffix('.png').name})\n")
+    picture = args.out.with_suffix(".png")
+    with locked(args.out, "reporting"):
+        write_json(args.out.with_suffix(".json"), figures(study, results))
+        save_picture(picture, study, results)
+        write_text_atomic(args.out, f"{table}\n![by language]({picture.name})\n")
     print(table, end="")
     return 0
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
+import soundfile
 
 pytest.importorskip("espnet2")
 from distill_asr import cli
+from distill_asr.io.locks import locked
 from distill_asr.testing.fixtures import TOKENS, make_prepared_dir
 from distill_asr.testing.language_models import save_language_model
 from distill_asr.testing.recognisers import save_recogniser
@@ -113,3 +117,78 @@ def test_mistakes(root, tmp_path, capsys) -> None:
         "hybrid", "--timestamps"
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_audio_replaced_in_place_is_decoded_again(root, tmp_path, capsys) -> None:
+    """Same names, lengths and times of the files; what was made from the old one is done again."""
+    data, output = tmp_path / "set", tmp_path / "out"
+    make_prepared_dir(data, utterances=2)
+
+    def run() -> tuple[bool, bytes]:
+        words = ["decode", "--exp", root / "ctc", "--data", data, "--output", output]
+        assert cli.main([str(word) for word in words]) == 0
+        said = capsys.readouterr().out
+        return "decoded already" not in said, (output / "nbest.jsonl").read_bytes()
+
+    first = run()
+    assert run() == (False, first[1])
+    for path in (data / "wav").glob("*.wav"):
+        samples, rate = soundfile.read(path, dtype="int16")
+        before = path.stat()
+        soundfile.write(path, samples[::-1], rate)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    again = run()
+    assert again[0] and again[1] != first[1]
+
+
+@pytest.mark.parametrize("name", ["decode.json", "text", "nbest.jsonl"])
+@pytest.mark.parametrize("keep", [0, 5])
+def test_a_damaged_output_is_made_again(root, tmp_path, capsys, name: str, keep: int) -> None:
+    assert decode(root, "ctc", tmp_path) == 0
+    whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / name).write_bytes(whole[name][:keep])
+    assert decode(root, "ctc", tmp_path) == 0
+    assert "decoded already" not in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == whole
+
+
+def test_another_config_is_another_decoding(root, tmp_path, capsys) -> None:
+    """The words come from the token list in it."""
+    shutil.copytree(root / "ctc", tmp_path / "ctc")
+    shutil.copytree(root / "set", tmp_path / "set")
+    assert decode(tmp_path, "ctc", tmp_path / "out") == 0
+    config = tmp_path / "ctc/config.yaml"
+    config.write_text(config.read_text().replace("- a\n", "- ü\n"), encoding="utf-8")
+    assert decode(tmp_path, "ctc", tmp_path / "out") == 0
+    assert "decoded already" not in capsys.readouterr().out
+
+
+def test_a_token_list_in_another_form_is_refused(root, tmp_path, capsys) -> None:
+    shutil.copytree(root / "ctc", tmp_path / "ctc")
+    config = tmp_path / "ctc/config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("- <sos/eos>\n", "- z\n").replace("- a\n", "- <sos/eos>\n"))
+    shutil.copytree(root / "set", tmp_path / "set")
+    assert decode(tmp_path, "ctc", tmp_path / "out") == 1
+    assert "token_list:4: <sos/eos> must be in line 8" in capsys.readouterr().err
+    assert not (tmp_path / "out/text").exists()
+
+
+def test_everything_that_is_missing_in_one_report(tmp_path, capsys) -> None:
+    (tmp_path / "file").touch()
+    words = ["decode", "--exp", tmp_path / "nowhere", "--data", tmp_path / "nothing"]
+    words += ["--output", tmp_path / "file", "--beam-size", 0]
+    assert cli.main([str(word) for word in words]) == 1
+    found = capsys.readouterr().err
+    assert "5 problems" in found
+    assert "file: is a file" in found and "--beam-size 0" in found
+    for name in ("nowhere/config.yaml", "nowhere/valid.loss.ave.pth"):
+        assert f"{name}: no such file" in found
+    assert "nothing: no such data directory" in found
+
+
+def test_two_commands_for_one_output(root, tmp_path, capsys) -> None:
+    with locked(tmp_path / "out", "decoding"):
+        assert decode(root, "ctc", tmp_path / "out") == 1
+    assert "already writing there" in capsys.readouterr().err
+    assert decode(root, "ctc", tmp_path / "out") == 0

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,3 +201,19 @@ def test_mistakes(exps, unlabelled, tmp_path, capsys) -> None:
     assert "--data and --output are both" in capsys.readouterr().err
     usage = pseudo_label(exp, unlabelled, tmp_path / "o", "--keep-best", 1, "--min-confidence", -1)
     assert usage == 2
+
+
+def test_audio_replaced_in_place_is_labelled_again(exps, unlabelled, tmp_path, capsys) -> None:
+    data, output = tmp_path / "data", tmp_path / "pseudo"
+    make_prepared_dir(data, utterances=2)
+    assert pseudo_label(exps["transducer"], data, output) == 0
+    for path in (data / "wav").glob("*.wav"):
+        samples, rate = soundfile.read(path, dtype="int16")
+        soundfile.write(path, samples[::-1], rate)
+    before = (output / CONFIDENCE).read_bytes()
+    capsys.readouterr()
+    assert pseudo_label(exps["transducer"], data, output) == 0
+    assert "labelled already" not in capsys.readouterr().out
+    assert (output / CONFIDENCE).read_bytes() != before
+    assert pseudo_label(exps["transducer"], data, output) == 0
+    assert "labelled already" in capsys.readouterr().out

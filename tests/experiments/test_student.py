@@ -1,0 +1,85 @@
+"""Experiments are read as they are, or refused with what is wrong; exports write nothing then."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("espnet2")
+from distill_asr import cli
+from distill_asr.errors import UserError
+from distill_asr.experiments.layout import Experiment
+from distill_asr.experiments.student import load_student, read_student
+from distill_asr.testing.recognisers import save_recogniser
+
+PURE_CTC = {"decoder": None, "decoder_conf": {}, "model_conf": {"ctc_weight": 1.0}}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    return save_recogniser(tmp_path_factory.mktemp("sound"), "ctc", **PURE_CTC)
+
+
+@pytest.fixture
+def exp(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "exp"))
+
+
+def problems(directory: Path, checkpoint: str = "valid.loss.ave.pth") -> list[str]:
+    with pytest.raises(UserError) as caught:
+        load_student(directory, checkpoint)
+    return caught.value.problems
+
+
+def test_what_is_missing_is_named_in_one_go(tmp_path: Path) -> None:
+    found = problems(tmp_path)
+    assert [problem.partition(":")[0] for problem in found] == [
+        str(tmp_path / "config.yaml"), str(tmp_path / "valid.loss.ave.pth")]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [0, 300, 1500])
+def test_a_config_cut_short(exp: Path, size: int) -> None:
+    config = Experiment(exp).config
+    config.write_bytes(config.read_bytes()[:size])
+    (found,) = problems(exp)
+    assert found.startswith(f"{config}: ") and f"train {exp} again" in found
+
+
+def test_state_of_a_training_is_no_model(exp: Path, tmp_path: Path) -> None:
+    """Neither to load nor to export, which leaves nothing behind."""
+    weights = torch.load(exp / "valid.loss.ave.pth", weights_only=True)
+    torch.save({"model": weights, "optimizers": [], "reporter": {}}, exp / "checkpoint.pth")
+    (found,) = problems(exp, "checkpoint.pth")
+    assert "found model, optimizers, reporter" in found and "use valid.loss.ave.pth" in found
+    output = tmp_path / "out"
+    words = ["export", "--to", "espnet", "--exp", exp, "--output", output]
+    words += ["--checkpoint", "checkpoint.pth"]
+    assert cli.main([str(word) for word in words]) == 1
+    assert not output.exists()
+
+
+def test_weights_of_other_sizes_export_nothing(exp: Path, tmp_path: Path, capsys) -> None:
+    weights = torch.load(exp / "valid.loss.ave.pth", weights_only=True)
+    name = "ctc.ctc_lo.bias"
+    torch.save(weights | {name: torch.zeros(3)}, exp / "valid.loss.ave.pth")
+    output = tmp_path / "out"
+    assert cli.main(["export", "--to", "espnet", "--exp", str(exp), "--output", str(output)]) == 1
+    assert f"another size of {name} [3] instead of [8]" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_files_are_found_from_any_directory(exp: Path, tmp_path: Path, monkeypatch) -> None:
+    """The config names them relative to where it was trained."""
+    config = Experiment(exp).config
+    text = config.read_text().replace("bpemodel: null", "bpemodel: exp/bpe.model")
+    config.write_text(text)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="is neither there nor in"):
+        read_student("../exp", "valid.loss.ave.pth")
+    (exp / "bpe.model").write_bytes(b"")
+    trained, _ = read_student("../exp", "valid.loss.ave.pth")
+    assert Path(str(trained.bpemodel)).samefile(exp / "bpe.model")
