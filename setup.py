@@ -56,6 +56,7 @@ setup(
         "scipy",
         "pyyaml",
         "jiwer",
+        "rapidfuzz",
         "tensorboard",
         "tqdm",
     ],

@@ -103,7 +103,8 @@ class Distiller(nn.Module):
         teacher = States(self._read(targets), target_lengths, self.step_ms)
         if self.texts is not None:
             context = replace(context, texts=[self.texts.get(u, "") for u in context.utt_ids])
-        pairs = self.matcher(student, teacher, context)
+        pairs = self.matcher(student, teacher, replace(context, project=self.head))
+        self.shares = dict(pairs.shares)
         if chosen is not None:
             pairs = _select(pairs, chosen)
         with torch.autocast(device_type=targets.device.type, enabled=False):
@@ -167,4 +168,5 @@ def _best(losses: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor | None]:
 
 def _select(pairs: Pairs, chosen: Tensor) -> Pairs:
     kept = chosen[pairs.utterance]
-    return Pairs(**{name: None if row is None else row[kept] for name, row in vars(pairs).items()})
+    rows = {name: row for name, row in vars(pairs).items() if isinstance(row, Tensor)}
+    return replace(pairs, **{name: row[kept] for name, row in rows.items()})

@@ -6,7 +6,7 @@ N matched pairs of the whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -48,6 +48,7 @@ class Pairs:
     # [N], or None: of the pairs with one number only that of the smallest loss counts
     alternatives: Tensor | None = None
     weight: Tensor | None = None  # [N], 0 or more; None: each counts as 1
+    shares: Mapping[str, float] = field(default_factory=dict)  # of the batch, for the log
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class Context:
     texts: list[str] = field(default_factory=list)  # what a text teacher read; may be empty
     tokens: list[list[str]] = field(default_factory=list)  # the student's, without an end token
     token_ids: Tensor | None = None  # [B, U], the same with an end token after each, then anything
+    token_lengths: Tensor | None = None  # [B], of `token_ids`, the end token counted
     lattice: LatticeLogits | None = None  # of a transducer, where the tap is asked for
+    project: Callable[[Tensor], Tensor] | None = None  # the block's head, [..., D] -> [..., E]
 
     def name(self, index: int) -> str:
         """Utterance id of batch entry ``index``, or its number where ids are not known."""

@@ -8,11 +8,13 @@ One that lives elsewhere needs no entry: a config names it by its dotted path. M
 losses.
 """
 
+from distill_asr.distill.matching.aligned import AlignedMatcher
 from distill_asr.distill.matching.ctc import CTCMatcher
 from distill_asr.distill.matching.frame import FrameMatcher
 from distill_asr.distill.matching.path import PathMatcher
 from distill_asr.distill.matching.shrink import ShrinkMatcher
 from distill_asr.distill.matching.token import TokenMatcher
+from distill_asr.distill.matching.transport import TransportMatcher
 
 MATCHERS = {
     "frame": FrameMatcher,
@@ -20,4 +22,6 @@ MATCHERS = {
     "token": TokenMatcher,
     "path": PathMatcher,
     "ctc": CTCMatcher,
+    "aligned": AlignedMatcher,
+    "transport": TransportMatcher,
 }

@@ -76,7 +76,7 @@ class ShrinkMatcher(Matcher):
             raise ValueError("match: shrink, interpolate: linear cannot mix codes; use nearest")
         values, counts = student.values, student.lengths
         if self.units != "all":
-            path = self._path(student, context)
+            path = best_path(student, context, f"match: shrink with units: {self.units}")
             values, counts = shrink(
                 values, counts, path, self.dropped, average=self.units == "runs"
             )
@@ -91,20 +91,35 @@ class ShrinkMatcher(Matcher):
         )
         return Pairs(values[batch, unit], stretched, batch)
 
-    def _path(self, student: States, context: Context) -> Tensor:
-        """Best CTC token of each frame, [B, T]."""
-        if "ctc" not in context.taps:
-            raise ValueError(
-                f"match: shrink with units: {self.units} needs the student's CTC output; use "
-                "model: ctc or transducer with a ctc_weight above 0, or units: all"
-            )
-        logits = context.taps["ctc"].values
-        if logits.size(1) != student.values.size(1):
-            raise ValueError(
-                f"match: shrink needs a tap at the rate of the CTC output ({logits.size(1)} "
-                f"frames); this one has {student.values.size(1)}"
-            )
-        return logits.argmax(dim=-1)
+
+def best_path(student: States, context: Context, what: str) -> Tensor:
+    """Best CTC token of each frame of a tap, [B, T], without a gradient.
+
+    Parameters
+    ----------
+    what : needs it; begins the messages.
+
+    Raises
+    ------
+    ValueError : the student has no CTC output, or one of another frame rate than the tap.
+    """
+    return ctc_logits(student, context, what).argmax(dim=-1)
+
+
+def ctc_logits(student: States, context: Context, what: str) -> Tensor:
+    """Logits of the CTC output, [B, T, V], without a gradient; raises as ``best_path``."""
+    if "ctc" not in context.taps:
+        raise ValueError(
+            f"{what} needs the student's CTC output; use model: ctc or transducer with a "
+            "ctc_weight above 0"
+        )
+    logits = context.taps["ctc"].values.detach()
+    if logits.size(1) != student.values.size(1):
+        raise ValueError(
+            f"{what} needs a tap at the rate of the CTC output ({logits.size(1)} frames); this "
+            f"one has {student.values.size(1)}"
+        )
+    return logits
 
 
 def shrink(
@@ -124,7 +139,7 @@ def shrink(
     -------
     Units [B, T, D], zero beyond each utterance's own, and how many are valid [B].
     """
-    batch, frames, width = values.shape
+    frames = values.size(1)
     steps = torch.arange(frames, device=values.device)
     valid = steps < lengths.unsqueeze(1)
     kept = valid.clone()
@@ -139,12 +154,23 @@ def shrink(
     counts = torch.where(enough, counts, lengths)
     unit = torch.where(enough.unsqueeze(1), starts.cumsum(dim=1) - 1, steps)
     # one slot more, for what is dropped; it is cut off, so nothing of padding gets through
-    unit = torch.where(kept, unit, frames)
+    return means(values, torch.where(kept, unit, frames)), counts
+
+
+def means(values: Tensor, unit: Tensor) -> Tensor:
+    """Mean of the frames of each unit, float32 [B, T, D]; zero where there is no such unit.
+
+    Parameters
+    ----------
+    values : [B, T, D].
+    unit : [B, T], number of the unit that a frame belongs to; T where it belongs to none.
+    """
+    batch, frames, width = values.shape
     sums = values.new_zeros((batch, frames + 1, width), dtype=torch.float32)
     sums.scatter_add_(1, unit.unsqueeze(-1).expand_as(values), values.float())
-    sizes = lengths.new_zeros((batch, frames + 1))
-    sizes.scatter_add_(1, unit, torch.ones_like(unit, dtype=sizes.dtype))
-    return sums[:, :frames] / sizes[:, :frames].clamp(min=1).unsqueeze(-1), counts
+    sizes = unit.new_zeros((batch, frames + 1))
+    sizes.scatter_add_(1, unit, torch.ones_like(unit))
+    return sums[:, :frames] / sizes[:, :frames].clamp(min=1).unsqueeze(-1)
 
 
 def _resampled(

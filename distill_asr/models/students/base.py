@@ -105,7 +105,7 @@ class Student:
             asked = self.training or loss is None
             terms, taught = self._distill(batch, self.online if asked else {})
         stats = {**stats, **{f"distill/{name}": term.detach() for name, term in terms.items()}}
-        stats.update({f"distill/{name}/taught": share for name, share in taught.items()})
+        stats.update({f"distill/{name}": share for name, share in taught.items()})
         if loss is None and not terms:
             raise RuntimeError("the batch has no targets, and this student has no other loss")
         parts = [] if loss is None else [loss]
@@ -136,7 +136,8 @@ class Student:
             tap, options = self.taps.states[distiller.options.tap], distiller.options
             terms[name] = distiller(tap, *targets[options.teacher], context, chosen.get(name))
             if options.missing == "skip":
-                taught[name] = there.float().mean()
+                taught[f"{name}/taught"] = there.float().mean()
+            taught.update({f"{name}/{key}": share for key, share in distiller.shares.items()})
         return terms, taught
 
     def with_end(self, text: Tensor, text_lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,7 +148,7 @@ class Student:
 
     def _context(self, batch: dict) -> Context:
         """What matchers may ask for; the names of tokens only if one does."""
-        ids, names = None, []
+        ids, lengths, names = None, None, []
         if batch.get("text") is not None:
             ids, lengths = self.with_end(batch["text"], batch["text_lengths"])
             if any(one.matcher.reads_text for one in self.distillers.values()):
@@ -155,7 +156,12 @@ class Student:
                 names = [[self.token_list[token] for token in row[:count]] for row, count in rows]
         utterances = list(batch.get("utt_id", []))
         return Context(
-            utterances, self.taps.states, tokens=names, token_ids=ids, lattice=self.taps.lattice
+            utterances,
+            self.taps.states,
+            tokens=names,
+            token_ids=ids,
+            token_lengths=lengths,
+            lattice=self.taps.lattice,
         )
 
     def _available(self, batch: dict, online: Mapping[str, OnlineTeacher]) -> dict[str, Tensor]:

@@ -1,0 +1,155 @@
+"""Transport matching: how much of each student frame goes to each position of the text.
+
+Legend: B batch, T student frames or runs, D student width, S teacher positions, E teacher width,
+N pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from distill_asr.distill.contracts import VECTORS, Matcher
+from distill_asr.distill.matching.optimal_transport import (
+    fused_gromov_wasserstein,
+    log_order_prior,
+    sinkhorn,
+    uniform_masses,
+)
+from distill_asr.distill.matching.shrink import best_path, shrink
+from distill_asr.distill.states import Context, Pairs, States
+
+UNITS = ("frames", "runs")
+
+
+class TransportMatcher(Matcher):
+    """Pair student states with what entropic optimal transport moves them to.
+
+    The cost of moving a state to a position is 1 less the cosine of the state, as the block's head
+    projects it, and the position. The plan P of the batch is computed without a gradient; each
+    state is then paired with the barycentre ``sum_s P_ts y_s / sum_s P_ts`` of the positions, and
+    weighted by the mass ``sum_s P_ts`` that it sends, 1 on average. With ``order`` plans near the
+    diagonal of time are preferred (Lu et al. 2024, temporal order preserved transport); with
+    ``graph`` the distances between states are to match those between positions as well (fused
+    Gromov-Wasserstein, Lu et al. 2025); with ``penalty`` a state may send less than its share,
+    as silence should (unbalanced).
+
+    Parameters
+    ----------
+    units : ``frames``, or ``runs`` of the CTC path as in ``match: shrink``.
+    epsilon : strength of the entropy, in units of the cost (0 to 2).
+    iterations : of Sinkhorn.
+    penalty : weight of the divergence of the marginals; None for marginals that hold.
+    order : standard deviation of the prior on the distance to the diagonal; None for no prior.
+    graph : weight of the distances within each side, 0 to 1.
+    rounds : linearisations of the distances; only with ``graph``.
+    special_tokens : ``drop`` the teacher's first and last position, or ``keep`` them.
+    blank, unk : ids of both tokens, for ``units: runs``.
+    """
+
+    takes = (VECTORS,)
+
+    def __init__(
+        self,
+        units: str = "frames",
+        epsilon: float = 0.1,
+        iterations: int = 20,
+        penalty: float | None = None,
+        order: float | None = None,
+        graph: float = 0.0,
+        rounds: int = 5,
+        special_tokens: str = "drop",
+        blank: int = 0,
+        unk: int = 1,
+    ) -> None:
+        super().__init__()
+        if units not in UNITS:
+            raise ValueError(f"units must be one of {UNITS}, not {units!r}")
+        if special_tokens not in ("keep", "drop"):
+            raise ValueError(f"special_tokens must be keep or drop, not {special_tokens!r}")
+        positive = {"epsilon": epsilon, "iterations": iterations, "rounds": rounds}
+        positive |= {"penalty": penalty, "order": order}
+        for name, value in positive.items():
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be more than 0, not {value}")
+        if not 0 <= graph <= 1:
+            raise ValueError(f"graph must be from 0 to 1, not {graph}")
+        if graph and penalty is not None:
+            raise ValueError("graph and penalty cannot be combined; leave one of them out")
+        self.units = units
+        self.epsilon = epsilon
+        self.iterations = iterations
+        self.penalty = penalty
+        self.order = order
+        self.graph = graph
+        self.rounds = rounds
+        self.first = 1 if special_tokens == "drop" else 0
+        self.dropped = (blank, unk)
+
+    def paired_width(
+        self, teacher_width: int, student_step_ms: float | None, teacher_step_ms: float | None
+    ) -> int:
+        """Width of ``Pairs.teacher``; ValueError unless frames meet tokens."""
+        if student_step_ms is None or teacher_step_ms is not None:
+            raise ValueError(
+                "match: transport needs a tap of frames (encoder, encoder:k) and a text teacher"
+            )
+        return teacher_width
+
+    def forward(self, student: States, teacher: States, context: Context) -> Pairs:
+        """Pair ``[B, T, D]`` with ``[B, S, E]``; utterances without either give no pairs.
+
+        Raises
+        ------
+        ValueError : no CTC output at the tap's rate, for ``units: runs``.
+        """
+        values, counts = student.values, student.lengths
+        if self.units == "runs":
+            path = best_path(student, context, "match: transport with units: runs")
+            values, counts = shrink(values, counts, path, self.dropped)
+        positions = (teacher.lengths - 2 * self.first).clamp(min=0)
+        last = max(teacher.values.size(1) - self.first, self.first)
+        targets = teacher.values[:, self.first : last].float()
+        counts = counts * (positions > 0)
+        plan = self.plan(values, counts, targets, positions, context.project)
+        mass = plan.sum(dim=2)
+        batch, unit = torch.nonzero(mass > 0, as_tuple=True)
+        sent = mass[batch, unit]
+        centres = (plan @ targets)[batch, unit] / sent.unsqueeze(1)
+        return Pairs(values[batch, unit], centres, batch, weight=sent * counts[batch])
+
+    def plan(
+        self,
+        values: Tensor,
+        counts: Tensor,
+        targets: Tensor,
+        positions: Tensor,
+        project: Callable[[Tensor], Tensor] | None,
+    ) -> Tensor:
+        """How much of each state goes to each position, float32 [B, T, S], without a gradient.
+
+        Parameters
+        ----------
+        values : [B, T, D], of which ``counts`` [B] are valid.
+        targets : [B, S, E], of which ``positions`` [B] are valid.
+        project : the block's head, D to E.
+        """
+        with torch.no_grad(), torch.autocast(values.device.type, enabled=False):
+            projected = values.float() if project is None else project(values.float())
+            ours = nn.functional.normalize(projected, dim=-1)
+            theirs = nn.functional.normalize(targets, dim=-1)
+            sizes = ours.size(1), theirs.size(1)
+            masses = uniform_masses(counts, sizes[0]), uniform_masses(positions, sizes[1])
+            cost = 1 - ours @ theirs.transpose(1, 2)
+            prior = None
+            if self.order is not None:
+                prior = log_order_prior(counts, positions, sizes, self.order)
+            if not self.graph:
+                return sinkhorn(cost, *masses, self.epsilon, self.iterations, self.penalty, prior)
+            within = 1 - ours @ ours.transpose(1, 2), 1 - theirs @ theirs.transpose(1, 2)
+            return fused_gromov_wasserstein(
+                cost, *within, masses, self.graph, self.epsilon, self.iterations, self.rounds,
+                prior,
+            )  # fmt: skip
