@@ -8,6 +8,7 @@ from espnet2.asr.ctc import CTC
 from torch import Tensor
 
 from distill_asr.distill.block import DistillBlock
+from distill_asr.distill.contracts import Loss
 from distill_asr.distill.distiller import Distiller
 from distill_asr.distill.facts import TeacherFacts
 from distill_asr.distill.losses import MSE, Contrastive
@@ -145,7 +146,7 @@ def test_contrastive(parity, dtype: torch.dtype) -> None:
         )
 
 
-class Injected(torch.nn.Module):
+class Injected(Loss):
     """A contrastive loss whose negatives are given."""
 
     def __init__(self, loss: Contrastive, negative_ids: Tensor) -> None:
