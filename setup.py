@@ -17,7 +17,7 @@ REPORT = ["matplotlib"]
 EXPORT = ["onnx", "onnxruntime"]
 DEPLOY = ["sherpa-onnx", "soundfile"]
 LORA = ["peft"]
-BENCH = ["torch-cif==0.2.0"]  # what bench/cif.py compares with
+BENCH = ["torch-cif==0.2.0", "POT"]  # what bench/cif.py and bench/transport.py compare with
 PROBE = ["scikit-learn"]  # of egs/mini_homophones/asr1/local/probe.py
 LINT = ["ruff", "import-linter", "mypy", "types-PyYAML", "types-tqdm", "pre-commit"]
 TEST = [
@@ -32,6 +32,7 @@ TEST = [
     "pytest-xdist",
     "hypothesis",
     "kaldi-native-fbank",
+    "POT",
 ]
 
 setup(
