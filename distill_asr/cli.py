@@ -17,7 +17,10 @@ from distill_asr.errors import UserError, os_error_message
 VERBS = {
     "corpus": ("distill_asr.corpora.command", "build the data directories of a corpus"),
     "recipe": ("distill_asr.recipe.command", "compute the systems of a recipe, stage by stage"),
-    "prepare": ("distill_asr.data.prepare", "check a data directory and bring its audio to 16 kHz"),
+    "prepare": (
+        "distill_asr.data.prepare_command",
+        "check a data directory and bring its audio to 16 kHz",
+    ),
     "dump": ("distill_asr.dump.command", "write down what a teacher says about a data directory"),
     "targets": (
         "distill_asr.dump.targets_command",

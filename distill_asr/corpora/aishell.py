@@ -11,6 +11,7 @@ from pathlib import Path
 
 from distill_asr.corpora.contract import Built, Corpus, option
 from distill_asr.corpora.distributed import Utterance, files, transcript_lines, write_sets
+from distill_asr.data.normalise import plain_blanks
 from distill_asr.errors import Problems, UserError
 
 SETS = ("train", "dev", "test")
@@ -98,10 +99,10 @@ def find_corpus(aishell: str | Path | None) -> Path:
 def read_transcripts(path: Path, problems: Problems) -> dict[str, str]:
     """Transcripts by id, the spaces between words removed."""
     texts: dict[str, str] = {}
-    for number, key, words in transcript_lines(path, problems):
-        if key in texts:
-            problems.add("duplicate id", f"{path}:{number}: {key} occurs before; keep one")
-        texts[key] = "".join(words.split())
+    for row in transcript_lines(path, problems):
+        if row.key in texts:
+            problems.add("duplicate id", f"{path}:{row.line}: {row.key} occurs before; keep one")
+        texts[row.key] = plain_blanks(row.value).replace(" ", "")
     return texts
 
 

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import soundfile
+
 from distill_asr.corpora.contract import Built, Corpus, CorpusSet, option
 from distill_asr.corpora.distributed import files
 from distill_asr.data.datadir import DataDir
@@ -424,8 +426,6 @@ def _only(found: list[Path], language: str) -> Path:
 
 
 def _require_mp3() -> None:
-    import soundfile
-
     if "MP3" not in soundfile.available_formats():
         raise UserError(
             f"libsndfile {soundfile.__libsndfile_version__} reads no MP3, 1.1 or newer does; "

@@ -9,6 +9,7 @@ from pathlib import Path
 from distill_asr.corpora.contract import CorpusSet
 from distill_asr.data.datadir import DataDir
 from distill_asr.errors import Problems
+from distill_asr.io.tables import Row, table_rows
 
 
 @dataclass(frozen=True)
@@ -58,23 +59,12 @@ def write_sets(
     return written
 
 
-def transcript_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str, str]]:
-    """Number, id and words of each line ``ID words``; what cannot be used goes to ``problems``.
+def transcript_lines(path: Path, problems: Problems) -> Iterator[Row]:
+    """Rows of ``ID words``; what cannot be used goes to ``problems``.
 
     A line that is not UTF-8 still gives its id, so that its audio is not reported as well.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        problems.add("unreadable transcripts", f"{path}: {error.strerror}; get it again")
-        return
-    for number, raw in enumerate(content.split(b"\n"), start=1):
-        line = raw.decode("utf-8", errors="replace").strip()
-        if not line:
-            continue
-        key, _, words = line.partition(" ")
-        if "�" in line:
-            problems.add("not UTF-8", f"{path}:{number}: {key}; get the file again")
-        elif not words.strip():
-            problems.add("empty transcript", f"{path}:{number}: {key}: no words after the id")
-        yield number, key, words.strip()
+    for row in table_rows(path, problems):
+        if not row.value:
+            problems.add("empty transcript", f"{path}:{row.line}: {row.key}: no words after the id")
+        yield row

@@ -165,7 +165,8 @@ def _read_chapter(folder: Path, problems: Problems) -> list[Utterance]:
     path = folder / f"{name}.trans.txt"
     audio = {found.stem: found for found in files(folder, "*.flac")}
     texts: dict[str, str] = {}
-    for number, key, words in transcript_lines(path, problems):
+    for row in transcript_lines(path, problems):
+        number, key = row.line, row.key
         match = _ID.fullmatch(key)
         if match is None or f"{match[1]}-{match[2]}" != name:
             expected = f"expected an id like {name}-0000"
@@ -173,7 +174,7 @@ def _read_chapter(folder: Path, problems: Problems) -> list[Utterance]:
         elif key in texts:
             problems.add("duplicate id", f"{path}:{number}: {key} occurs before; keep one")
         else:
-            texts[key] = words.lower()
+            texts[key] = row.value.lower()
     if path.is_file():
         _compare(path, set(texts), set(audio), problems)
     return [Utterance(key, speaker, audio[key], texts[key]) for key in sorted(texts.keys() & audio)]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from distill_asr.data.tokens import BLANK, SOS_EOS, UNKNOWN, language_tags
+from distill_asr.data.tokens import BLANK, SOS_EOS, UNKNOWN
 from distill_asr.errors import UserError
 from distill_asr.io.files import atomic_write, write_text_atomic
 
@@ -15,7 +15,9 @@ KIND = "bpe"  # ESPnet's name for `token_type`
 _CONTROL = ("<unk>", "<s>", "</s>")  # pieces that ESPnet has tokens of its own for
 
 
-def train_bpe(texts: Sequence[str], vocab_size: int) -> tuple[bytes, list[str]]:
+def train_bpe(
+    texts: Sequence[str], vocab_size: int, tags: Sequence[str] = ()
+) -> tuple[bytes, list[str]]:
     """Learn merges (Sennrich et al., arXiv 1508.07909) from transcripts without ids.
 
     Every character has its piece, language tags are a piece each, and no text is normalised, so
@@ -24,6 +26,7 @@ def train_bpe(texts: Sequence[str], vocab_size: int) -> tuple[bytes, list[str]]:
     Parameters
     ----------
     vocab_size : size of the token list, ``<blank> <unk> <sos/eos>`` included.
+    tags : language tags, a piece each.
 
     Returns
     -------
@@ -36,7 +39,6 @@ def train_bpe(texts: Sequence[str], vocab_size: int) -> tuple[bytes, list[str]]:
     import sentencepiece
 
     model = io.BytesIO()
-    tags = language_tags(dict.fromkeys(text.split(maxsplit=1)[0] for text in texts if text.strip()))
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
@@ -45,9 +47,9 @@ def train_bpe(texts: Sequence[str], vocab_size: int) -> tuple[bytes, list[str]]:
             vocab_size=vocab_size,
             character_coverage=1.0,
             normalization_rule_name="identity",
-            user_defined_symbols=tags,
-            # longer sentences would be left out
-            max_sentence_length=max((len(text.encode()) for text in texts), default=0) + 1,
+            user_defined_symbols=list(tags),
+            # longer sentences would be left out; the library takes no less than 10 bytes
+            max_sentence_length=max([10, *(len(text.encode()) + 1 for text in texts)]),
             num_threads=1,
             minloglevel=2,
         )
@@ -64,10 +66,14 @@ def train_bpe(texts: Sequence[str], vocab_size: int) -> tuple[bytes, list[str]]:
 
 
 def write_bpe(
-    texts: Sequence[str], vocab_size: int, model: str | os.PathLike, path: str | os.PathLike
+    texts: Sequence[str],
+    vocab_size: int,
+    model: str | os.PathLike,
+    path: str | os.PathLike,
+    tags: Sequence[str] = (),
 ) -> list[str]:
     """Learn, write the sentencepiece model and the token list, one a line; give the list."""
-    content, tokens = train_bpe(texts, vocab_size)
+    content, tokens = train_bpe(texts, vocab_size, tags)
     with atomic_write(model) as temporary:
         Path(temporary).write_bytes(content)
     write_text_atomic(path, "".join(f"{token}\n" for token in tokens))

@@ -1,19 +1,23 @@
 """Kaldi-style data directories: read, validate with one report of everything, subset, write."""
 
+import json
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from distill_asr.data.normalise import plain_blanks
+from distill_asr.data.sources import is_command
 from distill_asr.errors import Problems, UserError
 from distill_asr.io.audio import AudioFacts, BadAudioError, read_audio
 from distill_asr.io.files import write_text_atomic
 from distill_asr.io.parallel import parallel_map
+from distill_asr.io.tables import collect_table
 
-_SPACES = re.compile(r"[ \t]+")
+RECORD = "prepare.json"  # of a directory that is prepared
+LONGEST_ID = 230  # bytes: file systems allow names of 255, temporary ones are longer than the id
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ def report_audio(
             problems.add(found.kind, f"{where}: {found.detail}")
             continue
         declared = (data.num_samples or {}).get(key)
-        if declared is not None and declared != found.frames:
+        if declared not in (None, -1, found.frames):
             problems.add(
                 "wrong length",
                 f"{where}: utt2num_samples declares {declared} samples, the file has "
@@ -176,99 +180,107 @@ def report_audio(
 
 
 def read_tables(folder: Path, problems: Problems) -> DataDir:
-    """Read what can be read; everything wrong is added to ``problems``."""
-    if not folder.is_dir():
-        problems.add("missing directory", f"{folder}: no such data directory")
-        return DataDir(folder, {}, None, {})
+    """Read what can be read; everything wrong is added to ``problems``.
+
+    Each entry of wav.scp must be a file: segments, archives and commands are for ``prepare``.
+    """
+    data = read_raw_tables(folder, problems)
     if (folder / "segments").exists():
         problems.add(
             "segments",
-            f"{folder / 'segments'}: cutting by `segments` is not supported; write one audio file "
-            "an utterance first (ESPnet's format_wav_scp.sh --segments does it), then remove it",
+            f"{folder / 'segments'}: `distill-asr prepare` cuts the recordings, one audio file an "
+            "utterance; this command needs its output",
         )
-    wav = _read_table(folder / "wav.scp", problems) or {}
-    listed = set(wav)
-    _check_wav(folder / "wav.scp", wav, problems)
-    text = _read_table(folder / "text", problems, required=False)
-    utt2spk = _read_table(folder / "utt2spk", problems) or {}
-    lengths = _read_table(folder / "utt2num_samples", problems, required=False)
-    for name, table in (("text", text), ("utt2spk", utt2spk), ("utt2num_samples", lengths)):
-        if table and listed:  # an absent or empty file has its own message
-            _check_keys(folder, name, set(table), listed, problems)
-    _check_values(folder, text, utt2spk, problems)
-    _check_spk2utt(folder, utt2spk, problems)
+    for key, value in data.wav.items():
+        if is_command(value):
+            problems.add(
+                "pipe",
+                f"{folder / 'wav.scp'}: {key}: {value!r} is a command; commands are not run here, "
+                "`distill-asr prepare --allow-pipes` runs them and writes files",
+            )
+    files = {key: value for key, value in data.wav.items() if value and not is_command(value)}
+    check_tables(replace(data, wav=files), set(data.wav), problems)
+    return replace(data, wav=files)
+
+
+def read_raw_tables(folder: Path, problems: Problems) -> DataDir:
+    """The tables one by one; ``check_tables`` holds them against each other.
+
+    An entry without a path, or with a wrong number (-1 then), is kept and is in ``problems``.
+    """
+    if not folder.is_dir():
+        problems.add("missing directory", f"{folder}: no such data directory")
+        return DataDir(folder, {}, None, {})
+    wav = collect_table(folder / "wav.scp", problems) or {}
+    for key in (key for key, value in wav.items() if not value):
+        problems.add("missing path", f"{folder / 'wav.scp'}: {key}: no path after the id")
+    text = collect_table(folder / "text", problems, required=False)
+    utt2spk = collect_table(folder / "utt2spk", problems) or {}
+    lengths = collect_table(folder / "utt2num_samples", problems, required=False)
     num_samples = None if lengths is None else _numbers(folder, lengths, problems)
     return DataDir(folder, wav, text, utt2spk, num_samples)
 
 
-def read_table(path: Path) -> dict[str, str]:
-    """One file of ``id rest`` lines, sorted by id; UserError with everything wrong in it."""
-    problems = Problems()
-    table = _read_table(path, problems)
-    problems.raise_if_any()
-    return table or {}
+def check_tables(
+    data: DataDir, listed: set[str], problems: Problems, audio: str = "wav.scp"
+) -> None:
+    """Hold the tables against each other.
+
+    Parameters
+    ----------
+    listed : utterances that have audio, also those whose audio cannot be used.
+    audio : the table that says so.
+    """
+    folder = data.path
+    for key in sorted(listed):
+        if reason := id_problem(key):
+            problems.add("bad id", f"{folder / audio}: {key}: {reason}")
+    tables = {"text": data.text, "utt2spk": data.utt2spk, "utt2num_samples": data.num_samples}
+    for name, table in tables.items():
+        if table and listed:  # an absent or empty file has its own message
+            _check_keys(folder, (name, audio), set(table), listed, problems)
+    _check_values(folder, data.text, data.utt2spk, problems)
+    _check_spk2utt(folder, data.utt2spk, problems)
 
 
-def _read_table(path: Path, problems: Problems, required: bool = True) -> dict[str, str] | None:
-    """``id rest`` lines, sorted by id; None when the file is absent."""
-    if not path.is_file():
-        if required:
-            hint = "; write one line `UTTERANCE SPEAKER` each" if path.name == "utt2spk" else ""
-            problems.add("missing file", f"{path}: no such file{hint}")
-        return None
-    table: dict[str, str] = {}
-    # Bytes first: a line that is not UTF-8 is named, and only \n ends a line.
-    for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
-        try:
-            line = raw.decode("utf-8").strip(" \t\r")
-            if line.startswith("\ufeff"):
-                problems.add("byte order mark", f"{path}:{number}: save it as UTF-8 without one")
-                line = line[1:]
-        except UnicodeDecodeError as error:
-            problems.add(
-                "not UTF-8",
-                f"{path}:{number}: byte 0x{raw[error.start]:02x} at position {error.start + 1}; "
-                "convert it (`iconv -f OLD -t UTF-8`)",
-            )
-            # Keep the id, or else the line would be reported as missing as well.
-            line = raw.decode("utf-8", errors="replace").strip(" \t\r")
-        if not line:
-            continue
-        key, *rest = _SPACES.split(line, maxsplit=1)
-        if key in table:
-            problems.add("duplicate id", f"{path}:{number}: {key} occurs before; keep one")
-            continue
-        table[key] = rest[0] if rest else ""
-    if not table:
-        hint = "; remove it if the set is unlabelled" if path.name == "text" else ""
-        problems.add("empty file", f"{path}: no entries{hint}")
-    return dict(sorted(table.items()))
+def has_language_tags(folder: Path) -> bool:
+    """Whether ``prepare --language-tag`` put a tag in front of each transcript of a directory.
+
+    Raises
+    ------
+    UserError : its record is damaged.
+    """
+    path = folder / RECORD
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        return bool(settings.get("transcripts", {}).get("tag", False))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: damaged; run the same `distill-asr prepare` again, which writes it anew"
+        ) from error
 
 
-def _check_wav(path: Path, wav: dict[str, str], problems: Problems) -> None:
-    for key, value in list(wav.items()):
-        if value.endswith("|") or value.startswith("|"):
-            problems.add(
-                "pipe",
-                f"{path}: {key}: {value!r} is a command; commands are not run, so write its "
-                "output to a file and name that",
-            )
-            del wav[key]
-        elif not value:
-            problems.add("missing path", f"{path}: {key}: no path after the id")
-            del wav[key]
-        elif "/" in key or key in (".", ".."):
-            problems.add("bad id", f"{path}: {key}: an id names files, so it must not have '/'")
+def id_problem(key: str) -> str | None:
+    """Why an id cannot name a file, None where it can."""
+    if "/" in key or key in (".", ".."):
+        return "an id names files, so it must not have '/' nor be . or .."
+    size = len(key.encode())
+    if size > LONGEST_ID:
+        return f"an id names files, so it must not be over {LONGEST_ID} bytes; it has {size}"
+    return None
 
 
 def _check_keys(
-    folder: Path, name: str, keys: set[str], listed: set[str], problems: Problems
+    folder: Path, names: tuple[str, str], keys: set[str], listed: set[str], problems: Problems
 ) -> None:
+    name, audio = names
     for key in sorted(keys - listed):
-        message = f"{folder / name}: {key} is not in wav.scp; add its audio or remove the line"
+        message = f"{folder / name}: {key} is not in {audio}; add its audio or remove the line"
         problems.add("unmatched id", message)
     for key in sorted(listed - keys):
-        message = f"{folder / 'wav.scp'}: {key} is not in {name}; add a line there or remove this"
+        message = f"{folder / audio}: {key} is not in {name}; add a line there or remove this"
         problems.add("unmatched id", message)
 
 
@@ -276,7 +288,7 @@ def _check_values(
     folder: Path, text: dict[str, str] | None, utt2spk: dict[str, str], problems: Problems
 ) -> None:
     for key, words in (text or {}).items():
-        if not words:
+        if not plain_blanks(words):
             problems.add(
                 "empty transcript",
                 f"{folder / 'text'}: {key}: no words; remove the utterance from all files, or the "
@@ -292,7 +304,7 @@ def _check_spk2utt(folder: Path, utt2spk: dict[str, str], problems: Problems) ->
     path = folder / "spk2utt"
     if not path.is_file():
         return  # it follows from utt2spk
-    table = _read_table(path, problems) or {}
+    table = collect_table(path, problems) or {}
     inverse = {key: speaker for speaker, keys in table.items() for key in keys.split()}
     for key in sorted(utt2spk.keys() | inverse.keys()):
         here, there = utt2spk.get(key), inverse.get(key)
@@ -312,6 +324,7 @@ def _numbers(folder: Path, table: dict[str, str], problems: Problems) -> dict[st
         else:
             where = folder / "utt2num_samples"
             problems.add("bad number", f"{where}: {key}: expected a count, found {value!r}")
+            numbers[key] = -1  # so that it does not count as missing as well
     return numbers
 
 

@@ -8,6 +8,8 @@ import re
 import unicodedata
 from dataclasses import asdict, dataclass
 
+from distill_asr.io.tables import is_invisible
+
 NORMALISERS = ("unicode", "letters_only")
 FORMS = ("NFC", "NFKC")
 # what people type for an apostrophe: quotes of either side, a modifier letter, full width, accents
@@ -54,6 +56,16 @@ def letters_only(text: str) -> str:
         c for c in unicodedata.normalize("NFKC", text) if c == " " or _category(c) == "L"
     )
     return " ".join(letters.lower().split())
+
+
+def plain_blanks(text: str) -> str:
+    """The words of a transcript with one plain space between them.
+
+    Blanks of every kind separate words, the zero-width space among them; characters that nobody
+    sees are dropped, joiners apart.
+    """
+    text = text.replace("\u200b", " ")
+    return " ".join("".join(c for c in text if not is_invisible(c)).split())
 
 
 @dataclass(frozen=True)
@@ -105,8 +117,11 @@ def language_tag(code: str) -> str:
 
 
 def is_language_tag(word: str) -> bool:
-    """Whether a word is a language tag; ESPnet's ``<unk>`` has that form, too."""
-    return word != "<unk>" and _TAG.fullmatch(word) is not None
+    """Whether a word has the form of a language tag.
+
+    ``<um>`` has it, too: ask only where ``has_language_tags``.
+    """
+    return _TAG.fullmatch(word) is not None
 
 
 def _category(character: str) -> str:

@@ -6,7 +6,7 @@ Pieces of a text model's tokenizer are ``hugging_face``, as in ESPnet; what it d
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from distill_asr.data.normalise import is_language_tag
 from distill_asr.data.pieces import KIND as PIECES
@@ -14,10 +14,13 @@ from distill_asr.data.pieces import PieceTokenizer
 from distill_asr.io.files import write_text_atomic
 
 BLANK, UNKNOWN, SPACE, SOS_EOS = "<blank>", "<unk>", "<space>", "<sos/eos>"
+RESERVED = frozenset({BLANK, UNKNOWN, SPACE, SOS_EOS, "<s>", "</s>"})  # the last two: BPE models'
 KINDS = ("char", "word", PIECES)
 
 
-def token_list(texts: Iterable[str], kind: str, tokenizer: str | None = None) -> list[str]:
+def token_list(
+    texts: Iterable[str], kind: str, tokenizer: str | None = None, tags: Collection[str] = ()
+) -> list[str]:
     """What ``espnet2.bin.tokenize_text --write_vocabulary true`` gives for these transcripts.
 
     Parameters
@@ -26,6 +29,7 @@ def token_list(texts: Iterable[str], kind: str, tokenizer: str | None = None) ->
         character has its token, however rare.
     kind : ``char``, ``word`` or ``hugging_face``.
     tokenizer : hub id or directory, for ``hugging_face``.
+    tags : the language tags that may stand in front of a transcript.
 
     Raises
     ------
@@ -33,7 +37,7 @@ def token_list(texts: Iterable[str], kind: str, tokenizer: str | None = None) ->
     """
     if kind not in KINDS:
         raise ValueError(f"token kind {kind!r}; expected one of {', '.join(KINDS)}")
-    counts = _piece_counts(texts, tokenizer) if kind == PIECES else _counts(texts, kind)
+    counts = _piece_counts(texts, tokenizer) if kind == PIECES else _counts(texts, kind, tags)
     # equal counts: the one seen first goes first, as in ESPnet
     return [BLANK, UNKNOWN, *(token for token, _ in counts.most_common()), SOS_EOS]
 
@@ -45,7 +49,7 @@ def _piece_counts(texts: Iterable[str], tokenizer: str) -> Counter[str]:
     return counts
 
 
-def _counts(texts: Iterable[str], kind: str) -> Counter[str]:
+def _counts(texts: Iterable[str], kind: str, tags: Collection[str]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for text in texts:
         words = text.split()
@@ -53,7 +57,7 @@ def _counts(texts: Iterable[str], kind: str) -> Counter[str]:
             counts.update(words)
             continue
         text = " ".join(words)
-        if words and is_language_tag(words[0]):
+        if words and words[0] in tags:
             counts[words[0]] += 1
             text = text.removeprefix(words[0])
         counts.update(SPACE if char == " " else char for char in text)
@@ -68,14 +72,19 @@ def unknown_pieces(texts: Iterable[str], tokenizer: str) -> Counter[str]:
 
 
 def write_token_list(
-    texts: Iterable[str], path: str | os.PathLike, kind: str, tokenizer: str | None = None
+    texts: Iterable[str],
+    path: str | os.PathLike,
+    kind: str,
+    tokenizer: str | None = None,
+    tags: Collection[str] = (),
 ) -> list[str]:
     """Write the token list, one a line, and return it."""
-    tokens = token_list(texts, kind, tokenizer)
+    tokens = token_list(texts, kind, tokenizer, tags)
     write_text_atomic(path, "".join(f"{token}\n" for token in tokens))
     return tokens
 
 
-def language_tags(tokens: Iterable[str]) -> list[str]:
-    """The language tags of a token list, in order; ESPnet's ``non_linguistic_symbols``."""
-    return [token for token in tokens if is_language_tag(token)]
+def leading_tags(texts: Iterable[str]) -> list[str]:
+    """Language tags of transcripts that have them, each once, in the order they come in."""
+    first = dict.fromkeys(text.split(maxsplit=1)[0] for text in texts if text.strip())
+    return [word for word in first if is_language_tag(word)]

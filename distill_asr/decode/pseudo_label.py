@@ -341,12 +341,13 @@ def _finished(output: Path, made_from: dict[str, Any]) -> list[str] | None:
 
 def _reference(path: Path | None, data: DataDir) -> dict[str, str] | None:
     """True words of every utterance, if known; of the data itself where no file is given."""
+    from distill_asr.data.datadir import has_language_tags
     from distill_asr.scoring.wer import read_text, reference_problems
 
     if path is None and data.text is None:
         return None
     path = path or data.path / "text"
-    texts = read_text(path)
+    texts = read_text(path, tagged=has_language_tags(path.parent))
     if missing := data.wav.keys() - texts.keys():
         raise UserError(f"{path}: no text for {named(missing)} of {data.path}")
     texts = {utt: texts[utt] for utt in data.wav}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill_asr.data.datadir import read_table
+from distill_asr.io.tables import read_table
 from distill_asr.targets.codebooks import Codebooks
 
 

@@ -138,12 +138,6 @@ def audio_seconds(path: str | Path) -> float:
         return facts.seconds
 
 
-def audio_facts(path: str | Path) -> AudioFacts:
-    """What the header of a file says that ``read_audio`` accepts."""
-    info = soundfile.info(path)
-    return AudioFacts(info.frames, info.samplerate, info.channels, info.format, info.subtype)
-
-
 def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     """Change the sampling rate of float32 ``[N]`` (Hz), high quality, no clipping of overshoots."""
     if rate == new_rate:

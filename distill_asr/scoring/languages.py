@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from distill_asr.data.datadir import read_table
 from distill_asr.errors import UserError
+from distill_asr.io.tables import read_table
 from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES, SEED, Reduction
 from distill_asr.scoring.systems import Comparison, Counted, count_all, missing_lines
 from distill_asr.scoring.wer import Edits, total

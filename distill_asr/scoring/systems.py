@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from distill_asr.data.datadir import has_language_tags
 from distill_asr.errors import UserError, named
 from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES, SEED, pool, relative_reduction
 from distill_asr.scoring.table import SystemResult
@@ -78,12 +79,12 @@ def count_all(wanted: Comparison) -> Counted:
     references, hypotheses = {}, {}
     for test_set in wanted.sets:
         path = wanted.reference(test_set)
-        references[test_set] = _read(path, wanted.lowercase, problems)
+        references[test_set] = _read(path, wanted, test_set, problems)
         if references[test_set] is not None:
             problems += reference_problems(references[test_set], path)
     for run in wanted.runs():
         path = wanted.decoded(run) / "text"
-        hypotheses[run] = _read(path, wanted.lowercase, problems)
+        hypotheses[run] = _read(path, wanted, run.test_set, problems)
         if hypotheses[run] is not None and references[run.test_set] is not None:
             problems += hypothesis_problems(references[run.test_set], hypotheses[run], path)
             if not hypotheses[run]:
@@ -137,9 +138,12 @@ def summary_figures(wanted: Comparison, results: list[SystemResult]) -> dict[str
     }
 
 
-def _read(path: Path, lowercase: bool, problems: list[str]) -> dict[str, str] | None:
+def _read(
+    path: Path, wanted: Comparison, test_set: str, problems: list[str]
+) -> dict[str, str] | None:
     try:
-        return read_text(path, lowercase)
+        tagged = has_language_tags(wanted.dump / test_set)
+        return read_text(path, wanted.lowercase, tagged)
     except UserError as error:
         problems += error.problems
         return None

@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from os import PathLike
+from pathlib import Path
 
 import jiwer
 
 from distill_asr.data.normalise import is_language_tag
-from distill_asr.errors import UserError, named
+from distill_asr.errors import Problems, UserError, named
+from distill_asr.io.tables import table_rows
 
 
 @dataclass(frozen=True)
@@ -54,36 +56,33 @@ def total(edits: Iterable[Edits]) -> Edits:
     return sum(edits, Edits())
 
 
-def read_text(path: str | PathLike, lowercase: bool = False) -> dict[str, str]:
+def read_text(
+    path: str | PathLike, lowercase: bool = False, tagged: bool = False
+) -> dict[str, str]:
     """Read a Kaldi ``text`` file: id -> text, runs of whitespace collapsed to one space.
 
-    A language tag in front is no word.
+    Parameters
+    ----------
+    tagged : a language tag in front is no word; see ``has_language_tags``.
 
     Raises
     ------
-    UserError : the file is missing or not UTF-8, or an utterance occurs twice.
+    UserError : the file is missing or not UTF-8, an utterance occurs twice, or another thing that
+        ``table_rows`` finds.
     """
+    problems = Problems()
     texts: dict[str, str] = {}
-    problems = []
-    try:
-        with open(path, encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                utterance, *words = line.split() or [""]
-                if utterance in texts:
-                    problems.append(
-                        f"{path}:{number}: utterance {utterance} occurs twice; keep one"
-                    )
-                if utterance:
-                    if words and is_language_tag(words[0]):
-                        words = words[1:]
-                    text = " ".join(words)
-                    texts[utterance] = text.lower() if lowercase else text
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from error
-    if problems:
-        raise UserError(problems)
+    for row in table_rows(Path(path), problems):
+        if row.key in texts:
+            problems.add(
+                "duplicate id", f"{path}:{row.line}: utterance {row.key} occurs twice; keep one"
+            )
+        words = row.value.split()
+        if tagged and words and is_language_tag(words[0]):
+            words = words[1:]
+        text = " ".join(words)
+        texts[row.key] = text.lower() if lowercase else text
+    problems.raise_if_any()
     return texts
 
 

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from distill_asr.data.datadir import read_table
 from distill_asr.errors import UserError
+from distill_asr.io.tables import read_table
 
 
 def read_sentences(path: Path, file: str) -> dict[str, str]:

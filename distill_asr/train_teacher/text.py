@@ -26,8 +26,8 @@ from transformers import (
     set_seed,
 )
 
-from distill_asr.data.datadir import read_table
 from distill_asr.errors import UserError
+from distill_asr.io.tables import read_table
 from distill_asr.train_teacher.settings import WORDS, TextSettings, seed
 from distill_asr.train_teacher.trainer import TeacherTraining
 

@@ -95,7 +95,7 @@ def test_everything_wrong_comes_in_one_report(corpus: Path, tmp_path: Path) -> N
 def test_no_transcripts_at_all(corpus: Path, tmp_path: Path) -> None:
     transcripts(corpus).unlink()
     report = problems_of(tmp_path / "data", corpus)
-    assert "unreadable transcripts" in report and len(report.splitlines()) == 1
+    assert "missing file" in report and len(report.splitlines()) == 1
 
 
 def test_a_recording_in_two_sets(corpus: Path, tmp_path: Path) -> None:

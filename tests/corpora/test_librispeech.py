@@ -134,7 +134,7 @@ def test_broken_transcripts_come_in_one_report(corpus: Path, tmp_path: Path) -> 
         f"missing audio: {chapter(corpus) / '100-5000-0009.flac'}",
         f"missing transcript: {first}: no line for 100-5000-0001.flac",
         "missing audio: " + str(chapter(corpus, "dev-clean")),
-        "unreadable transcripts: " + str(chapter(corpus, "dev-other")),
+        "missing file: " + str(chapter(corpus, "dev-other")),
         f"not UTF-8: {latin}:1",
     ):
         assert expected in report

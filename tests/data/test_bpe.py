@@ -53,7 +53,7 @@ def test_language_tags_are_a_piece_each(tmp_path: Path) -> None:
     from espnet2.text.build_tokenizer import build_tokenizer
 
     texts = [f"{tag} {text}" for tag in ("<de>", "<en>") for text in TEXTS]
-    tokens = write_bpe(texts, SIZE, tmp_path / "m", tmp_path / "t")
+    tokens = write_bpe(texts, SIZE, tmp_path / "m", tmp_path / "t", ["<de>", "<en>"])
     assert {"<de>", "<en>"} <= set(tokens)
     tokenizer = build_tokenizer("bpe", bpemodel=str(tmp_path / "m"))
     assert "<en>" in tokenizer.text2tokens("<en> the cat")

@@ -123,7 +123,9 @@ def test_a_missing_reference_is_said_once(recipe: Path, capsys: pytest.CaptureFi
     Path("dump/clean/text").unlink()
     assert score() == 1
     assert capsys.readouterr().err.splitlines() == [
-        "distill-asr score: error: 1 problem", "dump/clean/text: no such file"]  # fmt: skip
+        "distill-asr score: error: 1 problem",
+        "missing file: dump/clean/text: no such file",
+    ]
 
 
 def test_arguments_that_do_not_fit(recipe: Path, capsys: pytest.CaptureFixture) -> None:

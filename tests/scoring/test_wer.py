@@ -91,7 +91,7 @@ def test_reading_refuses(tmp_path: Path) -> None:
     path.write_text("u1 a\nu1 b\nu2 c\nu2 c\n")
     with pytest.raises(UserError) as error:
         read_text(path)
-    assert [p.split(": ")[0].rsplit(":")[-1] for p in error.value.problems] == ["2", "4"]
+    assert [p.split(": ")[1].rsplit(":")[-1] for p in error.value.problems] == ["2", "4"]
     path.write_bytes(b"u1 \xff\n")
     with pytest.raises(UserError, match="UTF-8"):
         read_text(path)

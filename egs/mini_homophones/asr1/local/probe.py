@@ -19,8 +19,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from distill_asr.corpora.homophones import PAIRS, SETS, TOPICS, homophones, plan_texts, vocabulary
-from distill_asr.data.datadir import read_table
 from distill_asr.experiments.student import load_student
+from distill_asr.io.tables import read_table
 
 FUNCTION_WORDS = {"the", "near", "was", "were", "and", "about", "beside", "to"}
 OTHER = {word: other for _, a, _, b in PAIRS for word, other in ((a, b), (b, a))}

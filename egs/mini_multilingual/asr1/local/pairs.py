@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from distill_asr.data.datadir import read_table
 from distill_asr.distill.matching.shrink import SPECIAL_TOKENS, ShrinkMatcher
 from distill_asr.distill.states import Context, States
+from distill_asr.io.tables import read_table
 
 MODEL = "exp/models/xlmr"
 SPACE, MARK = "<space>", "▁"

@@ -1,0 +1,135 @@
+"""The one reader of Kaldi's tables: ``id rest`` lines of UTF-8, wherever they come from."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from distill_asr.errors import Problems
+
+_SPACES = re.compile(r"[ \t]+")
+_VISIBLE = "\u200c\u200d"  # joiners; then number signs and the like of Arabic, Syriac, Kaithi
+_VISIBLE += "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+_HINTS = {
+    "missing": {"utt2spk": "; write one line `UTTERANCE SPEAKER` each"},
+    "empty": {"text": "; remove it if the set is unlabelled"},
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: where it stands, the id, and what follows it (may be empty)."""
+
+    line: int
+    key: str
+    value: str
+
+
+def read_table(path: str | PathLike) -> dict[str, str]:
+    """What follows each id, sorted by id.
+
+    Raises
+    ------
+    UserError : missing or empty, and everything wrong in it, see ``table_rows``; ids given twice.
+    """
+    problems = Problems()
+    table = collect_table(Path(path), problems)
+    problems.raise_if_any()
+    return table or {}
+
+
+def collect_table(path: Path, problems: Problems, required: bool = True) -> dict[str, str] | None:
+    """``read_table`` that adds to ``problems``; None when the file is absent."""
+    if not required and not path.exists():
+        return None
+    table: dict[str, str] = {}
+    before = len(problems)
+    for row in table_rows(path, problems):
+        if row.key in table:
+            problems.add("duplicate id", f"{path}:{row.line}: {row.key} occurs before; keep one")
+            continue
+        table[row.key] = row.value
+    if not table and len(problems) == before:
+        problems.add("empty file", f"{path}: no entries{_HINTS['empty'].get(path.name, '')}")
+    return dict(sorted(table.items())) if path.is_file() else None
+
+
+def table_rows(path: Path, problems: Problems) -> Iterator[Row]:
+    """Rows in the file's order, blank lines left out; only a line feed ends a line.
+
+    What is added to ``problems``, each with its line: no such file, bytes that are no UTF-8, a
+    byte order mark, control characters (a carriage return that does not end a line among them),
+    and ids with blanks or invisible characters in them. Those rows are given all the same, so that
+    their ids are not reported as missing as well.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        hint = _HINTS["missing"].get(path.name, "")
+        problems.add("missing file", f"{path}: no such file{hint}")
+        return
+    except OSError as error:
+        problems.add("unreadable file", f"{path}: {error.strerror}")
+        return
+    for number, raw in enumerate(content.split(b"\n"), start=1):
+        where = f"{path}:{number}"
+        line = _decoded(raw, where, problems).strip(" \t\r")
+        if line.startswith("\ufeff"):
+            problems.add("byte order mark", f"{where}: save it as UTF-8 without one")
+            line = line[1:]
+        if not line:
+            continue
+        _check_controls(line, where, problems)
+        key, *rest = _SPACES.split(line, maxsplit=1)
+        _check_key(key, where, problems)
+        yield Row(number, key, rest[0] if rest else "")
+
+
+def named_character(character: str) -> str:
+    """``U+00A0 (no-break space)``."""
+    fallback = {"\r": "carriage return", "\0": "NUL"}.get(character, "control character")
+    return f"U+{ord(character):04X} ({unicodedata.name(character, fallback).lower()})"
+
+
+def is_invisible(character: str) -> bool:
+    """Whether nobody sees it: a format character that is no joiner of a spelling and no sign."""
+    return unicodedata.category(character) == "Cf" and character not in _VISIBLE
+
+
+def _decoded(raw: bytes, where: str, problems: Problems) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        problems.add(
+            "not UTF-8",
+            f"{where}: byte 0x{raw[error.start]:02x} at position {error.start + 1}; "
+            "convert it (`iconv -f OLD -t UTF-8`)",
+        )
+        return raw.decode("utf-8", errors="replace")
+
+
+def _check_controls(line: str, where: str, problems: Problems) -> None:
+    for position, character in enumerate(line, start=1):
+        blank = character.isspace() and character != "\r"
+        if unicodedata.category(character) == "Cc" and not blank:
+            hint = "; lines must end with a line feed" if character == "\r" else ""
+            problems.add(
+                "control character",
+                f"{where}: {named_character(character)} at position {position}{hint}; remove it",
+            )
+            return
+
+
+def _check_key(key: str, where: str, problems: Problems) -> None:
+    for character in key:
+        if character.isspace() or is_invisible(character):
+            problems.add(
+                "bad id",
+                f"{where}: {named_character(character)} in the id {key!r}; ids have no blanks, and "
+                "a plain space or a tab separates them from the rest",
+            )
+            return
