@@ -1,6 +1,7 @@
 """manifest.json: which teacher said these targets, about which audio, in which files."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from distill_asr.errors import UserError
-from distill_asr.io.files import write_text_atomic
+from distill_asr.targets.integrity import require_unchanged
 from distill_asr.targets.statistics import Statistics
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 SCP = "targets.scp"
+_SHARD = re.compile(r"targets\.\d{4,}\.ark")
 WAY_OUT = "dump again with --overwrite"
 STD_FLOOR = 1e-5  # a dimension that never moves must not be divided by zero
 
@@ -87,7 +89,8 @@ class Manifest:
         """Read the manifest of a finished target directory; UserError if there is none."""
         path = Path(directory) / MANIFEST
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            stored = path.read_bytes()
+            content = json.loads(stored)
         except FileNotFoundError:
             raise UserError(
                 f"{path}: missing, so these targets were never dumped or the dump is unfinished; "
@@ -95,7 +98,9 @@ class Manifest:
             ) from None
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot be read ({error}); {WAY_OUT}") from error
-        return cls._from_json(path, content)
+        manifest = cls._from_json(path, content)
+        require_unchanged(path, stored, WAY_OUT)
+        return manifest
 
     @classmethod
     def _from_json(cls, path: Path, content: Any) -> "Manifest":
@@ -110,14 +115,17 @@ class Manifest:
                 content["tokens"] = tuple(content["tokens"])
             content["source"] = Source(**content["source"])
             content["shards"] = [Shard(**shard) for shard in content["shards"]]
-            return cls(**content)
-        except (KeyError, TypeError) as error:
+            manifest = cls(**content)
+            problems = _content_problems(manifest)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{path}: not a manifest of targets ({error}); {WAY_OUT}") from error
+        if problems:
+            raise UserError(f"{path}: damaged: {', '.join(problems)}; {WAY_OUT}")
+        return manifest
 
-    def save(self, directory: str | Path) -> None:
-        """Write manifest.json, atomically."""
-        content = {"format": FORMAT, **asdict(self)}
-        write_text_atomic(Path(directory) / MANIFEST, json.dumps(content, indent=1) + "\n")
+    def to_text(self) -> str:
+        """The content of manifest.json."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
 
     @property
     def settings(self) -> Settings:
@@ -131,6 +139,30 @@ class Manifest:
         return Statistics(
             self.frames, np.array(self.mean, dtype=np.float64), np.square(std) * self.frames
         )
+
+
+def _content_problems(manifest: Manifest) -> list[str]:
+    """Name the fields that no dump would have written; paths never lead out of the directory."""
+    counts = [manifest.width, manifest.frames]
+    counts += [n for s in manifest.shards for n in (s.utterances, s.frames, s.bytes)]
+    sound = {
+        "codec": isinstance(manifest.codec, dict) and isinstance(manifest.codec.get("name"), str),
+        "width, frames or shards": all(type(count) is int and count > 0 for count in counts),
+        "shards (file)": all(_SHARD.fullmatch(shard.file) for shard in manifest.shards),
+        "step_ms": manifest.step_ms is None or 0 < manifest.step_ms < float("inf"),
+        "mean": _are_numbers(manifest.mean, manifest.width),
+        "std": _are_numbers(manifest.std, manifest.width),
+        "source (text)": Path(manifest.source.text).name == manifest.source.text,
+    }
+    return [field for field, good in sound.items() if not good]
+
+
+def _are_numbers(values: object, count: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(type(value) in (int, float) and abs(value) < float("inf") for value in values)
+    )
 
 
 def pooled_statistics(manifests: Sequence[Manifest]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from distill_asr.errors import UserError
 from distill_asr.targets.codecs import build_codec
+from distill_asr.targets.integrity import require_unchanged
 from distill_asr.targets.manifest import SCP, WAY_OUT, Manifest, require_same_teacher
 
 MAX_OPEN_FILES = 32
@@ -104,20 +105,24 @@ def read_scp(directory: Path) -> dict[str, tuple[str, int]]:
     path = directory / SCP
     index: dict[str, tuple[str, int]] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        stored = path.read_bytes()
+        lines = stored.decode("utf-8").split("\n")
     except FileNotFoundError:
         raise UserError(f"{path}: missing; {WAY_OUT}") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: damaged, not UTF-8 ({error}); {WAY_OUT}") from None
+        raise UserError(f"{path}: damaged, not UTF-8 ({error}); {WAY_OUT}") from error
+    if lines[-1] == "":
+        lines.pop()
     for number, line in enumerate(lines, 1):
         utterance, _, place = line.partition(" ")
         file, _, offset = place.rpartition(":")
-        if not file or "/" in file or not offset.isdecimal():
+        if not file or "/" in file or not offset.isdecimal() or len(offset) > 18:
             raise UserError(
                 f"{path}:{number}: expected `utterance ark:offset` with an ark beside this file, "
-                f"found {line!r}; {WAY_OUT}"
+                f"found {line[:200]!r}; {WAY_OUT}"
             )
         index[utterance] = (file, int(offset))
+    require_unchanged(path, stored, WAY_OUT)
     return index
 
 

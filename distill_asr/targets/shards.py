@@ -7,6 +7,7 @@ must not write into the one that continues it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,12 +44,16 @@ class ShardRecord:
         content = asdict(self)
         content["statistics"]["mean"] = self.statistics.mean.tolist()
         content["statistics"]["squares"] = self.statistics.squares.tolist()
-        write_text_atomic(path, json.dumps(content))
+        text = json.dumps(content)
+        write_text_atomic(path, f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
 
     @classmethod
     def load(cls, path: Path) -> ShardRecord:
-        """Read a record back, bit for bit."""
-        content = json.loads(path.read_text(encoding="utf-8"))
+        """Read a record back, bit for bit; UserError if it is damaged."""
+        checksum, _, text = path.read_bytes().partition(b"\n")
+        if checksum != hashlib.sha256(text).hexdigest().encode():
+            raise UserError(f"{path}: damaged; remove it, and run the same command again")
+        content = json.loads(text)
         settings, statistics = content["settings"], content["statistics"]
         settings["layers"] = tuple(settings["layers"])
         content["settings"] = Settings(**settings)
@@ -95,7 +100,7 @@ class ShardWriter:
             first of them in the order of ids, which is how a reader knows the entry's key.
         file_digests : by utterance, for the fingerprint of the whole.
         """
-        path = self.directory / f"targets.{number:04d}.ark"
+        path = self.directory / ark_name(number)
         with reporting(path):
             record_path(self.directory, number).unlink(missing_ok=True)
             with atomic_write(path) as temporary:
@@ -137,6 +142,11 @@ class ShardWriter:
         path = self.directory / PARTIAL / OWNER
         if not path.is_file() or path.read_text() != self.owner:
             raise UserError(f"{self.directory}: another dump has taken over; nothing is written")
+
+
+def ark_name(number: int) -> str:
+    """Name of a shard's ark file."""
+    return f"targets.{number:04d}.ark"
 
 
 def record_path(directory: Path, number: int) -> Path:

@@ -14,13 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
+from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
+from distill_asr.targets.integrity import write_checksums
 from distill_asr.targets.manifest import MANIFEST, SCP, Manifest, Settings, Source
 from distill_asr.targets.shards import (
     OWNER,
     PARTIAL,
     ShardRecord,
     ShardWriter,
+    ark_name,
     record_path,
     reporting,
 )
@@ -54,7 +57,12 @@ class TargetWriter:
         path = record_path(self.directory, number)
         if not path.exists():
             return None
-        record = ShardRecord.load(path)
+        try:
+            record = ShardRecord.load(path)
+        except UserError:
+            return None  # damaged: the shard is done again
+        if record.shard.file != ark_name(number):
+            return None
         if record.settings != self.settings or record.source_sha256 != source_sha256:
             return None
         ark = self.directory / record.shard.file
@@ -107,7 +115,8 @@ class TargetWriter:
             self._remove_foreign_arks({shard.file for shard in shards})
             scp = "".join(f"{u} {places[u]}\n" for u in sorted(places))
             write_text_atomic(self.directory / SCP, scp)
-            manifest.save(self.directory)
+            write_checksums(self.directory, {SCP: scp, MANIFEST: manifest.to_text()})
+            write_text_atomic(self.directory / MANIFEST, manifest.to_text())
             shutil.rmtree(self.directory / PARTIAL)
         return manifest
 
@@ -129,7 +138,11 @@ def clear(directory: str | Path) -> None:
 def leftover_problems(directory: str | Path, settings: Settings) -> list[str]:
     """Say whether an unfinished dump of another teacher lies in the directory."""
     paths = sorted((Path(directory) / PARTIAL).glob("[0-9]*.json"))
-    for record in map(ShardRecord.load, paths):
+    for path in paths:
+        try:
+            record = ShardRecord.load(path)
+        except UserError:
+            continue  # damaged: the shard is done again
         if differences := settings.differences(record.settings):
             return [
                 f"{directory}: holds {len(paths)} shard(s) of an unfinished dump of another "

@@ -93,7 +93,12 @@ def test_targets_are_the_teachers_states(place: Place) -> None:
     assert (manifest.name, manifest.step_ms, manifest.width) == ("hubert", 20.0, 16)
     assert [s.utterances for s in manifest.shards] == [2, 2, 2, 1]
     assert check_targets(place.targets, DataDir.read(place.data), reread=True) == []
-    files = {"manifest.json", "targets.scp", *(f"targets.000{n}.ark" for n in range(4))}
+    files = {
+        "manifest.json",
+        "targets.scp",
+        "checksums.sha256",
+        *(f"targets.000{n}.ark" for n in range(4)),
+    }
     assert set(content(place.targets)) == files
 
 

@@ -78,6 +78,16 @@ def test_unfinished_foreign_and_broken_manifests(make_targets: Callable) -> None
     assert "surprise" in problem()
     path.write_text(json.dumps({k: v for k, v in content.items() if k != "layers"}))
     assert "layers" in problem()
+    for key, value in (
+        ("width", "3"), ("mean", [1.0]), ("mean", None), ("std", [float("nan")] * 3),
+        ("frames", 0), ("codec", "fp32"), ("codec", {}), ("step_ms", -1),
+        ("shards", [content["shards"][0] | {"file": "../targets.0000.ark"}]),
+        ("source", content["source"] | {"text": "../text"}),
+    ):  # fmt: skip
+        path.write_text(json.dumps(content | {key: value}))
+        assert str(path) in problem() and "dump again with --overwrite" in problem()
+    path.write_text(json.dumps(content, indent=1).replace('"mean": [\n  ', '"mean": [\n  1'))
+    assert "damaged or changed by hand" in problem()
     for broken in ("{", "[]", "\N{REPLACEMENT CHARACTER}"):
         path.write_text(broken)
         assert str(path) in problem()

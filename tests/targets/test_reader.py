@@ -112,6 +112,9 @@ def test_damage_is_named_not_returned(make_targets: Callable) -> None:
     lines = dict(line.split(" ") for line in scp.read_text().splitlines())
     swapped = lines | {"a": lines["b"], "b": lines["a"]}
     scp.write_text("".join(f"{u} {place}\n" for u, place in swapped.items()))
+    with pytest.raises(UserError, match=r"targets.scp: damaged or changed by hand"):
+        TargetReader(directory)
+    (directory / "checksums.sha256").unlink()  # as of targets dumped before there was one
     with pytest.raises(UserError, match=r"does not hold utterance a;"):
         TargetReader(directory)["a"]
     (directory / "targets.0001.ark").write_bytes(b"d ")
@@ -120,9 +123,10 @@ def test_damage_is_named_not_returned(make_targets: Callable) -> None:
     (directory / "targets.0002.ark").unlink()
     with pytest.raises(UserError, match=r"0002.ark: missing"):
         TargetReader(directory)["é"]
-    scp.write_text("a\n")
-    with pytest.raises(UserError, match=r"targets.scp:1: expected"):
-        TargetReader(directory)
+    for line in ("a", "a ../x.ark:3", "a x.ark:-1", "a x.ark:²", f"a x.ark:{'9' * 30}", ""):
+        scp.write_text(f"{line}\n")
+        with pytest.raises(UserError, match=r"targets.scp:1: expected"):
+            TargetReader(directory)
 
 
 def test_an_ark_never_runs_code(make_targets: Callable) -> None:

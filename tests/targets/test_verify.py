@@ -53,6 +53,9 @@ def test_index_that_lost_a_line(make_targets: Callable) -> None:
     directory, _, _ = make_targets()
     scp = directory / "targets.scp"
     scp.write_text("".join(scp.read_text().splitlines(keepends=True)[1:]))
+    (problem,) = check(directory)
+    assert f"{scp}: damaged or changed by hand" in problem
+    (directory / "checksums.sha256").unlink()
     problems = check(directory)
     assert "1 utterances in targets.0000.ark, the manifest says 2" in problems[0]
     assert "no targets for 1 utterance(s) (a)" in problems[1]

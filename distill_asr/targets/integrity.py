@@ -1,0 +1,39 @@
+"""Checksums of the small files of a target directory, so that no changed digit goes unnoticed.
+
+The arks' checksums are in the manifest; those of the manifest and the index lie beside them, as
+``sha256sum -c`` reads them. Targets dumped before there were any are read as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from distill_asr.errors import UserError
+from distill_asr.io.files import write_text_atomic
+
+CHECKSUMS = "checksums.sha256"
+
+
+def write_checksums(directory: Path, contents: Mapping[str, str]) -> None:
+    """Write the checksums of files by name, given what will be in them."""
+    lines = [f"{_sha256(text.encode())}  {name}\n" for name, text in sorted(contents.items())]
+    write_text_atomic(directory / CHECKSUMS, "".join(lines))
+
+
+def require_unchanged(path: Path, content: bytes, way_out: str) -> None:
+    """Raise a UserError if ``content`` is not what was written to ``path``."""
+    try:
+        text = (path.parent / CHECKSUMS).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return
+    if f"{_sha256(content)}  {path.name}" not in text.splitlines():
+        raise UserError(
+            f"{path}: damaged or changed by hand, its checksum is not the one in {CHECKSUMS}; "
+            f"{way_out}"
+        )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
