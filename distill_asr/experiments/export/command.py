@@ -31,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", required=True, help="directory to make")
     parser.add_argument("--checkpoint", default=AVERAGED, help="(%(default)s)")
+    parser.add_argument(
+        "--pack", type=Path, metavar="FILE.zip",
+        help="espnet: the directory as one file too, for Speech2Text.from_pretrained",
+    )  # fmt: skip
     group = parser.add_argument_group("onnx and sherpa")
     group.add_argument(
         "--streaming", action="store_true", help="encoder chunked: go on from caches"
@@ -66,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     refuse_existing(Path(args.output))
     if args.to == "espnet":
         return _to_espnet(args)
+    if args.pack:
+        raise UserError(f"--pack: goes with --to espnet, not {args.to}")
     _require_packages(args.to)
     from distill_asr.experiments.export.product import Order, export_product
 
@@ -89,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _to_espnet(args: argparse.Namespace) -> int:
     from distill_asr.experiments.export.espnet_model import export_model
+    from distill_asr.experiments.export.espnet_zip import check_archive, pack_model
 
     given = [
         option
@@ -102,8 +109,12 @@ def _to_espnet(args: argparse.Namespace) -> int:
     ]
     if given:
         raise UserError([f"{option}: goes with --to onnx or sherpa" for option in given])
+    if args.pack:
+        check_archive(args.pack)
     config, weights = export_model(args.exp, args.output, args.checkpoint)
     print(f"{config}\n{weights}")
+    if args.pack:
+        print(pack_model(Path(args.output), args.pack))
     return 0
 
 

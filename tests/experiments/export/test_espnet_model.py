@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,25 @@ def test_files(make_recipe) -> None:
         name for name in trained if name.startswith("distillers.")
     }
     assert all(torch.equal(trained[name], value) for name, value in weights.items())
+
+
+def test_packed(make_recipe, tmp_path: Path) -> None:
+    from espnet2.main_funcs.pack_funcs import unpack
+
+    recipe = make_recipe("packed")
+    exp = recipe.train(recipe.config("ctc", normalize="global_mvn", **STOCK), "exp")
+    words = ["export", "--to", "espnet", "--exp", exp, "--output", recipe.root / "out"]
+    words += ["--pack", recipe.root / "student.zip"]
+    assert cli.main([str(word) for word in words]) == 0
+    (recipe.root / "student.zip").rename(tmp_path / "moved.zip")
+    shutil.rmtree(recipe.root / "out")
+    files = unpack(tmp_path / "moved.zip", tmp_path / "here")
+    assert set(files) == {"asr_model_file", "asr_train_config"}
+    with open(files["asr_train_config"], encoding="utf-8") as stream:
+        config = yaml.safe_load(stream)
+    assert config["normalize_conf"]["stats_file"] == str(tmp_path / "here/feats_stats.npz")
+    assert in_stock_espnet(tmp_path / "here", recipe.train_set, beam_size=2, ctc_weight=0.4)
+    assert cli.main([str(word) for word in [*words[:-1], "student.tar"]]) == 1
 
 
 @pytest.mark.parametrize("model", ["transducer", "encoder_only"])
