@@ -28,7 +28,7 @@ from distill_asr.experiments.student import load_student
 from distill_asr.testing.recognisers import save_recogniser
 
 RATE, VOCABULARY = 16000, 256
-TOKENS = ["<blank>", "<unk>", *(f"▁{number}" for number in range(VOCABULARY - 3)), "<sos/eos>"]
+TOKENS = ["<blank>", "<unk>", *map(str, range(VOCABULARY - 3)), "<sos/eos>"]
 ENCODER = {"output_size": 144, "attention_heads": 4, "linear_units": 576, "num_blocks": 16,
            "cnn_module_kernel": 31, "chunk_size": 8, "left_frames": 64}  # fmt: skip
 CHANGES = {
