@@ -39,7 +39,11 @@ def test_paths(page: str) -> None:
             word = word.split("::")[0].rstrip(",;:")
             if re.search(r"[<>{}$=]", word):
                 continue  # a placeholder, or an option's value
-            if word.startswith(EVERYWHERE) and word not in NEW and not list(ROOT.glob(word.rstrip("/"))):
+            if (
+                word.startswith(EVERYWHERE)
+                and word not in NEW
+                and not list(ROOT.glob(word.rstrip("/")))
+            ):
                 dead.append(word)
             if word.startswith("conf/") and not _in_a_recipe(page, word.rstrip("/")):
                 dead.append(word)
