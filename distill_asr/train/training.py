@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from sentencepiece import SentencePieceProcessor
 from torch.multiprocessing import ProcessRaisedException
 
 from distill_asr.data.datadir import DataDir
@@ -73,6 +75,7 @@ def prepare(config: TrainConfig, options: TrainOptions, anew: bool = False) -> l
     experiment = options.experiment
     problems, student = inspect(config)
     problems += _missing_files(config) + _tokenizer_problems(config)
+    problems += _statistics_problems(config)
     if student is not None:
         problems += initial_problems(config, student)
     problems = [f"{config.name}: {problem}" for problem in problems]
@@ -188,12 +191,44 @@ def _token_list_problems(file: str) -> list[str]:
 def _tokenizer_problems(config: TrainConfig) -> list[str]:
     """The text model whose pieces are the student's tokens."""
     model = config.espnet.get("bpemodel")
-    if not config.has_pieces or not config.needs_text or not isinstance(model, str):
+    if not config.needs_text or not isinstance(model, str):
         return []
+    if not config.has_pieces:
+        return _bpe_problems(model) if Path(model).is_file() else []
     try:
         PieceTokenizer(model).text2tokens("")
     except UserError as error:
         return [f"bpemodel: {problem}" for problem in error.problems]
+    return []
+
+
+def _bpe_problems(model: str) -> list[str]:
+    try:
+        SentencePieceProcessor(model_file=model)
+    except (RuntimeError, OSError) as error:
+        return [
+            f"bpemodel: {model}: not a SentencePiece model ({error}); name the file that "
+            "`distill-asr prepare --tokens bpe` wrote"
+        ]
+    return []
+
+
+def _statistics_problems(config: TrainConfig) -> list[str]:
+    """Statistics of features that somebody else measured; numpy's files can hold pickles."""
+    file = config.conf("normalize").get("stats_file")
+    if not isinstance(file, str):
+        return []
+    way_out = "leave stats_file out, and they are measured anew"
+    try:
+        with open(file, "rb") as stream:
+            found = np.load(stream, allow_pickle=False)
+            arrays = found.values() if isinstance(found, np.lib.npyio.NpzFile) else [found]
+            if not all(np.isfinite(array).all() for array in arrays):
+                return [f"normalize_conf.stats_file: {file}: not finite; {way_out}"]
+    except FileNotFoundError:
+        return [f"normalize_conf.stats_file: no such file: {file}; {way_out}"]
+    except Exception as error:  # damage brings up anything
+        return [f"normalize_conf.stats_file: {file}: cannot be read ({error}); {way_out}"]
     return []
 
 

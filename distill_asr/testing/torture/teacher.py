@@ -6,10 +6,12 @@ import time
 
 import numpy as np
 
+from distill_asr.teachers import Teacher
+
 STEP = 320  # samples
 
 
-class MomentsTeacher:
+class MomentsTeacher(Teacher):
     """Gives mean, deviation and peak of each 20 ms of audio.
 
     Parameters
@@ -21,7 +23,6 @@ class MomentsTeacher:
     step_ms = 20.0
     width = 3
     min_samples = STEP
-    max_size = None
     fingerprint = "f" * 64
 
     def __init__(self, device: str, pause: float = 0.0) -> None:
