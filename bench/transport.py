@@ -61,11 +61,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--positions", type=int, default=60)
     parser.add_argument("--width", type=int, default=384)
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--smoke", action="store_true", help="a miniature, to see that it runs")
-    options = parser.parse_args()
-    if options.smoke:
-        options.batch, options.frames, options.positions, options.repeats = 2, 20, 6, 1
-    return options
+    return parser.parse_args()
 
 
 def by_pot(cost: Tensor, source: Tensor, target: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ SIZES = {
     "runtime": "--seconds 1 --repeats 1 --blocks 2",
     "step_overhead": "--utterances 4 --seconds 2 2.5 --width 8 --repeats 2",
     "streaming": "--seconds 2 --repeats 1",
+    "transport": "--batch 2 --frames 20 --positions 6 --width 8 --repeats 1",
     "transducer_loss": "--batch 2 --frames 20 --tokens 4 --vocabulary 10 --width 8 --repeats 1",
 }
 
