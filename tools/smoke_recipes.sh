@@ -18,21 +18,19 @@ if [ -z "${SMOKE_DIR:-}" ]; then trap 'rm -rf "$place"' EXIT; fi
 if [ -d "$root/.venv/bin" ]; then export PATH=$root/.venv/bin:$PATH; fi
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 
-mkdir -p "$place/egs"
-cp -r "$root/conf" "$place/"
-cp -r "$root/egs/common" "$place/egs/"
 updates="--set max_epoch=1 --set num_iters_per_epoch=2 --set keep_nbest_models=1 --set num_workers=0"
-small="--set training.max_steps=2 --set training.save_strategy=no --set training.eval_strategy=epoch"
+small="--set training.max_steps=2"
 
 smoke() { # recipe table options...
-    local recipe=$1 table=$place/egs/$1/asr1/$2 log=$place/$1.log
+    local recipe=$1 tree=$place/$1 log=$place/$1.log
+    local table=$tree/egs/$1/asr1/$2
     shift 2
-    mkdir -p "$place/egs/$recipe"
-    (cd "$root/egs/$recipe" && tar -c --exclude=data --exclude=dump --exclude=exp --exclude=langs --exclude=downloads asr1) |
-        tar -x -C "$place/egs/$recipe"
+    mkdir -p "$tree"
+    tar -c -C "$root" --exclude=data --exclude=dump --exclude=exp --exclude=langs --exclude=downloads conf egs |
+        tar -x -C "$tree"
     for turn in first second; do
         start=$SECONDS
-        if ! bash "$place/egs/$recipe/asr1/run.sh" "$@" > "$log.$turn" 2>&1; then
+        if ! bash "$tree/egs/$recipe/asr1/run.sh" "$@" > "$log.$turn" 2>&1; then
             echo "$recipe: the $turn run fails:"
             tail -n 30 "$log.$turn"
             exit 1

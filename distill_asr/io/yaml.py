@@ -52,7 +52,7 @@ def load_config(
 
     Parameters
     ----------
-    path : YAML whose ``extends:`` names a base, or a list of bases, relative to the file itself.
+    path : YAML whose ``extends:`` names a base, or a list of bases; see ``find_shared``.
         Mappings merge key by key, everything else replaces; later bases win over earlier ones.
         Several files are merged from left to right, as bases are.
     overrides : ``key.path=value`` with a YAML value; an empty value is null.
@@ -74,6 +74,16 @@ def load_config(
     if problems:
         raise UserError(problems)
     return config
+
+
+def find_shared(name: str, folder: Path) -> Path:
+    """A file that a YAML in ``folder`` names: relative to the folder, or else to a ``conf/`` above.
+
+    The nearest ``conf/`` that has it counts; recipes share students, methods and teachers there.
+    Where none has it, the path in the folder is given, for messages.
+    """
+    shared = (parent / "conf" / name for parent in folder.resolve().parents)
+    return next((path for path in (folder / name, *shared) if path.is_file()), folder / name)
 
 
 def config_name(path: str | Path | Sequence[str | Path]) -> str:
@@ -107,7 +117,8 @@ def _load_extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise UserError(f"{path}: extends: expected a file name or a list of them, found {bases!r}")
     merged: dict[str, Any] = {}
     for base in bases:
-        merged = merge(merged, _load_extended(path.parent / base, (*seen, resolved)))
+        found = find_shared(base, path.parent)
+        merged = merge(merged, _load_extended(found, (*seen, resolved)))
     return merge(merged, config)
 
 

@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 import yaml
 
 from distill_asr.errors import UserError, nearest
-from distill_asr.io.yaml import load_config, load_yaml
+from distill_asr.io.yaml import find_shared, load_config, load_yaml
 from distill_asr.train.config import TrainConfig
 
 RECOGNISER = "recogniser"  # its experiment and its targets
@@ -251,14 +251,12 @@ class _Reader:
         if not isinstance(value, str):
             self.problems.append(f"{key}: expected a file, found {value!r}")
             return self.folder
-        shared = (parent / "conf" / value for parent in self.folder.parents)
-        for path in (self.folder / value, *shared):
-            if path.is_file():
-                return path.resolve()
-        self.problems.append(
-            f"{key}: no such file: {value}, neither in {self.folder} nor in a conf/ above it"
-        )
-        return self.folder
+        path = find_shared(value, self.folder)
+        if not path.is_file():
+            self.problems.append(
+                f"{key}: no such file: {value}, neither in {self.folder} nor in a conf/ above it"
+            )
+        return path.resolve()
 
     def _check_names(
         self,

@@ -83,7 +83,7 @@ if at 2 && [ "$joint" = true ]; then
 elif at 2; then
     log "2: prepare"
     for code in "${codes[@]}"; do
-        (cd "langs/$code" && bash "$common/distill.sh" --stage 2 --stop_stage 2 --test_sets test \
+        (cd "langs/$code" && bash "$common/distill.sh" --stage 2 --stop_stage 2 --systems_file "../../$systems" --test_sets test \
             --prepare_opts "$prepare_opts --language $code")
     done
 fi

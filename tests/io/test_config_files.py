@@ -243,3 +243,20 @@ def test_several_files_are_merged_as_bases_are(tmp_path: Path) -> None:
     assert load_config(paths) == load_config(tmp_path / "both.yaml") == expected
     assert load_config(paths, ["optim_conf.lr=3"])["optim_conf"] == {"lr": 3, "eps": 2}
     assert config_name(paths) == f"{paths[0]} + {paths[1]}" and config_name("a.yaml") == "a.yaml"
+
+
+def test_a_base_may_lie_in_a_conf_that_recipes_share(tmp_path: Path) -> None:
+    recipe = tmp_path / "egs" / "r" / "asr1" / "conf"
+    shared = tmp_path / "conf" / "student"
+    for folder in (recipe, shared):
+        folder.mkdir(parents=True)
+    (shared / "small.yaml").write_text("extends: base.yaml\na: 1\n")
+    (shared / "base.yaml").write_text("b: 1\n")
+    (recipe / "own.yaml").write_text("extends: student/small.yaml\nc: 1\n")
+    assert load_config(recipe / "own.yaml") == {"a": 1, "b": 1, "c": 1}
+    (recipe / "student").mkdir()
+    (recipe / "student" / "small.yaml").write_text("a: 2\n")
+    assert load_config(recipe / "own.yaml") == {"a": 2, "c": 1}, "the nearest counts"
+    (recipe / "own.yaml").write_text("extends: student/nobody.yaml\n")
+    with pytest.raises(UserError, match=r"conf/student/nobody.yaml: no such file"):
+        load_config(recipe / "own.yaml")
