@@ -69,7 +69,7 @@ for path in sorted(before.glob("exp/*/valid.loss.ave*.pth")):
 """
 DUMPED = ("fp16", "mvq", "text")
 TRAINED = ("stage1", "stage2", "cif")
-IGNORED = (".identity", "checksums.sha256")  # about the dumped files; newer versions write them
+IGNORED = "checksums.sha256"  # and hidden files: about the dumped ones, and not in each version
 
 
 def main(argv: list[str]) -> int:
@@ -139,7 +139,8 @@ def _targets(before: Path, after: Path) -> list[str]:
             path.relative_to(root): path
             for path in sorted(root.glob("dump/**/*"))
             if path.is_file() and {"targets", "codebooks"} & set(path.parts)
-            and path.name not in IGNORED
+            and path.name != IGNORED
+            and not path.name.startswith(".")
         }
         for root in (before, after)
     ]  # fmt: skip
