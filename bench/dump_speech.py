@@ -1,12 +1,13 @@
 """A dump of speech targets against the plain loop: one utterance at a time, float32, all cores.
 
-A HuBERT of the base shape with random weights hears utterances of 2 to 15 s. Both arms take turns,
-a part of the utterances each, so that whatever else the machine does hits both. Ours is what
-`distill-asr dump` runs: audio read from files, targets written to disk. Models are loaded before.
+A HuBERT of the base or the large shape with random weights reads utterances of 2 to 15 s. Both arms
+take turns, a part of the utterances each, so that whatever else the machine does hits both. Ours is
+what `distill-asr dump` runs: audio read from files, targets written to disk. Models are loaded
+before.
 
     python bench/dump_speech.py
     python bench/dump_speech.py --dtype float32
-    python bench/dump_speech.py --device cuda --utterances 600
+    python bench/dump_speech.py --device cuda --utterances 600 --shape large
 """
 
 from __future__ import annotations
@@ -33,6 +34,18 @@ from distill_asr.teachers import TeacherConfig
 from distill_asr.testing.data_dirs import write_data_dir
 
 LIMITS = {"bfloat16": 3.0, "float32": 1.15}  # ours over the plain loop, on CPU
+SHAPES = {
+    "base": {},
+    "large": {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+        "conv_bias": True,
+    },
+}
 SHARE = 0.5  # of the bfloat16 matmul rate, on CUDA
 ERROR = 0.01
 
@@ -57,6 +70,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--utterances", type=int, default=60)
     parser.add_argument("--seconds", type=float, nargs=2, default=(2.0, 15.0))
     parser.add_argument("--parts", type=int, default=3, help="turns of each arm")
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="base", help="of the HuBERT")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", help="bfloat16 or float32 (default: the best there is)")
     parser.add_argument("--nj", type=int, help="workers (default: one a core; one on CUDA)")
@@ -76,9 +90,15 @@ def make_teacher(path: Path, options: argparse.Namespace) -> TeacherConfig:
     import transformers
 
     torch.manual_seed(0)
-    transformers.HubertModel(transformers.HubertConfig()).save_pretrained(path)
+    shape = transformers.HubertConfig(**SHAPES[options.shape])
+    transformers.HubertModel(shape).save_pretrained(path)
     transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(path)
-    content = {"kind": "speech", "model": str(path), "layers": [12], "dtype": options.dtype}
+    content = {
+        "kind": "speech",
+        "model": str(path),
+        "layers": [shape.num_hidden_layers],
+        "dtype": options.dtype,
+    }
     content |= {"codec": {"name": "fp16"}, "batch_seconds": options.batch_seconds}
     return TeacherConfig.from_mapping(content, str(path))
 
