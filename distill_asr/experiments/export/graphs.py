@@ -94,7 +94,7 @@ class EncoderGraph(nn.Module):
     def __init__(self, student: nn.Module, head: nn.Module | None = None) -> None:
         super().__init__()
         self.normalise = Normalisation(student.normalize)
-        encoder = copy.deepcopy(student.encoder)
+        encoder = with_products(copy.deepcopy(student.encoder))
         chunked = isinstance(encoder, ChunkedEncoder)
         self.encoder = ChunkedGraph(encoder) if chunked else LayeredGraph(encoder)
         self.head = nn.Identity() if head is None else copy.deepcopy(head)
@@ -274,6 +274,30 @@ class CTCHead(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Log-probabilities."""
         return self.output(hidden).log_softmax(dim=-1)
+
+
+class Pointwise(nn.Module):
+    """A convolution of one frame as the matrix product that it is, so that it can be quantised."""
+
+    def __init__(self, layer: nn.Conv1d) -> None:
+        super().__init__()
+        self.product = nn.Linear(layer.in_channels, layer.out_channels, layer.bias is not None)
+        self.product.weight.data = layer.weight.data[:, :, 0]
+        if layer.bias is not None:
+            self.product.bias.data = layer.bias.data
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, D, F] -> [N, D', F]."""
+        return self.product(x.transpose(1, 2)).transpose(1, 2)
+
+
+def with_products(encoder: nn.Module) -> nn.Module:
+    """Replace an encoder's convolutions of one frame by matrix products, in place."""
+    for module in list(encoder.modules()):
+        for name, layer in list(module.named_children()):
+            if isinstance(layer, nn.Conv1d) and layer.kernel_size == (1,) and layer.groups == 1:
+                setattr(module, name, Pointwise(layer))
+    return encoder
 
 
 def prepare_blocks(encoder: ChunkedEncoder) -> None:

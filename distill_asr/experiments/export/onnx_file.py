@@ -69,7 +69,8 @@ def write_graph(
 def quantise(path: Path, target: Path) -> None:
     """Write ``target``: matrix products of ``path`` with 8-bit weights and activations.
 
-    Products with weights are nearly all of the size and the time of a Conformer. Convolutions stay
+    Products with weights are nearly all of the size and the time of a Conformer, convolutions of
+    one frame among them, which are written as products. Other convolutions stay
     as they are: their 8-bit kernels are slower on most processors, and the subsampling at the
     bottom loses most by it. So do products of two activations (attention), which have no weights.
     """

@@ -16,6 +16,7 @@ from distill_asr.experiments.export.graphs import (
     Normalisation,
     prepare_blocks,
     relative_positions,
+    with_products,
 )
 
 
@@ -90,7 +91,7 @@ class StreamingGraph(nn.Module):
     def __init__(self, student: nn.Module, shape: StreamShape, head: nn.Module) -> None:
         super().__init__()
         self.normalise = Normalisation(student.normalize)
-        self.encoder = copy.deepcopy(student.encoder)
+        self.encoder = with_products(copy.deepcopy(student.encoder))
         prepare_blocks(self.encoder)
         self.shape = shape
         self.head = copy.deepcopy(head)
