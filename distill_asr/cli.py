@@ -4,9 +4,11 @@ import argparse
 import difflib
 import importlib
 import io
+import logging
 import os
 import select
 import sys
+import warnings
 from collections.abc import Sequence
 
 from distill_asr import __version__
@@ -80,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     verb = _verb(argv[:1])
+    _hush_libraries()
     try:
         module = importlib.import_module(VERBS[verb][0])
         parser = argparse.ArgumentParser(prog=f"{PROG} {verb}")
@@ -96,6 +99,14 @@ def _run(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"{PROG} {verb}: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _hush_libraries() -> None:
+    """Keep what libraries tell their developers off the terminal; ``python -W`` brings it back."""
+    if not sys.warnoptions:
+        for category in (DeprecationWarning, FutureWarning, UserWarning):
+            warnings.filterwarnings("ignore", category=category)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.ERROR)
 
 
 def _verb(first: list[str]) -> str:

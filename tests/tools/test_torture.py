@@ -84,3 +84,10 @@ def test_faults_of_an_outcome() -> None:
 
 def test_options() -> None:
     assert "--trial needs --only" in run("--trial", 3).stderr
+
+
+@pytest.mark.slow
+def test_a_short_run_without_a_loss(tmp_path: Path) -> None:
+    done = run("--seed", 3, "--kills", 5, "--flips", 8, "--races", 2, "--disks", 4,
+               "--readonlys", 2, "--clocks", 1, "--work", tmp_path / "work")  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
