@@ -45,7 +45,7 @@ def read_journal(folder: Path) -> dict[str, Conversion]:
     A line is appended after the file was put into its place, so a kill between the two costs one
     conversion; the checksum tells a file that was replaced after its line.
     """
-    entries = {}
+    entries: dict[str, Conversion] = {}
     try:
         lines = (folder / JOURNAL).read_bytes().split(b"\n")
     except FileNotFoundError:

@@ -178,7 +178,8 @@ def _prepare(source: Path, target: Path, options: PrepareOptions) -> dict[str, A
     facts = {key: one.facts if isinstance(one, Prepared) else one for key, one in results.items()}
     report_audio(data, facts, problems)
     problems.raise_if_any()
-    return _write(data, texts, blanks, results, target, options, settings)
+    good = {key: one for key, one in results.items() if isinstance(one, Prepared)}
+    return _write(data, texts, blanks, good, target, options, settings)
 
 
 def _check_overlap(source: Path, target: Path, sources: dict[str, AudioSource]) -> None:
@@ -198,7 +199,8 @@ def _transcripts(
     """Transcripts to write, and how many had each kind of blank that is no single plain space."""
     if data.text is None:
         return None, Counter()
-    texts, blanks = {}, Counter()
+    texts: dict[str, str] = {}
+    blanks: Counter[str] = Counter()
     for key, original in data.text.items():
         words = original if rule is None else rule(original)
         texts[key] = plain_blanks(words)
@@ -218,7 +220,7 @@ def _transcripts(
 def _identities(sources: dict[str, AudioSource], target: Path) -> dict[str, str]:
     """What each utterance's audio is: content, and the part of it; a command is its own words."""
     files = {key: one.location for key, one in sources.items() if not one.is_command}
-    present = {key: path for key, path in files.items() if os.path.isfile(sources[key].file)}
+    present = {key: path for key, path in files.items() if os.path.isfile(sources[key].file or "")}
     digests = audio_identity(present, target / CACHE)
     parts = {}
     for key, one in sources.items():
@@ -248,7 +250,7 @@ def _prepare_one(
     key, source, identity, known = item
     output, rate = folder / f"{key}.wav", options.sampling_rate
     identity = repr((identity, rate, options.channel))
-    if not source.is_command and still_there(output, known, identity):
+    if known and not source.is_command and still_there(output, known, identity):
         return Prepared(str(output), known.facts, known.frames, known.clipped)
     try:
         read, facts = read_source(source, options.channel)

@@ -160,8 +160,9 @@ def _archived(path: Path, offset: int) -> bytes:
 def _output(command: str) -> bytes:
     """What a command of wav.scp writes; its parts are started without a shell."""
     processes: list[subprocess.Popen] = []
+    pipeline = list(_pipeline(command))
     try:
-        for words in _pipeline(command):
+        for words in pipeline:
             before = processes[-1].stdout if processes else subprocess.DEVNULL
             processes.append(
                 subprocess.Popen(
@@ -176,12 +177,12 @@ def _output(command: str) -> bytes:
             if one.stdout:
                 one.stdout.close()  # so that it ends when the next one has
             one.wait()
-    for one in processes:
+    for words, one in zip(pipeline, processes, strict=True):
         unread = one is not processes[-1] and one.returncode == -signal.SIGPIPE
         if one.returncode and not unread:
             raise BadAudioError(
                 "command failed",
-                f"{shlex.join(one.args)}: exit code {one.returncode}; run it by hand to see why",
+                f"{shlex.join(words)}: exit code {one.returncode}; run it by hand to see why",
             )
     if not output:
         raise BadAudioError("empty audio", "the command wrote nothing")

@@ -29,7 +29,7 @@ class Row:
     value: str
 
 
-def read_table(path: str | PathLike) -> dict[str, str]:
+def read_table(path: str | PathLike[str]) -> dict[str, str]:
     """What follows each id, sorted by id.
 
     Raises

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torchaudio.functional import forced_align
 
 from distill_asr.distill.contracts import VECTORS
@@ -104,8 +105,6 @@ class AlignedMatcher(TokenMatcher):
         ValueError : the student has no CTC output at the tap's rate, no transcripts, or targets of
             another text; names the utterances.
         """
-        if context.token_ids is None:
-            raise ValueError("match: aligned needs transcripts; use it where the student has text")
         logits = ctc_logits(student, context, "match: aligned")
         taught = ((teacher.lengths > 0) & (student.lengths > 0)).tolist()
         lengths = student.lengths.tolist()
@@ -166,6 +165,7 @@ class AlignedMatcher(TokenMatcher):
                 unit[i, begin:end] = number
         places = [(i, n, s[2]) for i, spans in enumerate(kept) for n, s in enumerate(spans)]
         batch, number, token = torch.tensor(places, dtype=torch.int64).reshape(-1, 3).T.to(device)
+        tokens = pad_sequence([torch.tensor(r, dtype=torch.int64) for r in rows], True).to(device)
         values = means(student.values, unit.to(device))
         paired, units = len(places), sum(one.units for one in found)
         right = sum(one.right for one in found)
@@ -173,7 +173,7 @@ class AlignedMatcher(TokenMatcher):
             values[batch, number],
             states[batch, token],
             batch,
-            context.token_ids[batch, token],
+            tokens[batch, token],
             shares={"paired": paired / max(units, 1), "right": right / max(paired, 1)},
         )
 
@@ -217,6 +217,8 @@ def _runs(frames: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def _transcripts(context: Context) -> list[list[int]]:
-    """Token ids of each utterance, without the end token."""
+    """Token ids of each utterance, without the end token; ValueError where there are none."""
+    if context.token_ids is None or context.token_lengths is None:
+        raise ValueError("match: aligned needs transcripts; use it where the student has text")
     rows, lengths = context.token_ids.tolist(), context.token_lengths.tolist()
     return [row[: length - 1] for row, length in zip(rows, lengths, strict=True)]

@@ -69,7 +69,11 @@ class TransportMatcher(Matcher):
             raise ValueError(f"units must be one of {UNITS}, not {units!r}")
         if special_tokens not in ("keep", "drop"):
             raise ValueError(f"special_tokens must be keep or drop, not {special_tokens!r}")
-        positive = {"epsilon": epsilon, "iterations": iterations, "rounds": rounds}
+        positive: dict[str, float | None] = {
+            "epsilon": epsilon,
+            "iterations": iterations,
+            "rounds": rounds,
+        }
         positive |= {"penalty": penalty, "order": order}
         for name, value in positive.items():
             if value is not None and not value > 0:
