@@ -30,6 +30,8 @@ from distill_asr.train.inputs import read_train_and_valid, write_inputs
 from distill_asr.train.lengths import FrameCounter, too_short, warn_of_transcripts
 from distill_asr.train.progress import TrainLog
 
+LOADER_DIED = "DataLoader worker"  # in torch's message
+
 
 def train(config: TrainConfig, options: TrainOptions, identity: Identity) -> None:
     """Train, or continue what the same training began in ``options.experiment``.
@@ -55,6 +57,14 @@ def train(config: TrainConfig, options: TrainOptions, identity: Identity) -> Non
                 DistillTask.main(cmd=command)
             except ProcessRaisedException as error:  # of one of several devices
                 raise _of_child(error) from error
+            except RuntimeError as error:
+                if LOADER_DIED not in str(error):
+                    raise
+                raise UserError(
+                    f"{experiment.directory}: a process that loads data ended ({error}), as when "
+                    "memory runs out; run the same command again, with fewer of them "
+                    "(num_workers) if it happens again"
+                ) from error
 
 
 def prepare(config: TrainConfig, options: TrainOptions, anew: bool = False) -> list[str]:

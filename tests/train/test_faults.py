@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import soundfile
@@ -129,3 +132,19 @@ def test_a_training_that_works_says_a_line_an_epoch(recipe, capsys) -> None:
     assert lines[0].startswith("epoch 1/2: train loss ") and "left" in lines[0]
     log = (exp / "train.log").read_text()
     assert "Using legacy_rel_pos" in log and "1epoch results: " in log
+
+
+def test_a_loader_that_is_killed_is_named(recipe, capsys, monkeypatch) -> None:
+    from espnet2.train.dataset import ESPnetDataset
+
+    main_process, read = os.getpid(), ESPnetDataset.__getitem__
+
+    def dying(self, uid):
+        if os.getpid() != main_process:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read(self, uid)
+
+    monkeypatch.setattr(ESPnetDataset, "__getitem__", dying)
+    said = refused(recipe, capsys, recipe.config("ctc", num_workers=1, **CTC), "exp")
+    assert "a process that loads data ended" in said and "run the same command again" in said
+    assert not (recipe.root / "exp/done.json").exists()
