@@ -35,7 +35,7 @@ from distill_asr.data.datadir import (
 )
 from distill_asr.data.normalise import TranscriptRule, plain_blanks
 from distill_asr.data.overlap import check_overlap
-from distill_asr.data.sources import AudioSource, read_segments, read_source
+from distill_asr.data.sources import AudioLocation, read_segments, read_source
 from distill_asr.data.tokens import RESERVED
 from distill_asr.errors import Problems, UserError
 from distill_asr.io.audio import AudioFacts, BadAudioError, resample
@@ -131,13 +131,13 @@ def prepare(source: Path, target: Path, options: PrepareOptions | None = None) -
 
 def read_sources(
     folder: Path, allow_pipes: bool, problems: Problems
-) -> tuple[DataDir, dict[str, AudioSource]]:
+) -> tuple[DataDir, dict[str, AudioLocation]]:
     """Tables of an unprepared data directory, and where the audio of each utterance is.
 
     ``wav`` of the tables names the file, archive or command of each utterance.
     """
     data = read_raw_tables(folder, problems)
-    commands = [key for key, value in data.wav.items() if AudioSource(value).is_command]
+    commands = [key for key, value in data.wav.items() if AudioLocation(value).is_command]
     if commands and not allow_pipes:
         problems.add(
             "pipe",
@@ -147,7 +147,7 @@ def read_sources(
         )
         problems.raise_if_any()  # the rest makes sense once they may run
     segments = folder / "segments"
-    sources = {key: AudioSource(value) for key, value in data.wav.items() if value}
+    sources = {key: AudioLocation(value) for key, value in data.wav.items() if value}
     listed = set(data.wav)
     if segments.exists():
         sources = read_segments(segments, data.wav, problems)
@@ -182,7 +182,7 @@ def _prepare(source: Path, target: Path, options: PrepareOptions) -> dict[str, A
     return _write(data, texts, blanks, good, target, options, settings)
 
 
-def _check_overlap(source: Path, target: Path, sources: dict[str, AudioSource]) -> None:
+def _check_overlap(source: Path, target: Path, sources: dict[str, AudioLocation]) -> None:
     """Raise UserError before anything is written where an output is an input."""
     problems = Problems()
     inputs = [source / name for name in (*TABLES, "segments")]
@@ -217,7 +217,7 @@ def _transcripts(
     return texts, blanks
 
 
-def _identities(sources: dict[str, AudioSource], target: Path) -> dict[str, str]:
+def _identities(sources: dict[str, AudioLocation], target: Path) -> dict[str, str]:
     """What each utterance's audio is: content, and the part of it; a command is its own words."""
     files = {key: one.location for key, one in sources.items() if not one.is_command}
     present = {key: path for key, path in files.items() if os.path.isfile(sources[key].file or "")}
@@ -230,7 +230,7 @@ def _identities(sources: dict[str, AudioSource], target: Path) -> dict[str, str]
 
 
 def _convert(
-    sources: dict[str, AudioSource],
+    sources: dict[str, AudioLocation],
     identities: dict[str, str],
     target: Path,
     options: PrepareOptions,
@@ -245,7 +245,7 @@ def _convert(
 def _prepare_one(
     folder: Path,
     options: PrepareOptions,
-    item: tuple[str, AudioSource, str, Conversion | None],
+    item: tuple[str, AudioLocation, str, Conversion | None],
 ) -> Prepared | BadAudioError:
     key, source, identity, known = item
     output, rate = folder / f"{key}.wav", options.sampling_rate
@@ -340,7 +340,9 @@ def _filter(
     return kept, filtered
 
 
-def _fingerprint(data: DataDir, sources: dict[str, AudioSource], identities: dict[str, str]) -> str:
+def _fingerprint(
+    data: DataDir, sources: dict[str, AudioLocation], identities: dict[str, str]
+) -> str:
     """Changes with any table entry and with the content of any audio file."""
     digest = hashlib.sha256()
     for key, one in sources.items():

@@ -28,7 +28,7 @@ _SHELL = set("();<>|&")  # what shlex keeps apart as operators
 
 
 @dataclass(frozen=True)
-class AudioSource:
+class AudioLocation:
     """The audio of one utterance.
 
     Parameters
@@ -68,7 +68,7 @@ def is_command(location: str) -> bool:
 
 def read_segments(
     path: Path, recordings: dict[str, str], problems: Problems
-) -> dict[str, AudioSource]:
+) -> dict[str, AudioLocation]:
     """Utterances of Kaldi's ``segments``: ``utterance recording start end``.
 
     Parameters
@@ -89,11 +89,11 @@ def read_segments(
         elif recording not in recordings:
             problems.add("bad segment", f"{where}: recording {recording} is not in wav.scp")
         else:
-            sources[key] = AudioSource(recordings[recording], start, None if end == -1 else end)
+            sources[key] = AudioLocation(recordings[recording], start, None if end == -1 else end)
     return sources
 
 
-def read_source(source: AudioSource, channel: int | str | None) -> tuple[np.ndarray, AudioFacts]:
+def read_source(source: AudioLocation, channel: int | str | None) -> tuple[np.ndarray, AudioFacts]:
     """Samples float32 ``[N]`` and facts of one utterance; see ``read_audio``.
 
     Raises

@@ -12,7 +12,7 @@ from distill_asr.cli import main
 from distill_asr.data import prepare
 from distill_asr.data.datadir import DataDir, validate
 from distill_asr.data.prepare import PrepareOptions
-from distill_asr.data.sources import AudioSource
+from distill_asr.data.sources import AudioLocation
 from distill_asr.testing.data_dirs import write_labelled_dir
 
 
@@ -127,7 +127,7 @@ def test_an_interrupted_run_continues(
     prepare.prepare(data, whole)
     real = prepare.read_source
 
-    def interrupted(source: AudioSource, channel: None) -> tuple:
+    def interrupted(source: AudioLocation, channel: None) -> tuple:
         if source.location.endswith(".ogg"):
             raise KeyboardInterrupt
         return real(source, channel)
@@ -137,7 +137,7 @@ def test_an_interrupted_run_continues(
         prepare.prepare(data, dump)
     assert {*_digests(dump)} - {".identity"} == {"wav/.converted", "wav/anna-2.wav"}
 
-    def only_the_rest(source: AudioSource, channel: None) -> tuple:
+    def only_the_rest(source: AudioLocation, channel: None) -> tuple:
         assert "anna-2" not in source.location
         return real(source, channel)
 

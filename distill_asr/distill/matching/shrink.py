@@ -76,7 +76,7 @@ class ShrinkMatcher(Matcher):
             raise ValueError("match: shrink, interpolate: linear cannot mix codes; use nearest")
         values, counts = student.values, student.lengths
         if self.units != "all":
-            path = best_path(student, context, f"match: shrink with units: {self.units}")
+            path = ctc_path(student, context, f"match: shrink with units: {self.units}")
             values, counts = shrink(
                 values, counts, path, self.dropped, average=self.units == "runs"
             )
@@ -92,7 +92,7 @@ class ShrinkMatcher(Matcher):
         return Pairs(values[batch, unit], stretched, batch)
 
 
-def best_path(student: States, context: Context, what: str) -> Tensor:
+def ctc_path(student: States, context: Context, what: str) -> Tensor:
     """Best CTC token of each frame of a tap, [B, T], without a gradient.
 
     Parameters
@@ -107,7 +107,7 @@ def best_path(student: States, context: Context, what: str) -> Tensor:
 
 
 def ctc_logits(student: States, context: Context, what: str) -> Tensor:
-    """Logits of the CTC output, [B, T, V], without a gradient; raises as ``best_path``."""
+    """Logits of the CTC output, [B, T, V], without a gradient; raises as ``ctc_path``."""
     if "ctc" not in context.taps:
         raise ValueError(
             f"{what} needs the student's CTC output; use model: ctc or transducer with a "

@@ -18,7 +18,7 @@ from distill_asr.distill.matching.optimal_transport import (
     sinkhorn,
     uniform_masses,
 )
-from distill_asr.distill.matching.shrink import best_path, shrink
+from distill_asr.distill.matching.shrink import ctc_path, shrink
 from distill_asr.distill.states import Context, Pairs, States
 
 UNITS = ("frames", "runs")
@@ -111,7 +111,7 @@ class TransportMatcher(Matcher):
         """
         values, counts = student.values, student.lengths
         if self.units == "runs":
-            path = best_path(student, context, "match: transport with units: runs")
+            path = ctc_path(student, context, "match: transport with units: runs")
             values, counts = shrink(values, counts, path, self.dropped)
         positions = (teacher.lengths - 2 * self.first).clamp(min=0)
         last = max(teacher.values.size(1) - self.first, self.first)
