@@ -215,7 +215,7 @@ def test_sets_that_lie_apart_share_codebooks(place: Place) -> None:
 def test_two_dumps_do_not_train_at_the_same_time(place: Place) -> None:
     with (
         locked(place.quantizer.with_suffix(""), "testing"),
-        pytest.raises(UserError, match="another dump is writing"),
+        pytest.raises(UserError, match="already writing there"),
     ):
         place.dump(place.train)
 

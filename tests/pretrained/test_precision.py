@@ -65,7 +65,7 @@ def test_what_is_lowered(tmp_path: Path) -> None:
     from transformers import HubertModel
 
     model = save_speech_model(tmp_path, conv_dim=(8, 64, 64, 64, 64, 64, 64))
-    prepared = precision.prepare(HubertModel.from_pretrained(model), "bfloat16", "cpu")
+    prepared = precision.prepare_model(HubertModel.from_pretrained(model), "bfloat16", "cpu")
     low = {
         name.removesuffix(".weight")
         for name, value in prepared.named_parameters()

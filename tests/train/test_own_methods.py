@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import yaml
 
 pytest.importorskip("espnet2")
 from distill_asr import cli
+from distill_asr.targets.integrity import write_checksums
 from distill_asr.testing.codebooks import write_codebooks
 from distill_asr.train.checks import check_config
 from distill_asr.train.config import TrainConfig
@@ -118,8 +121,6 @@ def own_block(own: str, **changes: object) -> dict:
 
 def as_codes_of_a_text_teacher(recipe) -> None:
     """Dump teacher ``one`` anew: codes, of somebody who read the transcripts."""
-    import shutil
-
     for path in (recipe.train_set, recipe.dev_set):
         shutil.rmtree(path / "targets/one")
         codec = write_codebooks(path / "targets/one", 6)
@@ -127,9 +128,9 @@ def as_codes_of_a_text_teacher(recipe) -> None:
         file = path / "targets/one/manifest.json"
         content = yaml.safe_load(file.read_text())
         content["source"]["text"] = "text"
-        import json
-
         file.write_text(json.dumps(content))
+        index = (file.parent / "targets.scp").read_text(encoding="utf-8")
+        write_checksums(file.parent, {file.name: file.read_text(), "targets.scp": index})
 
 
 def test_codes_texts_tokens_alternatives_weights_and_parameters(

@@ -88,9 +88,10 @@ def test_an_unfinished_dump_is_an_error_all_the_same(tmp_path: Path) -> None:
 
 
 def test_a_set_dumped_in_part(tmp_path: Path) -> None:
-    prepared(tmp_path / "a", utterances=3)
-    make_prepared_dir(tmp_path / "a", utterances=5)
-    more = DataDir.read(tmp_path / "a")
+    more = DataDir.read(make_prepared_dir(tmp_path / "a", utterances=5))
+    more.select(sorted(more.wav)[:3]).write(tmp_path / "a")
+    write_targets(tmp_path / "a", "t", width=4)
+    more.write(tmp_path / "a")
     (problem,) = problems([more], x=BLOCK)
     assert "no targets for 2 utterance(s)" in problem
     assert problems([more], x=SKIP) == []
