@@ -37,6 +37,8 @@ from tqdm import tqdm
 
 from distill_asr.data.datadir import DataDir
 from distill_asr.data.tokens import write_token_list
+from distill_asr.distill.contracts import Matcher
+from distill_asr.distill.states import Context, Pairs, States
 from distill_asr.experiments.layout import Experiment
 from distill_asr.io.yaml import load_yaml
 from distill_asr.models.students.base import TARGET_PREFIX
@@ -217,21 +219,20 @@ def to_limit(batch: dict[str, Any]) -> dict[str, Any]:
     return batch | {"speech": torch.cat([speech, padding], dim=1), "speech_lengths": lengths}
 
 
-class SymbolBySymbol:
+class SymbolBySymbol(Matcher):
     """Shrink matching with a loop over utterances and ``item()`` for every frame's symbol."""
 
     dropped = (0, 1)
 
-    def __call__(self, student: Any, teacher: Any, context: Any) -> Any:
-        from distill_asr.distill.states import Pairs
-
+    def forward(self, student: States, teacher: States, context: Context) -> Pairs:
+        """Pair as the published code does."""
         path = context.taps["ctc"].values.argmax(dim=-1)
         paired = [self._one(i, student, teacher, path) for i in range(len(path))]
         counts = torch.tensor([len(units) for units, _ in paired], device=path.device)
         utterance = torch.arange(len(path), device=path.device).repeat_interleave(counts)
         return Pairs(*(torch.cat(side) for side in zip(*paired, strict=True)), utterance)
 
-    def _one(self, i: int, student: Any, teacher: Any, path: Tensor) -> tuple[Tensor, Tensor]:
+    def _one(self, i: int, student: States, teacher: States, path: Tensor) -> tuple[Tensor, Tensor]:
         frames, positions = student.lengths[i].item(), teacher.lengths[i].item()
         runs: list[list[int]] = []
         for frame in range(frames):
