@@ -195,7 +195,7 @@ def find(source: str | Path | None, language: str, downloads: Path) -> Path:
     if folders:
         return _only(folders, language)
     archives = [*sorted(source.glob(f"*-{language}.tar.gz")), source / f"{language}.tar.gz"]
-    archives = [one for one in archives if one.is_file()]
+    archives = [one for one in archives if one.is_file() and not one.name.startswith("._")]
     if not archives:
         raise UserError(
             f"{source}: found neither {language}/train.tsv, nor cv-corpus-*/{language}/train.tsv, "
@@ -291,7 +291,7 @@ def _rows(path: Path, problems: Problems) -> list[tuple[str, dict[str, str]]]:
         problems.add("missing file", f"{path}: no such file; unpack the corpus again")
         return []
     csv.field_size_limit(2**31 - 1)
-    with open(path, encoding="utf-8", newline="") as stream:
+    with open(path, encoding="utf-8-sig", newline="") as stream:
         try:
             reader = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
             absent = [one for one in COLUMNS if one not in (reader.fieldnames or [])]
@@ -299,10 +299,21 @@ def _rows(path: Path, problems: Problems) -> list[tuple[str, dict[str, str]]]:
                 message = f"{path}: no column {', '.join(absent)}; found {reader.fieldnames}"
                 problems.add("missing column", message)
                 return []
-            return [(f"{path}:{number}", row) for number, row in enumerate(reader, start=2)]
+            rows = [(f"{path}:{reader.line_num}", row) for row in reader]
         except (UnicodeDecodeError, csv.Error) as error:
             problems.add("unreadable file", f"{path}: {error}; unpack the corpus again")
             return []
+    return [(where, row) for where, row in rows if _is_whole(where, row, problems)]
+
+
+def _is_whole(where: str, row: dict[str | None, Any], problems: Problems) -> bool:
+    """Whether a row has no more values than the header has columns; else a problem."""
+    extra = row.get(None)  # where csv keeps what the header has no name for
+    if not extra:
+        return True
+    message = f"{where}: {len(extra)} columns more than the header; a tab inside a sentence makes "
+    problems.add("long row", message + "two of it: put a space there, or get the file again")
+    return False
 
 
 def _clip(
@@ -408,8 +419,13 @@ def _finished(target: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     path = target / MANIFEST
     if not path.is_file():
         return None
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    return manifest if manifest["settings"] == settings else None
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        _facts(manifest)
+        same = manifest["settings"] == settings
+    except (OSError, ValueError, TypeError, KeyError, ZeroDivisionError):
+        return None  # damaged: the set is written again
+    return manifest if same else None
 
 
 def _is_archive(path: Path) -> bool:

@@ -112,7 +112,16 @@ def _read_manifest(target: Path) -> dict[str, Any] | None:
             f"{target} exists, but has no {MANIFEST}, so this command did not make it and will "
             "not overwrite it; move it away or choose another --out"
         )
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        _facts(manifest)
+        manifest["settings"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{path}: damaged or cut short ({error}); remove {target}, and run the same command "
+            "again"
+        ) from error
+    return manifest
 
 
 def _render_one(render: Callable[[Planned], np.ndarray], folder: Path, one: Planned) -> int:

@@ -194,3 +194,23 @@ def test_a_cut_off_archive_leaves_nothing(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot be unpacked.*get it again"):
         find(tmp_path, "ta", tmp_path / "downloads")
     assert not list((tmp_path / "downloads").iterdir())
+
+
+def test_a_tab_inside_a_sentence_is_named_with_its_line(own: Path, tmp_path: Path) -> None:
+    path = own / "train.tsv"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    path.write_text("\n".join([*lines[:2], lines[2] + "\tmore", *lines[3:]]), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        build(tmp_path / "data", own, "ta")
+    (problem,) = [one for one in caught.value.problems if "long row" in one]
+    assert f"{path}:3" in problem and "a tab inside a sentence" in problem
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff"])
+def test_a_damaged_manifest_is_written_again(own: Path, tmp_path: Path, content: bytes) -> None:
+    build(tmp_path / "data", own, "ta")
+    path = tmp_path / "data/train/manifest.json"
+    whole = path.read_bytes()
+    path.write_bytes(content)
+    build(tmp_path / "data", own, "ta")
+    assert path.read_bytes() == whole

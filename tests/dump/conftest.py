@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from distill_asr import cli
+from distill_asr.io.identity import CACHE
 from distill_asr.testing.data_dirs import write_data_dir
 
 HERE = Path(__file__).parent
@@ -50,8 +51,9 @@ class Place:
         )  # fmt: skip
 
     def files(self) -> dict[str, bytes]:
-        """Every file of the targets, hidden ones too."""
+        """Every file of the targets, hidden ones too; but not what was hashed when."""
         paths = [path for path in self.targets.rglob("*") if path.is_file()]
+        paths = [path for path in paths if path.name != CACHE]
         return {str(path.relative_to(self.targets)): path.read_bytes() for path in paths}
 
 
