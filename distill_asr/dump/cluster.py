@@ -123,6 +123,7 @@ class Cluster:
 
     def close(self) -> None:
         """See ``Workers``."""
+        _hush_dask()
         with suppress(OSError, TimeoutError):  # nobody is left to be told
             self._client.close()
             self._cluster.close()
@@ -222,3 +223,10 @@ def _dask_class(kind: str) -> tuple[set[str], Any]:
         ) from error
     names = {name for taker in takers for name in inspect.signature(taker).parameters}
     return names - {"self", "kwargs", "worker_kwargs", "job_kwargs", "base_class_kwargs"}, takers[0]
+
+
+def _hush_dask() -> None:
+    """Keep what breaks while connections close, of no consequence any more, off the terminal."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -114,7 +114,16 @@ STEPS = (
     ),
 )
 # of no consequence: logs, locks, what is measured anew
-IGNORED = ("*.log", "*.lock", "*.png", "*/tensorboard/*", "*cache*", "*/RUNNING*", "*.tmp")
+IGNORED = (
+    "*.log",
+    "*.lock",
+    "*.png",
+    "*/tensorboard/*",
+    "*cache*",
+    "*/RUNNING*",
+    "*.tmp",
+    "*.identity",
+)
 # files that users write: another content is another input
 SOURCES = ("src/*", "conf/*", "exp/plain_seed1/*")
 
