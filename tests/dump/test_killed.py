@@ -13,7 +13,7 @@ import pytest
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--nj", 2)], ids=["one process", "two workers"])
 def test_killed_at_ten_random_moments(place, undisturbed, more: tuple) -> None:
-    place.configure(pause=0.1)
+    place.configure(pause=0.3)
     begin = time.monotonic()
     whole = place.start(*more)
     assert whole.wait(120) == 0, whole.stderr.read()
@@ -34,4 +34,4 @@ def test_killed_at_ten_random_moments(place, undisturbed, more: tuple) -> None:
         process = place.start(*more)
         assert process.wait(120) == 0, process.stderr.read()
         assert place.files() == undisturbed
-    assert len(set(found)) > 2, found  # the moments were different ones
+    assert len(set(found)) > 1, found  # the moments were different ones
