@@ -18,7 +18,8 @@ from distill_asr.train.config import TrainConfig
 LATTICE_TAP = "logits"  # of a transducer, at nodes of the lattice and not at frames
 ADVICE = {  # for a loss that reads what the matcher does not pair
     VECTORS: "posteriors are compared by `loss: kl`",
-    CODES: "codes have no average: use `match: frame` with `reduction: concat`",
+    CODES: "codes have no average: use `match: frame` with `reduction: concat`, or `reduction: "
+    "resample` with `interpolate: nearest`",
     POSTERIORS: "use `match: path` with `tap: logits`, or `match: ctc` with `tap: ctc`",
 }
 

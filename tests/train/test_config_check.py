@@ -50,6 +50,7 @@ def with_block(**changes: Any) -> dict:
         with_block(head="mlp", head_conf={"hidden_size": 4}, match_conf={"delay": 80}),
         with_block(head="distill_asr.distill.heads.LinearHead", weight=2, reduce="pair"),
         with_block(loss="codebook", head="mlp", missing="skip"),
+        with_block(loss="codebook", match_conf={"reduction": "resample", "interpolate": "nearest"}),
         with_block(match="token", loss="contrastive", loss_conf={"mask_same_token": True}),
     ],
 )
@@ -116,6 +117,8 @@ MISTAKES: list[tuple[dict, str]] = [
     (with_block(missing="ignore"), "distill.x.missing: 'ignore'; allowed: error, skip"),
     (with_block(loss="codebook", match_conf={"reduction": "average"}),
      "distill.x.match: 'frame' pairs vectors, and loss 'codebook' reads codes; codes have no av"),
+    (with_block(loss="codebook", match_conf={"reduction": "resample"}),
+     "resample` with `interpolate: nearest`"),
     (with_block(loss="contrastive", loss_conf={"mask_same_token": True}),
      "distill.x.loss: 'contrastive' compares the tokens of pairs with these options, and `match"),
     (with_block(loss="codebook", match="shrink"), "distill.x.match: 'shrink' pairs vectors, and l"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import torch
 from torch import Tensor
 
 from distill_asr.distill.contracts import VECTORS, Matcher
 from distill_asr.distill.states import Context, Pairs, States
 
-REDUCTIONS = ("concat", "average")
+REDUCTIONS = ("concat", "average", "resample")
+INTERPOLATE = ("linear", "nearest")
+FINEST = 10_000  # steps in ms are taken as fractions with at most this denominator
 
 
 class FrameMatcher(Matcher):
@@ -16,43 +20,59 @@ class FrameMatcher(Matcher):
 
     A teacher at 20 ms and a student at 40 ms give two teacher frames a student frame: they are
     joined to width 2E (``concat``, arXiv 2303.10917 and its author's code) or averaged.
+    ``resample`` takes any two rates (24 or 80 ms): a frame stands for the middle of its time, and
+    the teacher is read at the middles of the student's frames, between its two nearest frames
+    (``linear``; its ends hold beyond their middles) or from the one that covers it (``nearest``,
+    which codes can take too). At half the rate ``linear`` equals ``average``.
 
     Parameters
     ----------
-    reduction : ``concat`` or ``average``.
+    reduction : ``concat``, ``average`` or ``resample``.
     delay : milliseconds by which the student lags: student frame t + delay answers teacher
         frame t. For streaming students, which have not heard yet what the teacher knows.
-    tolerance : largest difference, in student frames, that is cut to the shorter side.
+    tolerance : largest difference, in frames of the slower side, that is cut to the shorter one.
+    interpolate : ``linear`` or ``nearest``, of ``resample``.
     """
 
-    def __init__(self, reduction: str = "concat", delay: float = 0.0, tolerance: int = 3) -> None:
+    def __init__(
+        self,
+        reduction: str = "concat",
+        delay: float = 0.0,
+        tolerance: int = 3,
+        interpolate: str | None = None,
+    ) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction must be one of {REDUCTIONS}, not {reduction!r}")
+        if interpolate is not None and reduction != "resample":
+            raise ValueError(f"interpolate is of reduction: resample, not of {reduction!r}")
+        if interpolate not in (None, *INTERPOLATE):
+            raise ValueError(f"interpolate must be one of {INTERPOLATE}, not {interpolate!r}")
         if delay < 0:
             raise ValueError(f"delay must be 0 ms or more, not {delay}")
         if tolerance < 0:
             raise ValueError(f"tolerance must be 0 frames or more, not {tolerance}")
         self.reduction = reduction
-        if reduction == "average":
+        self.interpolate = interpolate or INTERPOLATE[0]
+        if reduction == "average" or (reduction == "resample" and self.interpolate == "linear"):
             self.takes = (VECTORS,)
         self.delay = delay
         self.tolerance = tolerance
 
     def ratio(self, student_step_ms: float | None, teacher_step_ms: float | None) -> int:
-        """Teacher frames a student frame.
+        """Teacher frames a student frame, for ``concat`` and ``average``.
 
         Raises
         ------
         ValueError : one side is on token level, or the rates are no whole multiple.
         """
-        if student_step_ms is None or teacher_step_ms is None:
-            raise ValueError("match: frame needs a frame rate on both sides, not tokens")
+        student_step_ms, teacher_step_ms = _require_rates(student_step_ms, teacher_step_ms)
         ratio = round(student_step_ms / teacher_step_ms)
         if ratio < 1 or abs(ratio * teacher_step_ms - student_step_ms) > 1e-3 * student_step_ms:
             raise ValueError(
                 f"a student frame of {student_step_ms:g} ms is no whole multiple of the "
-                f"teacher's {teacher_step_ms:g} ms; choose the student's subsampling to suit"
+                f"teacher's {teacher_step_ms:g} ms; write `match_conf: {{reduction: resample}}`, "
+                "or choose the student's subsampling to suit"
             )
         return ratio
 
@@ -60,6 +80,9 @@ class FrameMatcher(Matcher):
         self, teacher_width: int, student_step_ms: float | None, teacher_step_ms: float | None
     ) -> int:
         """Width of ``Pairs.teacher`` for these rates."""
+        if self.reduction == "resample":
+            _require_rates(student_step_ms, teacher_step_ms)
+            return teacher_width
         ratio = self.ratio(student_step_ms, teacher_step_ms)
         return teacher_width * (ratio if self.reduction == "concat" else 1)
 
@@ -72,28 +95,57 @@ class FrameMatcher(Matcher):
         ------
         ValueError : lengths differ by more than ``tolerance``; names the utterances.
         """
-        ratio = self.ratio(student.step_ms, teacher.step_ms)
-        values = self._to_student_rate(teacher.values, ratio)
-        available = torch.div(teacher.lengths, ratio, rounding_mode="floor")
-        self._check_lengths(student.lengths, available, teacher.lengths, context)
-        assert student.step_ms is not None  # ``ratio`` has looked
-        shift = round(self.delay / student.step_ms)
+        student_ms, teacher_ms = _require_rates(student.step_ms, teacher.step_ms)
+        if self.reduction == "resample":
+            step = _fraction(student_ms) / _fraction(teacher_ms)
+            available = _covered(teacher.lengths, step)
+        else:
+            ratio = self.ratio(student_ms, teacher_ms)
+            available = torch.div(teacher.lengths, ratio, rounding_mode="floor")
+        tolerance = self.tolerance * max(1.0, teacher_ms / student_ms)
+        self._check_lengths(student.lengths, available, teacher.lengths, tolerance, context)
+        shift = round(self.delay / student_ms)
         paired = torch.minimum(student.lengths - shift, available).clamp(min=0)
-        width = min(student.values.size(1) - shift, values.size(1))
-        frames = torch.arange(max(width, 0), device=paired.device)
+        frames = torch.arange(max(student.values.size(1) - shift, 0), device=paired.device)
         batch, time = torch.nonzero(frames < paired.unsqueeze(1), as_tuple=True)
-        return Pairs(student.values[batch, time + shift], values[batch, time], batch)
+        if self.reduction == "resample":
+            taught = self._resampled(teacher, batch, time, step)
+        else:
+            taught = self._grouped(teacher.values, ratio)[batch, time]
+        return Pairs(student.values[batch, time + shift], taught, batch)
 
-    def _to_student_rate(self, values: Tensor, ratio: int) -> Tensor:
+    def _grouped(self, values: Tensor, ratio: int) -> Tensor:
         """[B, S, E] -> [B, S // ratio, E or ratio * E]."""
         batch, frames, width = values.shape
         grouped = values[:, : frames // ratio * ratio].reshape(batch, frames // ratio, ratio, width)
         return grouped.flatten(2) if self.reduction == "concat" else grouped.mean(dim=2)
 
+    def _resampled(self, teacher: States, batch: Tensor, time: Tensor, step: Fraction) -> Tensor:
+        """Teacher states [N, E] at the middles of the student frames ``time`` [N].
+
+        Places are counted in whole parts of a teacher frame, so that no rounding moves one.
+        """
+        parts = 2 * step.denominator  # of a teacher frame
+        middle = (2 * time + 1) * step.numerator
+        if self.interpolate == "nearest":
+            return teacher.values[batch, torch.div(middle, parts, rounding_mode="floor")]
+        last = teacher.lengths[batch] - 1
+        place = torch.minimum((middle - step.denominator).clamp(min=0), last * parts)
+        left = torch.div(place, parts, rounding_mode="floor")
+        share = ((place - left * parts).to(teacher.values.dtype) / parts).unsqueeze(-1)
+        before = teacher.values[batch, left]
+        after = teacher.values[batch, torch.minimum(left + 1, last)]
+        return before + share * (after - before)
+
     def _check_lengths(
-        self, student: Tensor, available: Tensor, teacher: Tensor, context: Context
+        self,
+        student: Tensor,
+        available: Tensor,
+        teacher: Tensor,
+        tolerance: float,
+        context: Context,
     ) -> None:
-        wrong = ((student - available).abs() > self.tolerance) & (teacher > 0)
+        wrong = ((student - available).abs() > tolerance) & (teacher > 0)
         if not bool(wrong.any()):
             return
         named = [
@@ -102,7 +154,30 @@ class FrameMatcher(Matcher):
             for i in wrong.nonzero().flatten().tolist()
         ]
         raise ValueError(
-            f"student and teacher lengths differ by more than {self.tolerance} frames "
+            f"student and teacher lengths differ by more than {tolerance:g} frames "
             f"({'; '.join(named)}): the targets were made from other audio, or the audio is "
             "changed on the way to the student (speed perturbation, truncation)"
         )
+
+
+def _require_rates(student_ms: float | None, teacher_ms: float | None) -> tuple[float, float]:
+    """Both rates; ValueError where one side is on token level."""
+    if student_ms is None or teacher_ms is None:
+        raise ValueError("match: frame needs a frame rate on both sides, not tokens")
+    return student_ms, teacher_ms
+
+
+def _fraction(step_ms: float) -> Fraction:
+    return Fraction(step_ms).limit_denominator(FINEST)
+
+
+def _covered(lengths: Tensor, step: Fraction) -> Tensor:
+    """How many student frames have their middle within the time of ``lengths`` teacher frames.
+
+    Parameters
+    ----------
+    step : of the student, in teacher frames.
+    """
+    # t of them, where (2t + 1) numerator < 2 lengths denominator
+    odd = torch.div(2 * lengths * step.denominator - 1, step.numerator, rounding_mode="floor")
+    return torch.div(odd + 1, 2, rounding_mode="floor").clamp(min=0)

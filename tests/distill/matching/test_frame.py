@@ -185,7 +185,7 @@ def test_ratio_and_width(student: float, teacher: float, ratio: int) -> None:
 
 @pytest.mark.parametrize(("student", "teacher"), [(30, 20), (10, 20), (50, 20), (41, 20)])
 def test_rates_that_do_not_divide(student: float, teacher: float) -> None:
-    with pytest.raises(ValueError, match="no whole multiple"):
+    with pytest.raises(ValueError, match=r"no whole multiple.*reduction: resample"):
         FrameMatcher().ratio(student, teacher)
 
 
@@ -197,7 +197,13 @@ def test_tokens_have_no_frames(steps: tuple[float | None, float | None]) -> None
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [({"reduction": "sum"}, "'sum'"), ({"delay": -1.0}, "delay"), ({"tolerance": -1}, "tolerance")],
+    [
+        ({"reduction": "sum"}, "'sum'"),
+        ({"delay": -1.0}, "delay"),
+        ({"tolerance": -1}, "tolerance"),
+        ({"interpolate": "linear"}, "interpolate is of reduction: resample, not of 'concat'"),
+        ({"reduction": "resample", "interpolate": "cubic"}, "'cubic'"),
+    ],
 )
 def test_bad_arguments(arguments: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named):
