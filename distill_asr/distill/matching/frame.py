@@ -34,6 +34,8 @@ class FrameMatcher(Matcher):
     interpolate : ``linear`` or ``nearest``, of ``resample``.
     """
 
+    way_out = "write `match_conf: {reduction: resample}`, or "  # where rates do not divide
+
     def __init__(
         self,
         reduction: str = "concat",
@@ -71,8 +73,8 @@ class FrameMatcher(Matcher):
         if ratio < 1 or abs(ratio * teacher_step_ms - student_step_ms) > 1e-3 * student_step_ms:
             raise ValueError(
                 f"a student frame of {student_step_ms:g} ms is no whole multiple of the "
-                f"teacher's {teacher_step_ms:g} ms; write `match_conf: {{reduction: resample}}`, "
-                "or choose the student's subsampling to suit"
+                f"teacher's {teacher_step_ms:g} ms; {self.way_out}choose the student's "
+                "subsampling to suit"
             )
         return ratio
 
@@ -102,8 +104,8 @@ class FrameMatcher(Matcher):
         else:
             ratio = self.ratio(student_ms, teacher_ms)
             available = torch.div(teacher.lengths, ratio, rounding_mode="floor")
-        tolerance = self.tolerance * max(1.0, teacher_ms / student_ms)
-        self._check_lengths(student.lengths, available, teacher.lengths, tolerance, context)
+        slower = max(1.0, teacher_ms / student_ms)
+        self._check_lengths(student.lengths, available, teacher.lengths, context, slower)
         shift = round(self.delay / student_ms)
         paired = torch.minimum(student.lengths - shift, available).clamp(min=0)
         frames = torch.arange(max(student.values.size(1) - shift, 0), device=paired.device)
@@ -111,10 +113,10 @@ class FrameMatcher(Matcher):
         if self.reduction == "resample":
             taught = self._resampled(teacher, batch, time, step)
         else:
-            taught = self._grouped(teacher.values, ratio)[batch, time]
+            taught = self._to_student_rate(teacher.values, ratio)[batch, time]
         return Pairs(student.values[batch, time + shift], taught, batch)
 
-    def _grouped(self, values: Tensor, ratio: int) -> Tensor:
+    def _to_student_rate(self, values: Tensor, ratio: int) -> Tensor:
         """[B, S, E] -> [B, S // ratio, E or ratio * E]."""
         batch, frames, width = values.shape
         grouped = values[:, : frames // ratio * ratio].reshape(batch, frames // ratio, ratio, width)
@@ -142,9 +144,10 @@ class FrameMatcher(Matcher):
         student: Tensor,
         available: Tensor,
         teacher: Tensor,
-        tolerance: float,
         context: Context,
+        scale: float = 1.0,
     ) -> None:
+        tolerance = self.tolerance * scale
         wrong = ((student - available).abs() > tolerance) & (teacher > 0)
         if not bool(wrong.any()):
             return
