@@ -65,6 +65,7 @@ class Distiller(nn.Module):
         if options.reduce not in REDUCTIONS:
             raise ValueError(f"reduce must be one of {REDUCTIONS}, not {options.reduce!r}")
         self.options = options
+        self.schedule = options.schedule
         self.matcher = matcher
         self.head = head
         self.loss = loss
@@ -114,9 +115,13 @@ class Distiller(nn.Module):
         return self._reduced(losses, pairs)
 
     @property
-    def weight(self) -> float:
-        """Factor of this term in the training loss."""
-        return self.options.weight
+    def moves(self) -> bool:
+        """Whether its weight changes in the course of the training."""
+        return self.schedule.moves
+
+    def weight(self, share: float | None = None) -> float:
+        """Factor in the training loss after ``share`` of the training; without one, the full."""
+        return self.schedule.value if share is None else self.schedule.at(share)
 
     def _read(self, targets: Tensor) -> Tensor:
         """What the loss reads: codes as they are, or vectors, standardised."""

@@ -12,6 +12,7 @@ from espnet2.train.trainer import Trainer
 
 from distill_asr.errors import UserError
 from distill_asr.espnet.divergence import WatchedBatches, require_finite_validation
+from distill_asr.espnet.pace import PacedBatches
 from distill_asr.io.checkpoint import training_records_allowed
 from distill_asr.io.files import atomic_write
 
@@ -38,7 +39,8 @@ class DistillTrainer(Trainer):
             return super().train_one_epoch(
                 iterator=iterator, reporter=reporter, options=options, **more
             )
-        watched = WatchedBatches(iterator, reporter, options.accum_grad)
+        paced = PacedBatches(iterator, more["model"], reporter.epoch, options.max_epoch)
+        watched = WatchedBatches(paced, reporter, options.accum_grad)
         none_valid = super().train_one_epoch(
             iterator=watched, reporter=reporter, options=options, **more
         )

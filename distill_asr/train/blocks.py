@@ -10,6 +10,7 @@ from typing import Any
 from distill_asr.distill.block import MISSING, REDUCTIONS, DistillBlock
 from distill_asr.distill.build import find_class, head_name
 from distill_asr.distill.contracts import CODES, POSTERIORS, READABLE, VECTORS, Loss, Matcher
+from distill_asr.distill.schedule import weight_problems
 from distill_asr.errors import UserError, nearest
 from distill_asr.io.arguments import check_arguments
 from distill_asr.teachers.online import is_online, read_online
@@ -42,6 +43,7 @@ def check_block(key: str, block: DistillBlock) -> list[str]:
         )
         if given not in allowed
     ]
+    problems += weight_problems(f"{key}.weight", block.weight)
     problems += _check_online(key, block)
     loss = _made(key, "loss", block.loss, block.loss_conf, problems)
     matcher = _made(key, "match", block.match, block.match_conf, problems)

@@ -63,7 +63,7 @@ class Identity:
     def differences(self, before: dict[str, Any]) -> list[str]:
         """What of another experiment's record is not as here, and may not change."""
         config = before["config"]
-        keys = {*config, *self.config} - MAY_CHANGE
+        keys = {*config, *self.config} - (MAY_CHANGE - _lengths_that_count(self.config))
         differ = sorted(key for key in keys if config.get(key) != self.config.get(key))
         named = {
             "train": "--train",
@@ -76,6 +76,14 @@ class Identity:
         if _lasting(before.get("espnet", [])) != _lasting(self.espnet):
             differ.append("the options after --")
         return differ
+
+
+def _lengths_that_count(config: dict[str, Any]) -> set[str]:
+    """``max_epoch`` where a block's weight goes by the share of the training that is done."""
+    section = config.get("distill")
+    blocks = section.values() if isinstance(section, dict) else ()
+    scheduled = any(isinstance(b, dict) and isinstance(b.get("weight"), dict) for b in blocks)
+    return {"max_epoch"} if scheduled else set()
 
 
 def _content_sha256(config: TrainConfig, options: TrainOptions) -> str:

@@ -36,6 +36,7 @@ class Student:
     terms: tuple[str, ...] = ()  # their names; none for a plain student
     pick: str
     taps: TapRecorder = TapRecorder()  # one that records nothing, until `watch` gives it its own
+    share_done: float = 0.0  # of the training, 0 to 1; the trainer says it before each step
     online: dict[str, OnlineTeacher]  # no modules: no parameter of theirs is the student's
 
     def tap_names(self) -> list[str]:
@@ -111,7 +112,13 @@ class Student:
         parts = [] if loss is None else [loss]
         if loss is not None:
             stats["loss_asr"] = stats["loss"]
-        parts += [self.distillers[name].weight * term for name, term in terms.items()]
+        # validation counts the full weights, so that epochs can be compared
+        share = self.share_done if self.training else None
+        weights = {name: self.distillers[name].weight(share) for name in terms}
+        if self.training:
+            moving = [name for name in terms if self.distillers[name].moves]
+            stats.update({f"distill/{name}/weight": weights[name] for name in moving})
+        parts += [weights[name] * term for name, term in terms.items()]
         loss = torch.stack([part.float().reshape(()) for part in parts]).sum()
         stats["loss"] = loss.detach()
         return force_gatherable((loss, stats, weight), loss.device)

@@ -259,6 +259,24 @@ def test_the_share_of_utterances_taught_is_logged() -> None:
     assert "distill/y/taught" not in stats, "that block does not skip"
 
 
+def test_a_scheduled_weight_counts_in_training_and_is_logged() -> None:
+    moving = {"weight": {"value": 3.0, "fade_from": 0.5}}
+    student = taught("ctc", {"x": A | moving, "y": B | {"weight": 1.0}})
+    for share, weight in ((0.0, 3.0), (0.75, 1.5)):
+        student.share_done = share
+        stats = student(**batch())[1]
+        assert stats["distill/x/weight"].item() == weight
+        assert "distill/y/weight" not in stats, "that one does not move"
+        terms = stats["loss_asr"] + weight * stats["distill/x"] + stats["distill/y"]
+        torch.testing.assert_close(stats["loss"], terms)
+    with torch.no_grad():
+        judged = student.eval()(**batch())[1]
+    torch.testing.assert_close(
+        judged["loss"], judged["loss_asr"] + 3.0 * judged["distill/x"] + judged["distill/y"]
+    )
+    assert "distill/x/weight" not in judged
+
+
 @each_student
 def test_a_batch_without_any_targets_still_gives_every_gradient(model: str) -> None:
     student = taught(model, {"x": A | {"missing": "skip"}}).train()
