@@ -1,5 +1,7 @@
 """Pretrained speech models of transformers as ESPnet encoders.
 
+The library is imported for students that have such an encoder; other students start without it.
+
 Legend: B batch, N samples, T frames, D width.
 """
 
@@ -18,8 +20,6 @@ from torch import Tensor, nn
 from distill_asr.errors import UserError, nearest
 from distill_asr.models.encoders.audio_input import FilterbankInput, WaveformInput
 from distill_asr.models.encoders.lora import add_lora
-from distill_asr.pretrained.families.base import FILES
-from distill_asr.pretrained.loading import load_extractor, load_model, load_model_config
 from distill_asr.pretrained.request import ModelRequest
 
 FAMILIES = ("hubert", "wav2vec2", "wav2vec2-bert", "wavlm")
@@ -248,6 +248,9 @@ def _from_architecture(architecture: dict[str, Any], changes: dict[str, Any]) ->
 def _from_pretrained(model: str, changes: dict[str, Any]) -> Any:
     import transformers
 
+    from distill_asr.pretrained.families.base import FILES
+    from distill_asr.pretrained.loading import load_model, load_model_config
+
     source = ModelRequest(model, "encoder_conf")
     config = load_model_config(source, FILES)
     if config.model_type not in FAMILIES:
@@ -277,6 +280,8 @@ def _adjusted(config: Any, changes: dict[str, Any]) -> Any:
 
 def _found_do_normalize(model: str | None, config: Any) -> bool:
     """What the feature extractor beside the model says."""
+    from distill_asr.pretrained.loading import load_extractor
+
     if model is None:
         raise ValueError("do_normalize: missing, which an architecture does not tell")
     request = ModelRequest(model, "encoder_conf")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor
-from transformers.models.whisper import modeling_whisper
 
 from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.pretrained.families.base import FILES, Family
@@ -56,9 +56,8 @@ class WhisperEncoder(Family):
             "if the model comes without one, make it with `transformers.WhisperFeatureExtractor("
             f"feature_size={model_config.num_mel_bins}).save_pretrained(<model directory>)`",
         )
-        model = load_model(
-            request, modeling_whisper.WhisperEncoder, model_config, FILES, key_mapping=ENCODER
-        )
+        encoder = transformers.models.whisper.modeling_whisper.WhisperEncoder
+        model = load_model(request, encoder, model_config, FILES, key_mapping=ENCODER)
         return cls(model, extractor, request.batch_seconds * SAMPLE_RATE)
 
     def num_positions(self, num_samples: int) -> int:
