@@ -217,8 +217,18 @@ nltk.download = lambda *args, **kwargs: asked.append(args)
 import distill_asr.espnet.task
 assert not asked, asked
 assert not hasattr(sys.modules["espnet2.train.trainer"].Trainer.run, "__wrapped__")
+found = {"transformers", "scipy.signal", "h5py", "hydra", "sympy"} & set(sys.modules)
+assert not found, found
 import espnet2.layers.create_adapter as adapters  # the real one again
 assert adapters.create_adapter_fn_table
+from espnet2.utils.types import str2bool  # works when it is used
+assert str2bool("yes") and not str2bool("no")
+import espnet2.train.preprocessor as preprocessor
+assert len(preprocessor.scipy.signal.get_window("hann", 8)) == 8
+from espnet2.asr.encoder.beats_encoder import Wav2Vec2ConformerConfig as Config
+assert Config(hidden_size=8).hidden_size == 8
+import transformers  # and is nobody's stand-in
+assert issubclass(transformers.Wav2Vec2ConformerConfig, transformers.PreTrainedConfig)
 """
 
 
