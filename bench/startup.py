@@ -75,7 +75,7 @@ STARTS = [
 
 
 def main() -> int:
-    """Print a table; 1 where a verb is over its limit in seconds and in its share of stock ESPnet."""
+    """Print a table; 1 where a verb is over both of its limits, seconds and share."""
     options = parse()
     chosen = [one for one in STARTS if one.name in options.only] if options.only else STARTS
     with tempfile.TemporaryDirectory() as folder:
