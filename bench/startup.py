@@ -17,9 +17,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-# seconds, of verbs with ESPnet and without: on a machine where stock ESPnet takes about 18
+# of verbs with ESPnet and without: seconds, or on a slower machine the share of stock ESPnet
 LIMITS = {"espnet": 5.0, "light": 1.5}
-SHARES = {"espnet": 0.45, "light": 0.14}
+SHARES = {"espnet": 0.28, "light": 0.07}
 STOCK = "import espnet2.tasks.asr"
 PREPARE = """
 import sys
