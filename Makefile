@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: mini test test-all smoke lint bench setup clean
+.PHONY: mini test test-all smoke lint docs bench setup clean
 
 setup: $(READY)
 
@@ -29,10 +29,14 @@ lint: $(READY)
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python tools/check_sizes.py
 	$(BIN)/mypy
+	$(BIN)/python tools/build_docs.py site
 	$(BIN)/python -m distill_asr recipe check egs/*/asr1/conf/systems*.yaml
+
+docs: $(READY)      ## the pages as a site in site/, every link checked
+	$(BIN)/python tools/build_docs.py site
 
 bench: $(READY)     ## every measurement, each a ratio in one run; see bench/README.md
 	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) site

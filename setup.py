@@ -19,6 +19,7 @@ DEPLOY = ["sherpa-onnx", "soundfile"]
 LORA = ["peft"]
 BENCH = ["torch-cif==0.2.0", "POT"]  # what bench/cif.py and bench/transport.py compare with
 PROBE = ["scikit-learn"]  # of egs/mini_homophones/asr1/local/probe.py
+DOCS = ["mkdocs-material"]
 LINT = ["ruff", "import-linter", "mypy", "types-PyYAML", "types-tqdm", "pre-commit"]
 TEST = [
     *MINI,
@@ -71,8 +72,9 @@ setup(
         "lora": LORA,
         "bench": BENCH,
         "probe": PROBE,
+        "docs": DOCS,
         "test": TEST,
-        "dev": [*TEST, *BENCH, *PROBE, *LINT],
+        "dev": [*TEST, *BENCH, *PROBE, *LINT, *DOCS],
     },
     entry_points={"console_scripts": ["distill-asr = distill_asr.cli:main"]},
 )
