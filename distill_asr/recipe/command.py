@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for verb in ("dump", "decode", "pseudo"):
         add(f"--{verb}-opts", default="", metavar="WORDS", help=f"further options of {verb}")
     add("--baseline", metavar="NAME", help="of score: held against the others (the first)")
+    add("--control", metavar="NAME", help="of score: gains over it as well")
     add("--train-teachers", choices=("true", "false"), default="false",
         help="true: also where teachers/ has one")  # fmt: skip
     add("--folders", nargs="+", type=Path, metavar="DIR",
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         "pretrain": plan.pretrain_jobs,
         "train": plan.train_jobs,
         "decode": lambda grid: plan.decode_jobs(grid, decode),
-        "score": lambda grid: plan.score_jobs(grid, args.baseline),
+        "score": lambda grid: plan.score_jobs(grid, args.baseline, args.control),
     }[args.action]
     planned = [job for grid in grids for job in jobs(grid)]
     if args.dry_run:

@@ -183,11 +183,17 @@ def own_teachers(grid: Grid) -> list[Teacher]:
     return [teacher for teacher in grid.systems.teachers.values() if teacher.train is not None]
 
 
-def score_jobs(grid: Grid, baseline: str | None = None) -> list[Job]:
-    """One table of all systems; the recogniser's, where there is one."""
-    names = [system.name for system in grid.chosen]
+def score_jobs(grid: Grid, baseline: str | None = None, control: str | None = None) -> list[Job]:
+    """One table of all systems; the recogniser's, where there is one. A repeat is no row."""
+    names = [system.name for system in grid.chosen if system.repeats is None]
     seeds = ",".join(map(str, grid.seeds))
-    jobs = [grid.job("score", _score_arguments(grid, names, seeds, baseline, "exp/RESULTS.md"))]
+    arguments = _score_arguments(grid, names, seeds, baseline, "exp/RESULTS.md")
+    if control is not None:
+        arguments += ["--control", control]
+    for system in grid.chosen:
+        if system.repeats in names:
+            arguments += ["--repeat", f"{system.name}={system.repeats}"]
+    jobs = [grid.job("score", arguments)]
     if needs_recogniser(grid):
         out = f"exp/{RECOGNISER}_seed1/RESULTS.md"
         arguments = _score_arguments(grid, [RECOGNISER], "1", RECOGNISER, out)

@@ -14,6 +14,7 @@
       baseline: {config: a.yaml, set: {max_epoch: 130}}
       two_teachers: {pretrain: two, config: a.yaml}
       everything: {pretrain: two, config: [a.yaml, path.yaml], pseudo_labels: [unlab]}
+      again: {repeats: two_teachers}           # same seeds; measures the noise, no row of its own
 
 Files are relative to the file itself, or else to the nearest ``conf/`` above it, where recipes
 share students, methods and teachers. Several configs are merged from left to right.
@@ -86,6 +87,7 @@ class System(Training):
     pretrain: str | None = None
     init_parts: tuple[str, ...] = ENCODER  # what stage 2 takes over from stage 1
     pseudo_labels: tuple[str, ...] = ()  # unlabelled sets that it learns the recogniser's words of
+    repeats: str | None = None  # a system, trained again: how much its errors differ by chance
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,19 @@ def _flow(value: object) -> str:
     return text.removesuffix("...\n").strip()
 
 
+def _repeated(part: list[tuple[str, object]]) -> list[tuple[str, object]]:
+    """What a repeat does not say itself is as the system has it that it repeats."""
+    given = dict(part)
+
+    def filled(value: object) -> object:
+        original = (
+            given.get(value["repeats"]) if isinstance(value, dict) and "repeats" in value else None
+        )
+        return {**original, **value} if isinstance(original, dict) else value
+
+    return [(name, filled(value)) for name, value in part]
+
+
 Kind = TypeVar("Kind")
 
 
@@ -170,7 +185,7 @@ class _Reader:
         }
         systems = {
             name: self._training(System, f"systems.{name}", name, value)
-            for name, value in self._part(content, "systems")
+            for name, value in _repeated(self._part(content, "systems"))
         }
         recogniser = self._recogniser(content.get(RECOGNISER))
         if not systems:
@@ -268,6 +283,9 @@ class _Reader:
             if system.pretrain is not None and system.pretrain not in pretrain:
                 hint = nearest(system.pretrain, pretrain)
                 self.problems.append(f"systems.{name}.pretrain: {system.pretrain!r}{hint}")
+            if system.repeats is not None and system.repeats not in systems:
+                hint = nearest(system.repeats, systems)
+                self.problems.append(f"systems.{name}.repeats: {system.repeats!r}{hint}")
             if system.pseudo_labels and recogniser is None:
                 self.problems.append(
                     f"systems.{name}.pseudo_labels: no `{RECOGNISER}:` is described that makes them"

@@ -10,16 +10,16 @@ from typing import Any
 from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
 from distill_asr.io.locks import locked
-from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES
 from distill_asr.scoring.systems import (
     Comparison,
     compare_systems,
     count_all,
     missing_lines,
+    noise_floors,
     run_figures,
     summary_figures,
 )
-from distill_asr.scoring.table import systems_table
+from distill_asr.scoring.table import systems_table, table_notes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", required=True, type=list_of_seeds, help="each was trained with")
     parser.add_argument("--sets", required=True, type=list_of_names, help="test sets")
     parser.add_argument("--baseline", help="system the others are held against (the first)")
+    parser.add_argument("--control", metavar="NAME",
+        help="system with an uninformative teacher: gains over it are shown as well")  # fmt: skip
+    parser.add_argument("--repeat", action="append", default=[], type=repeat, metavar="NAME=SYSTEM",
+        help="experiments NAME_seed<seed> repeat SYSTEM's trainings: the noise floor")  # fmt: skip
+    parser.add_argument("--noise-floor", type=float, metavar="PERCENT",
+        help="relative difference of errors by chance, where it was measured")  # fmt: skip
     parser.add_argument("--exp", type=Path, default=Path("exp"), help="experiments (%(default)s)")
     parser.add_argument("--dump", type=Path, default=Path("dump"), help="data (%(default)s)")
     parser.add_argument("--lowercase", action="store_true", help="lowercase both texts first")
@@ -53,16 +59,17 @@ def run(args: argparse.Namespace) -> int:
     wanted = _comparison(args)
     counted = count_all(wanted)
     results = compare_systems(wanted, counted)
+    floors = noise_floors(wanted, counted)
     missing = missing_lines(wanted, counted)
-    table = systems_table(results, wanted.baseline)
-    notes = [_legend(wanted), *missing]
+    table = systems_table(results, wanted.references(), floors)
+    shown = _paragraphs(table, _legend(wanted), *table_notes(results, floors))
     with locked(args.out, "scoring"):
         for run, edits in counted.edits.items():
             figures = run_figures(edits, counted.missing.get(run, []))
             write_json(wanted.decoded(run) / "score.json", figures)
-        write_json(args.out.with_suffix(".json"), summary_figures(wanted, results))
-        write_text_atomic(args.out, "\n".join([table, *(f"{note}\n" for note in notes)]))
-    print(table, end="")
+        write_json(args.out.with_suffix(".json"), summary_figures(wanted, results, floors))
+        write_text_atomic(args.out, shown + "".join(f"\n{line}\n" for line in missing))
+    print(shown, end="")
     for line in missing:
         print(f"warning: {line}", file=sys.stderr)
     return 0
@@ -84,29 +91,61 @@ def list_of_seeds(value: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{value!r}: expected whole numbers") from error
 
 
+def repeat(value: str) -> tuple[str, str]:
+    """``NAME=SYSTEM``; an option's type."""
+    name, _, system = value.partition("=")
+    if not name or not system:
+        raise argparse.ArgumentTypeError(f"{value!r}: expected NAME=SYSTEM")
+    return name, system
+
+
 def _comparison(args: argparse.Namespace) -> Comparison:
     baseline = args.baseline or args.systems[0]
     problems = []
-    if baseline not in args.systems:
-        problems.append(
-            f"--baseline: {baseline} is not among --systems {','.join(args.systems)}; add it there"
-        )
+    for option, name in (("--baseline", baseline), ("--control", args.control),
+                         *(("--repeat", system) for _, system in args.repeat)):  # fmt: skip
+        if name is not None and name not in args.systems:
+            problems.append(
+                f"{option}: {name} is not among --systems {','.join(args.systems)}; add it there"
+            )
+    if args.control == baseline:
+        problems.append(f"--control: {baseline} is the baseline; name another system")
+    for name, system in args.repeat:
+        if name in args.systems:
+            problems.append(
+                f"--repeat: {name} is a row of its own; leave it out of --systems, or out of "
+                f"the repeats of {system}"
+            )
+    if args.noise_floor is not None and not 0 <= args.noise_floor < 100:
+        problems.append(f"--noise-floor: {args.noise_floor}, expected percent from 0 to 100")
     if args.out.suffix == ".json":
         problems.append(f"--out: {args.out} is where the figures go; name the table, e.g. .md")
     if problems:
         raise UserError(problems)
     return Comparison(
-        args.exp, args.dump, args.systems, args.seeds, args.sets, baseline, args.lowercase
+        args.exp,
+        args.dump,
+        args.systems,
+        args.seeds,
+        args.sets,
+        baseline,
+        args.lowercase,
+        args.control,
+        dict(args.repeat),
+        None if args.noise_floor is None else args.noise_floor / 100,
     )
 
 
+def _paragraphs(table: str, *notes: str) -> str:
+    return "\n".join([table, *(f"{note}\n" for note in notes)])
+
+
 def _legend(wanted: Comparison) -> str:
+    than = " and ".join(wanted.references())
     return (
         f"Percent. WER and CER: mean ± standard deviation over seeds "
         f"{', '.join(map(str, wanted.seeds))}; sub / ins / del: all seeds together. "
-        f"Fewer errors: relative reduction of the WER against {wanted.baseline}, all seeds pooled, "
-        f"with its {LEVEL:.0%} interval (paired bootstrap over utterances, "
-        f"{RESAMPLES:,} resamples)."
+        f"Fewer errors: relative reduction of the WER against {than}, all seeds together."
     )
 
 

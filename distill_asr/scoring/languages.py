@@ -12,7 +12,14 @@ import numpy as np
 
 from distill_asr.errors import UserError
 from distill_asr.io.tables import read_table
-from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES, SEED, Reduction
+from distill_asr.scoring.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    SEED,
+    Reduction,
+    percentile_interval,
+    reduction,
+)
 from distill_asr.scoring.systems import Comparison, Counted, count_all, missing_lines
 from distill_asr.scoring.wer import Edits, total
 
@@ -56,7 +63,13 @@ class LanguageStudy:
 
 @dataclass(frozen=True)
 class LanguageResult:
-    """One language. ``edits``: of all seeds together, on the test set."""
+    """One language, on the test set.
+
+    Parameters
+    ----------
+    baseline, system : all seeds together.
+    seeds : baseline and system of each seed; none and all count as one.
+    """
 
     language: str
     hours: float  # of training audio
@@ -64,6 +77,7 @@ class LanguageResult:
     dev: dict[str, float]  # WER of every candidate
     baseline: Edits
     system: Edits
+    seeds: tuple[tuple[Edits, Edits], ...] = ()
 
     @property
     def reduction(self) -> float:
@@ -90,7 +104,7 @@ def choose(study: LanguageStudy) -> tuple[dict[str, str], dict[str, dict[str, fl
     """
     counted = _counted(study, "dev_set", dict.fromkeys(study.languages, study.candidates))
     rates = {
-        language: {system: edits.words.rate for system, edits in systems.items()}
+        language: {system: total(edits).words.rate for system, edits in systems.items()}
         for language, systems in counted.items()
     }
     if study.together:
@@ -116,8 +130,8 @@ def compare_languages(study: LanguageStudy) -> list[LanguageResult]:
             hours[language],
             chosen[language],
             rates[language],
-            counted[language][study.baseline],
-            counted[language][chosen[language]],
+            *(total(counted[language][name]) for name in systems[language]),
+            tuple(zip(*(counted[language][name] for name in systems[language]), strict=True)),
         )
         for language in study.languages
     ]
@@ -132,15 +146,25 @@ def mean_reduction(
 ) -> Reduction:
     """Mean relative reduction of the WER, each language counting once.
 
-    The percentile interval is over draws of languages with replacement, so it says how much the
-    mean depends on which languages were taken.
+    The interval is over draws of languages and of seeds, crossed: a seed is drawn for all
+    languages alike. It says how much the mean depends on which were taken; what chance there is
+    within a language is part of the spread between languages.
     """
-    values = np.array([one.reduction for one in results])
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(len(values), size=(resamples, len(values)))].mean(axis=1)
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], method="inverted_cdf")
-    return Reduction(float(values.mean()), float(low), float(high))
+    pairs = [one.seeds or ((one.baseline, one.system),) for one in results]
+    table = np.array([[_errors_and_units(*pair) for pair in of_seeds] for of_seeds in pairs])
+    languages, seeds = table.shape[:2]
+    of_languages, of_seeds = np.random.default_rng(seed).spawn(2)
+    drawn = of_languages.integers(languages, size=(resamples, languages))
+    values = reduction(table.sum(1))
+    times = of_seeds.multinomial(seeds, [1 / seeds] * seeds, size=resamples)
+    with_seeds = reduction(np.einsum("rs,lsc->rlc", times, table))
+    steps = [values[drawn].mean(1), np.take_along_axis(with_seeds, drawn, 1).mean(1)]
+    units = [languages, seeds]
+    value = float(values.mean())
+    fixed = percentile_interval(value, steps[:1], units[:1], level)
+    low, high = percentile_interval(value, steps, units, level) if seeds > 1 else fixed
+    by_seed = tuple(float(one) for one in reduction(table).mean(0))
+    return Reduction(value, low, high, by_seed, 0, fixed)
 
 
 def trend(results: Sequence[LanguageResult]) -> tuple[float, float] | None:
@@ -170,7 +194,12 @@ def figures(study: LanguageStudy, results: Sequence[LanguageResult]) -> dict[str
         "candidates": study.candidates,
         "seeds": study.seeds,
         "chosen": "together" if study.together else "by language",
-        "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "seed": SEED, "unit": "language"},
+        "bootstrap": {
+            "resamples": RESAMPLES,
+            "level": LEVEL,
+            "seed": SEED,
+            "units": ["seed", "language"],
+        },
         "improved": improved(results),
         "mean_reduction": asdict(mean_reduction(results)),
         "trend": along and {"spearman": along[0], "p": along[1]},
@@ -180,8 +209,8 @@ def figures(study: LanguageStudy, results: Sequence[LanguageResult]) -> dict[str
 
 def _counted(
     study: LanguageStudy, part: str, systems: dict[str, Sequence[str]]
-) -> dict[str, dict[str, Edits]]:
-    """Edits by language and system, all seeds together."""
+) -> dict[str, dict[str, list[Edits]]]:
+    """Edits by language and system, one a seed."""
     counted, problems = {}, []
     for language in study.languages:
         wanted = study.comparison(language, part, systems[language])
@@ -198,10 +227,17 @@ def _counted(
     return counted
 
 
-def _by_system(wanted: Comparison, counted: Counted) -> Iterator[tuple[str, Edits]]:
+def _by_system(wanted: Comparison, counted: Counted) -> Iterator[tuple[str, list[Edits]]]:
     for system in wanted.systems:
-        of_seeds = [total(e.values()) for run, e in counted.edits.items() if run.system == system]
-        yield system, total(of_seeds)
+        yield (
+            system,
+            [total(e.values()) for run, e in counted.edits.items() if run.system == system],
+        )
+
+
+def _errors_and_units(baseline: Edits, system: Edits) -> list[int]:
+    words = (baseline.words, system.words)
+    return [figure for one in words for figure in (one.errors, one.reference)]
 
 
 def _hours(study: LanguageStudy) -> dict[str, float]:

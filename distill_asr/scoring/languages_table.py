@@ -31,11 +31,13 @@ def summary(study: LanguageStudy, results: Sequence[LanguageResult]) -> str:
     value, low, high = (percent(x) for x in (mean.value, mean.low, mean.high))
     choice = "one for all languages" if study.together else "for each language"
     along = trend(results)
+    several = len(study.seeds) > 1
+    drawn = "languages and seeds" if several else "languages; one seed: a look, not a claim"
     told = along and f" Gain against audio: Spearman's rho {along[0]:.2f}, p {along[1]:.2f}."
     return (
         f"Lower WER than {study.baseline} in {improved(results)} of {len(results)} languages; mean "
         f"relative reduction {value} % [{low}, {high}] ({LEVEL:.0%} interval, {RESAMPLES:,} draws "
-        f"of languages). Percent; seeds {', '.join(map(str, study.seeds))} together. Distilled: of "
+        f"of {drawn}). Percent; seeds {', '.join(map(str, study.seeds))} together. Distilled: of "
         f"{', '.join(study.candidates)} the one with the lowest WER on dev, {choice}."
         f"{told or ''}"
     )

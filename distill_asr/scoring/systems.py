@@ -1,16 +1,27 @@
 """All systems, seeds and test sets of a recipe, scored together; a system is a row of the table."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, astuple, dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from distill_asr.data.datadir import has_language_tags
 from distill_asr.errors import UserError, named
-from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES, SEED, pool, relative_reduction
+from distill_asr.io.tables import read_table
+from distill_asr.scoring.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    SEED,
+    Reduction,
+    reduction,
+    relative_reduction,
+)
 from distill_asr.scoring.table import SystemResult
 from distill_asr.scoring.wer import (
+    Counts,
     Edits,
     count_edits,
     hypothesis_problems,
@@ -40,6 +51,9 @@ class Comparison:
     sets: list[str]
     baseline: str  # one of the systems
     lowercase: bool = False
+    control: str | None = None  # another of the systems, which every gain must exceed as well
+    repeats: Mapping[str, str] = field(default_factory=dict)  # trained again: name -> system
+    noise_floor: float | None = None  # measured elsewhere; a share, 0.1 is 10 %
 
     def reference(self, test_set: str) -> Path:
         """Path of a test set's reference."""
@@ -50,8 +64,13 @@ class Comparison:
         return self.exp / f"{run.system}_seed{run.seed}" / "decode" / run.test_set
 
     def runs(self) -> Iterator[SystemRun]:
-        """Every system with every seed on every test set."""
-        return (SystemRun(*key) for key in product(self.systems, self.seeds, self.sets))
+        """Every system and repeat with every seed on every test set."""
+        names = [*self.systems, *self.repeats]
+        return (SystemRun(*key) for key in product(names, self.seeds, self.sets))
+
+    def references(self) -> list[str]:
+        """What systems are compared with: the baseline, and the control where there is one."""
+        return [self.baseline, *([self.control] if self.control else [])]
 
 
 @dataclass(frozen=True)
@@ -62,10 +81,12 @@ class Counted:
     ----------
     edits : an utterance without hypothesis counts as deletions.
     missing : utterances without hypothesis, by run; only runs that have some.
+    speakers : by test set, of each utterance in the order of the reference; sets with ``utt2spk``.
     """
 
     edits: dict[SystemRun, dict[str, Edits]]
     missing: dict[SystemRun, list[str]]
+    speakers: dict[str, list[str]] = field(default_factory=dict)
 
 
 def count_all(wanted: Comparison) -> Counted:
@@ -76,12 +97,14 @@ def count_all(wanted: Comparison) -> Counted:
     UserError : with all that is missing or unfit, of all files.
     """
     problems: list[str] = []
-    references, hypotheses = {}, {}
+    references, hypotheses, speakers = {}, {}, {}
     for test_set in wanted.sets:
         path = wanted.reference(test_set)
         references[test_set] = _read(path, wanted, test_set, problems)
         if references[test_set] is not None:
             problems += reference_problems(references[test_set], path)
+            if of_set := _speakers(wanted.dump / test_set, references[test_set], problems):
+                speakers[test_set] = of_set
     for run in wanted.runs():
         path = wanted.decoded(run) / "text"
         hypotheses[run] = _read(path, wanted, run.test_set, problems)
@@ -97,7 +120,7 @@ def count_all(wanted: Comparison) -> Counted:
         if absent := [utterance for utterance in reference if utterance not in found]:
             missing[run] = absent
         edits[run] = count_edits(reference, dict.fromkeys(absent, "") | found)
-    return Counted(edits, missing)
+    return Counted(edits, missing, speakers)
 
 
 def missing_lines(wanted: Comparison, counted: Counted) -> list[str]:
@@ -110,8 +133,29 @@ def missing_lines(wanted: Comparison, counted: Counted) -> list[str]:
 
 
 def compare_systems(wanted: Comparison, counted: Counted) -> list[SystemResult]:
-    """Hold every system against the baseline, on every test set."""
+    """Compare every system with the baseline and the control, on every test set."""
     return [_result(wanted, counted, *key) for key in product(wanted.systems, wanted.sets)]
+
+
+def noise_floors(wanted: Comparison, counted: Counted) -> dict[str, float]:
+    """How much errors differ by chance alone, as a share, by test set; none where unmeasured.
+
+    The largest relative difference between a training and its repeat (same seed; targets dumped
+    anew, another order of loader workers), or the floor that was given, if that is larger.
+    """
+
+    def words(name: str, seed: int, test_set: str) -> Counts:
+        return total(counted.edits[SystemRun(name, seed, test_set)].values()).words
+
+    given = [] if wanted.noise_floor is None else [wanted.noise_floor]
+    floors = {test_set: [*given] for test_set in wanted.sets}
+    for test_set, (again, system), seed in product(
+        wanted.sets, wanted.repeats.items(), wanted.seeds
+    ):
+        one, other = (words(name, seed, test_set) for name in (system, again))
+        sums = np.array([one.errors, one.reference, other.errors, other.reference])
+        floors[test_set].append(abs(float(reduction(sums))))
+    return {test_set: max(found) for test_set, found in floors.items() if found}
 
 
 def run_figures(edits: dict[str, Edits], missing: list[str]) -> dict[str, Any]:
@@ -127,15 +171,37 @@ def run_figures(edits: dict[str, Edits], missing: list[str]) -> dict[str, Any]:
     }
 
 
-def summary_figures(wanted: Comparison, results: list[SystemResult]) -> dict[str, Any]:
+def summary_figures(
+    wanted: Comparison, results: list[SystemResult], floors: Mapping[str, float]
+) -> dict[str, Any]:
     """Every figure of the table, unrounded, and how it came about."""
-    bootstrap = {"resamples": RESAMPLES, "level": LEVEL, "seed": SEED, "unit": "utterance"}
+    units = ["seed", "speaker", "utterance"]
     return {
         "baseline": wanted.baseline,
+        "control": wanted.control,
         "lowercase": wanted.lowercase,
-        "bootstrap": bootstrap,
-        "results": [_result_figures(result) for result in results],
+        "bootstrap": {"resamples": RESAMPLES, "level": LEVEL, "seed": SEED, "units": units},
+        "noise_floor": dict(floors),
+        "results": [
+            _result_figures(result, floors.get(result.test_set, 0.0)) for result in results
+        ],
     }
+
+
+def _speakers(folder: Path, reference: dict[str, str], problems: list[str]) -> list[str]:
+    """Speaker of each reference; none where the set does not say."""
+    path = folder / "utt2spk"
+    if not path.is_file():
+        return []
+    try:
+        table = read_table(path)
+    except UserError as error:
+        problems += error.problems
+        return []
+    if unknown := [utterance for utterance in reference if utterance not in table]:
+        problems.append(f"{path}: no speaker for {named(unknown)}; add them, or remove the file")
+        return []
+    return [table[utterance] for utterance in reference]
 
 
 def _read(
@@ -150,21 +216,23 @@ def _read(
 
 
 def _result(wanted: Comparison, counted: Counted, system: str, test_set: str) -> SystemResult:
-    def pooled_words(name: str) -> list:
-        runs = [counted.edits[SystemRun(name, seed, test_set)].values() for seed in wanted.seeds]
-        return pool([[edits.words for edits in run] for run in runs])
+    def edits(name: str) -> list[dict[str, Edits]]:
+        return [counted.edits[SystemRun(name, seed, test_set)] for seed in wanted.seeds]
 
-    reduction = None
-    if system != wanted.baseline:
-        reduction = relative_reduction(pooled_words(wanted.baseline), pooled_words(system))
-    seeds = {
-        seed: total(counted.edits[SystemRun(system, seed, test_set)].values())
-        for seed in wanted.seeds
+    def words(name: str) -> list[list[Counts]]:
+        return [[one.words for one in run.values()] for run in edits(name)]
+
+    speakers = counted.speakers.get(test_set, [])
+    reductions = {
+        other: relative_reduction(words(other), words(system), speakers)
+        for other in wanted.references()
+        if other != system
     }
-    return SystemResult(system, test_set, seeds, reduction)
+    seeds = dict(zip(wanted.seeds, (total(run.values()) for run in edits(system)), strict=True))
+    return SystemResult(system, test_set, seeds, reductions)
 
 
-def _result_figures(result: SystemResult) -> dict[str, Any]:
+def _result_figures(result: SystemResult, floor: float) -> dict[str, Any]:
     (wer, wer_std), (cer, cer_std) = result.wer(), result.cer()
     return {
         "system": result.system,
@@ -173,10 +241,17 @@ def _result_figures(result: SystemResult) -> dict[str, Any]:
         "wer_std": wer_std,
         "cer_mean": cer,
         "cer_std": cer_std,
-        "reduction": asdict(result.reduction) if result.reduction else None,
+        "reductions": {
+            other: _reduction_figures(one, floor) for other, one in result.reductions.items()
+        },
         "pooled": _figures(result.pooled),
         "seeds": {seed: _figures(edits) for seed, edits in result.seeds.items()},
     }
+
+
+def _reduction_figures(one: Reduction, floor: float) -> dict[str, Any]:
+    needed = one.seeds_needed()
+    return {**asdict(one), "claim": one.claims(floor), "seeds_needed": needed}
 
 
 def _figures(edits: Edits) -> dict[str, Any]:

@@ -12,6 +12,7 @@ help_message="Usage: ./run.sh [options]
   --nj N                     processes at a time
   --ngpu N                   GPUs a training
   --baseline NAME            what the others are compared with
+  --control NAME             a system that learns from an uninformative teacher; gains over it are shown too
   --corpus_opts OPTIONS      for distill-asr corpus; 'distill-asr corpus NAME --help' lists them
   --train_set OPTIONS        for each training of a student, such as '--set max_epoch=1'
   --teacher_set OPTIONS      for each training of a teacher, such as '--set training.num_train_epochs=1'
@@ -28,6 +29,7 @@ seeds=1
 nj=2
 ngpu=0
 baseline=baseline
+control=
 corpus=                 # for distill-asr corpus: a name, or the dotted path of your own
 corpus_opts=
 train_set=
@@ -105,5 +107,5 @@ fi
 
 if at 8; then
     log "8: score"
-    distill-asr recipe score "${grid[@]}" --baseline "$baseline"
+    distill-asr recipe score "${grid[@]}" --baseline "$baseline" ${control:+--control "$control"}
 fi

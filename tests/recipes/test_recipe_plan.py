@@ -54,6 +54,29 @@ def test_targets_lie_where_a_training_reads_them() -> None:
     }  # fmt: skip
 
 
+def test_a_repeat_is_trained_but_is_no_row(tmp_path: Path) -> None:
+    conf = tmp_path / "conf"
+    conf.mkdir()
+    (conf / "a.yaml").write_text("model: ctc\n")
+    lines = ["systems:", "  plain: {config: a.yaml}", "  again: {repeats: taught}",
+             "  taught: {config: a.yaml, set: {max_epoch: 3}}"]  # fmt: skip
+    (conf / "systems.yaml").write_text("\n".join(lines))
+    systems = Systems.read(conf / "systems.yaml")
+    assert systems.systems["again"].set == {"max_epoch": 3}
+    chosen = systems.chosen("plain,taught,again")
+    wanted = Grid(systems, chosen, (1, 2), SETS)
+    assert "train again_seed2" in names(plan.train_jobs(wanted))
+    (job,) = plan.score_jobs(wanted, "plain", "taught")
+    command = " ".join(job.command)
+    assert "--systems plain,taught " in command
+    assert command.endswith("--control taught --repeat again=taught")
+    (conf / "systems.yaml").write_text(
+        "\n".join([*lines, "  none: {repeats: tought, config: a.yaml}"])
+    )
+    with pytest.raises(UserError, match="did you mean 'taught'"):
+        Systems.read(conf / "systems.yaml")
+
+
 def test_the_recogniser_is_trained_where_a_system_asks_for_it() -> None:
     assert plan.recogniser_jobs(grid("two_teachers"), [], []) == []
     paths = plan.recogniser_jobs(grid("two_teachers_path"), ["--method", "greedy"], [])

@@ -106,10 +106,19 @@ def test_laws_of_the_mean(pairs: list[tuple[int, int]]) -> None:
     mean = mean_reduction(results, resamples=200)
     values = [one.reduction for one in results]
     assert mean.value == pytest.approx(np.mean(values))
-    slack = 1e-12
-    assert min(values) - slack <= mean.low <= mean.high <= max(values) + slack
+    assert mean.low <= mean.value + 1e-12 and mean.value <= mean.high + 1e-12
     same = mean_reduction([results[0]] * 5, resamples=50)
     assert same.low == pytest.approx(same.high) == pytest.approx(values[0])
+
+
+def test_seeds_that_disagree_widen_the_mean() -> None:
+    """Of a joint student a seed moves all languages alike."""
+    both = [Edits(Counts(100 - n, n), Counts(100 - n, n)) for n in (50, 40, 50)]
+    apart = LanguageResult("xx", 1.0, "one", {}, both[0] + both[2], both[1] + both[2],
+                           ((both[0], both[1]), (both[2], both[2])))  # fmt: skip
+    mean = mean_reduction([apart] * 6, resamples=500)
+    assert mean.value == pytest.approx(0.1) and mean.by_seed == pytest.approx((0.2, 0.0))
+    assert mean.without_seeds == pytest.approx((0.1, 0.1)) and mean.low < 0 < mean.high
 
 
 def test_trend_of_the_gain_with_audio() -> None:

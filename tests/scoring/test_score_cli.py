@@ -40,19 +40,21 @@ def test_the_whole_tree(recipe: Path, capsys: pytest.CaptureFixture) -> None:
     assert score() == 0
     table = capsys.readouterr().out
     page = Path("exp/RESULTS.md").read_text(encoding="utf-8")
-    assert page.startswith(table) and "seeds 1, 2" in page and "95%" in page
+    assert page == table and "seeds 1, 2" in page and "95%" in page
     # baseline: 2 and 1 errors in 6 words; ours: none and 3 deletions
     row = table.splitlines()[2]
-    assert row.startswith("| baseline | 2 | 25.00 ± 11.79 | 16.67 / 0.00 / 8.33 |")
+    assert row.startswith("| baseline | 2 | 25.00 ± 11.79 | 33.33, 16.67 | 16.67 / 0.00 / 8.33 |")
     assert row.endswith("| – |")
-    assert table.splitlines()[3].startswith("| ours | 2 | 25.00 ± 35.36 | 0.00 / 0.00 / 25.00 |")
+    assert table.splitlines()[3].startswith(
+        "| ours | 2 | 25.00 ± 35.36 | 0.00, 50.00 | 0.00 / 0.00 / 25.00 |"
+    )
 
     figures = json.loads(Path("exp/RESULTS.json").read_text())
     assert figures["baseline"] == "baseline" and figures["bootstrap"]["resamples"] == 10_000
     ours = next(r for r in figures["results"] if (r["system"], r["set"]) == ("ours", "noisy"))
-    assert ours["reduction"]["value"] == 0 and ours["seeds"]["1"]["wer"] == 0
-    # a resample of u1 alone: the baseline has 1 error, ours 0; of u2 alone: 2 and 3
-    assert (ours["reduction"]["low"], ours["reduction"]["high"]) == (-0.5, 1.0)
+    against = ours["reductions"]["baseline"]
+    assert against["value"] == 0 and ours["seeds"]["1"]["wer"] == 0
+    assert against["by_seed"] == [1.0, -2.0] and against["low"] < -2 and not against["claim"]
     assert ours["pooled"]["words"] == {
         "hits": 9, "substitutions": 0, "insertions": 0, "deletions": 3}  # fmt: skip
 
@@ -66,6 +68,48 @@ def test_twice_gives_the_same_bytes(recipe: Path) -> None:
     first = {path: path.read_bytes() for path in recipe.rglob("*") if path.is_file()}
     score()
     assert {path: path.read_bytes() for path in recipe.rglob("*") if path.is_file()} == first
+
+
+def test_gain_over_a_control_too(recipe: Path, capsys: pytest.CaptureFixture) -> None:
+    for seed in (1, 2):
+        write(Path(f"exp/random_seed{seed}/decode/clean/text"), HEARD["baseline", 1])
+    assert main(["score", "--systems", "baseline,random,ours", "--seeds", "1,2",
+                 "--sets", "clean", "--control", "random"]) == 0  # fmt: skip
+    header, _, base, control, ours, *_ = capsys.readouterr().out.splitlines()
+    assert header.endswith("| fewer errors than baseline | fewer errors than random |")
+    assert control.endswith("| – |") and base.split("|")[-3].strip() == "–"
+    assert "%" in ours.split("|")[-2] and "%" in ours.split("|")[-3]
+    results = json.loads(Path("exp/RESULTS.json").read_text())["results"]
+    assert [sorted(one["reductions"]) for one in results] == [
+        ["random"], ["baseline"], ["baseline", "random"]]  # fmt: skip
+
+
+def test_noise_floor_of_repeats(recipe: Path, capsys: pytest.CaptureFixture) -> None:
+    """The largest difference of a training and its repeat; a repeat is no row."""
+    for seed in (1, 2):
+        write(Path(f"exp/again_seed{seed}/decode/clean/text"), HEARD["baseline", 1])
+    one = ["score", "--systems", "baseline,ours", "--seeds", "1,2", "--sets", "clean"]
+    assert main([*one, "--repeat", "again=baseline"]) == 0
+    shown = capsys.readouterr().out
+    assert "| again |" not in shown and "Noise floor of clean: 100.0 %" in shown, "1 and 2 errors"
+    assert json.loads(Path("exp/RESULTS.json").read_text())["noise_floor"] == {"clean": 1.0}
+    assert main([*one, "--noise-floor", "7.5"]) == 0
+    assert "Noise floor of clean: 7.5 %" in capsys.readouterr().out
+
+
+def test_speakers_are_drawn(recipe: Path, capsys: pytest.CaptureFixture) -> None:
+    texts = {f"u{i}": "the cat sat" for i in range(6)}
+    write(Path("dump/clean/text"), texts)
+    write(Path("dump/clean/utt2spk"), {u: f"s{i // 2}" for i, u in enumerate(texts)})
+    for system in ("baseline", "ours"):
+        write(Path(f"exp/{system}_seed1/decode/clean/text"), {**texts, "u1": "the cat"})
+    one = ["score", "--systems", "baseline,ours", "--seeds", "1", "--sets", "clean"]
+    assert main(one) == 0
+    shown = capsys.readouterr().out
+    assert "speakers (3 speakers in clean), then utterances" in shown and "a look" in shown
+    write(Path("dump/clean/utt2spk"), {"u0": "s"})
+    assert main(one) == 1
+    assert "no speaker for 5 utterance(s)" in capsys.readouterr().err
 
 
 def test_another_baseline_and_place(recipe: Path, capsys: pytest.CaptureFixture) -> None:
@@ -129,9 +173,17 @@ def test_a_missing_reference_is_said_once(recipe: Path, capsys: pytest.CaptureFi
 
 
 def test_arguments_that_do_not_fit(recipe: Path, capsys: pytest.CaptureFixture) -> None:
-    assert score("--baseline", "other", "--out", "exp/r.json") == 1
+    assert score("--baseline", "other", "--out", "exp/r.json", "--control", "none",
+                 "--repeat", "ours=what", "--noise-floor", "-1") == 1  # fmt: skip
     error = capsys.readouterr().err
-    assert "2 problems" in error and "other is not among --systems" in error and "r.json" in error
-    for option, value in [("--seeds", "1,x"), ("--systems", "a,a"), ("--sets", "clean,")]:
+    assert "--noise-floor: -1.0" in error and "--control: none" in error
+    assert "--repeat: what" in error and "--repeat: ours is a row" in error
+    assert "6 problems" in error and "other is not among --systems" in error and "r.json" in error
+    for option, value in [
+        ("--seeds", "1,x"),
+        ("--systems", "a,a"),
+        ("--sets", "clean,"),
+        ("--repeat", "a"),
+    ]:
         assert score(option, value) == 2
         assert option in capsys.readouterr().err
