@@ -12,6 +12,7 @@ from distill_asr.distill.contracts import CODES, CONTRACTS, POSTERIORS, Loss, Ma
 from distill_asr.distill.distiller import Distiller
 from distill_asr.distill.facts import TeacherFacts
 from distill_asr.distill.heads import HEADS
+from distill_asr.distill.layers import layer_mixture
 from distill_asr.distill.losses import LOSSES
 from distill_asr.distill.matching import MATCHERS
 from distill_asr.distill.states import TapShape
@@ -91,12 +92,14 @@ def build_distillers(
 
 def _distiller(options: DistillBlock, tap: TapShape, facts: TeacherFacts) -> Distiller:
     matcher, loss = make_matcher(options), make_loss(options)
-    matcher.fit(tap, TapShape(facts.width, facts.step_ms))
-    width, classes = facts.width, 0
+    mixture, width, classes = layer_mixture(options, facts.layers), facts.width, 0
+    if mixture is not None:
+        width //= mixture.count
+    matcher.fit(tap, TapShape(width, facts.step_ms))
     if loss.reads == CODES:
         assert facts.codebooks is not None  # of a teacher whose targets are codes
         width, classes, _ = facts.codebooks.entries.shape
     paired = matcher.paired_width(width, tap.step_ms, facts.step_ms)
     head = find_class("head", head_name(options.head, matcher, loss))
     head = head(tap.width, loss.input_width(paired, classes), **(options.head_conf or {}))
-    return Distiller(options, matcher, head, loss, facts)
+    return Distiller(options, matcher, head, loss, facts, mixture)

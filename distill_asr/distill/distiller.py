@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from distill_asr.distill.block import REDUCTIONS, DistillBlock
 from distill_asr.distill.contracts import CODES, VECTORS, Head, Loss, Matcher
 from distill_asr.distill.facts import TeacherFacts
+from distill_asr.distill.layers import LayerMixture
 from distill_asr.distill.states import Context, Pairs, States
 from distill_asr.targets.codebooks import Codebooks
 
@@ -51,6 +52,7 @@ class Distiller(nn.Module):
     head : brings D to the paired teacher width.
     loss : ``loss(student [N, E], teacher [N, E]) -> [N]``.
     facts : the teacher's width, rate, statistics and codebooks.
+    mixture : of several layers in the teacher's width; None to take them as they are.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Distiller(nn.Module):
         head: Head,
         loss: Loss,
         facts: TeacherFacts,
+        mixture: LayerMixture | None = None,
     ) -> None:
         super().__init__()
         if options.reduce not in REDUCTIONS:
@@ -69,6 +72,7 @@ class Distiller(nn.Module):
         self.matcher = matcher
         self.head = head
         self.loss = loss
+        self.mixture = mixture
         self.step_ms = facts.step_ms
         self.texts = facts.texts
         self.reads = loss.reads
@@ -106,6 +110,8 @@ class Distiller(nn.Module):
             context = replace(context, texts=[self.texts.get(u, "") for u in context.utt_ids])
         pairs = self.matcher(student, teacher, replace(context, project=self.head))
         self.shares = dict(pairs.shares)
+        if self.mixture is not None:
+            self.shares |= self.mixture.shares()
         if chosen is not None:
             pairs = _select(pairs, chosen)
         with torch.autocast(device_type=targets.device.type, enabled=False):
@@ -124,12 +130,14 @@ class Distiller(nn.Module):
         return self.schedule.value if share is None else self.schedule.at(share)
 
     def _read(self, targets: Tensor) -> Tensor:
-        """What the loss reads: codes as they are, or vectors, standardised."""
+        """What the loss reads: codes as they are, or vectors, standardised, layers mixed."""
         if self.reads == CODES:
             return targets
         vectors = targets if self._decoder is None else self._decoder(targets)
         vectors = vectors.float()
-        return vectors if self.mean is None else (vectors - self.mean) / self.std
+        if self.mean is not None:
+            vectors = (vectors - self.mean) / self.std
+        return vectors if self.mixture is None else self.mixture(vectors)
 
     def _reduced(self, losses: Tensor, pairs: Pairs) -> Tensor:
         """[N] -> scalar: mean over pairs, or mean or sum per utterance, then over utterances."""

@@ -28,6 +28,7 @@ class TeacherFacts:
     std: Tensor | None = None  # [E]
     codebooks: Codebooks | None = None  # where the targets are codes
     texts: Mapping[str, str] | None = None  # what it read, by utterance, where a matcher asks
+    layers: tuple[int, ...] = ()  # side by side in the width, where a block chooses among them
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class TeacherRecord:
     codebooks: str | None = None  # a file of the targets, where they are codes
     texts: str | None = None  # a table of the sentences that it read, by utterance
     online: dict[str, Any] | None = None  # the whole config of a teacher that runs in the step
+    layers: list[int] | None = None  # side by side in the width, where a block chooses among them
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain YAML, without what is not there."""
@@ -65,4 +67,5 @@ class TeacherRecord:
             std,
             Codebooks.load(self.codebooks) if self.codebooks else None,
             read_table(Path(self.texts)) if self.texts else None,
+            tuple(self.layers or ()),
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distill_asr.distill.block import MISSING, REDUCTIONS, DistillBlock
+from distill_asr.distill.block import MISSING, REDUCTIONS, DistillBlock, written_name
 from distill_asr.distill.build import find_class, head_name
 from distill_asr.distill.contracts import CODES, POSTERIORS, READABLE, VECTORS, Loss, Matcher
 from distill_asr.distill.schedule import weight_problems
@@ -29,8 +29,8 @@ def check_blocks(config: TrainConfig) -> list[str]:
     """Everything wrong with the blocks but for their taps, which only the student knows."""
     problems = list(config.problems)
     for name, block in config.blocks.items():
-        problems += check_block(f"distill.{name}", block)
-    return problems
+        problems += check_block(f"distill.{written_name(name)}", block)
+    return list(dict.fromkeys(problems))  # a block of several taps is checked for each
 
 
 def check_block(key: str, block: DistillBlock) -> list[str]:
@@ -44,6 +44,7 @@ def check_block(key: str, block: DistillBlock) -> list[str]:
         if given not in allowed
     ]
     problems += weight_problems(f"{key}.weight", block.weight)
+    problems += [f"{key}.{problem}" for problem in block.layer_problems()]
     problems += _check_online(key, block)
     loss = _made(key, "loss", block.loss, block.loss_conf, problems)
     matcher = _made(key, "match", block.match, block.match_conf, problems)
@@ -99,6 +100,11 @@ def _check_pair(key: str, block: DistillBlock, matcher: Matcher, loss: Loss) -> 
         problems.append(
             f"{key}.match: a transducer's logits have no frames alone, and {block.match!r} asks "
             "for no lattice; use `match: path`"
+        )
+    if loss.reads != VECTORS and block.mixes_layers:
+        problems.append(
+            f"{key}.layers: loss {block.loss!r} reads {loss.reads}, which belong to no single "
+            "layer; use a loss on vectors, or remove `layers` and `learn_layers`"
         )
     if loss.reads == CODES and is_online(block.teacher):
         problems.append(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from distill_asr.distill.block import written_name
 from distill_asr.errors import UserError, nearest
 from distill_asr.espnet.learning_rates import parameter_groups, scheduler_keeps_them
 from distill_asr.espnet.options import STUDENT_KEYS, check_options
@@ -126,7 +127,8 @@ def _check_built(config: TrainConfig, known: list[str]) -> tuple[list[str], Stud
         return ([] if known else [said]), None
     taps = student.tap_names()
     problems = [
-        f"distill.{name}.tap: this student has no {block.tap!r}{nearest(block.tap, taps)}"
+        f"distill.{written_name(name)}.tap: this student has no {block.tap!r}"
+        f"{nearest(block.tap, taps)}"
         for name, block in config.blocks.items()
         if block.tap and block.tap not in taps
     ]

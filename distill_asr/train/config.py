@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from distill_asr.data.pieces import KIND as PIECES
-from distill_asr.distill.block import PICKS, DistillBlock
+from distill_asr.distill.block import PICKS, DistillBlock, by_tap, written_name
 from distill_asr.errors import nearest
 from distill_asr.experiments.layout import Experiment
 from distill_asr.io.arguments import check_arguments
@@ -83,15 +83,15 @@ class TrainConfig:
             problem = f"distill: expected named blocks, found {section!r}"
             return cls(name, espnet, problems=(problem,), section=section)
         pick, blocks, problems = "all", {}, []
-        for key, value in (section or {}).items():
+        for key, value in by_tap(section or {}).items():
             if key == "pick":
                 pick = value
                 if value not in PICKS:
                     problems.append(f"distill.pick: {value!r}{nearest(value, PICKS)}")
             elif isinstance(value, dict):
                 if value:
-                    blocks[key], found = parse_block(f"distill.{key}", value)
-                    problems += found
+                    blocks[key], found = parse_block(f"distill.{written_name(key)}", value)
+                    problems += [problem for problem in found if problem not in problems]
             elif value is not None:
                 problems.append(f"distill.{key}: expected teacher, tap, loss ..., found {value!r}")
         return cls(name, espnet, blocks, pick, tuple(problems), section)

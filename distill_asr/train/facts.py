@@ -60,11 +60,11 @@ def write_teacher_records(
     problems: list[str] = []
     for teacher in [*config.teachers, *config.online_teachers]:
         try:
+            wanted = wanted_of(config, teacher)
             if is_online(teacher):
-                wanted = wanted_of(config, teacher)
                 records[teacher] = _record_online(output, teacher, train, judged, wanted)
                 continue
-            record = _record_of_targets(output, teacher, train)
+            record = _record_of_targets(output, teacher, train, wanted)
             if reads_text(config, teacher):
                 record = replace(record, texts=_write_texts(output, teacher, train))
             records[teacher] = record
@@ -75,7 +75,9 @@ def write_teacher_records(
     return records
 
 
-def _record_of_targets(output: Path, teacher: str, sets: Sequence[DataDir]) -> TeacherRecord:
+def _record_of_targets(
+    output: Path, teacher: str, sets: Sequence[DataDir], wanted: Wanted
+) -> TeacherRecord:
     directories = [targets_of(data, teacher) for data in with_targets(sets, teacher)]
     manifests: list[Manifest] = [Manifest.load(directory) for directory in directories]
     mean, std = pooled_statistics(manifests)
@@ -85,7 +87,10 @@ def _record_of_targets(output: Path, teacher: str, sets: Sequence[DataDir]) -> T
         file = output / "data" / f"codebooks_{teacher}.safetensors"
         write_bytes(file, (directories[0] / CODEBOOKS).read_bytes())
         codebooks = str(file)
-    return TeacherRecord(manifests[0].width, manifests[0].step_ms, statistics, codebooks)
+    layers = list(manifests[0].layers) if wanted.layers else None
+    return TeacherRecord(
+        manifests[0].width, manifests[0].step_ms, statistics, codebooks, layers=layers
+    )
 
 
 def _write_texts(output: Path, teacher: str, sets: Sequence[DataDir]) -> str:
@@ -117,13 +122,17 @@ def _record_online(
     online = OnlineTeacher(config)
     teacher = online.on(device)
     problems = [p for data in [*train, *judged] for p in _unheard(data, teacher)]
+    problems += wanted.layer_problems(config.layers, config.combine)
     for block, columns in wanted.posteriors:
         found = posterior_problems(teacher.tokens, teacher.width, columns, wanted.tokens)
         problems += [f"distill.{block}: {problem}" for problem in found]
     if problems:
         raise UserError(problems)
     statistics = _statistics_online(output, path, online, teacher, train)
-    return TeacherRecord(teacher.width, teacher.step_ms, statistics, online=to_mapping(config))
+    layers = list(config.layers) if wanted.layers else None
+    return TeacherRecord(
+        teacher.width, teacher.step_ms, statistics, online=to_mapping(config), layers=layers
+    )
 
 
 def _unheard(data: DataDir, teacher: Teacher) -> list[str]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill_asr.data.datadir import DataDir
+from distill_asr.distill.block import DistillBlock, written_name
 from distill_asr.distill.build import make_loss, make_matcher
 from distill_asr.distill.contracts import CODES, POSTERIORS
+from distill_asr.distill.layers import layer_problems
 from distill_asr.targets.loader import TargetList
 from distill_asr.targets.manifest import MANIFEST, Manifest
 from distill_asr.targets.reader import read_scp
@@ -26,6 +28,15 @@ class Wanted:
     # blocks whose loss reads posteriors, and what a row has besides them
     posteriors: tuple[tuple[str, int], ...] = ()
     tokens: tuple[str, ...] = ()  # the student's, where posteriors are read
+    layers: tuple[tuple[str, DistillBlock], ...] = ()  # blocks that choose among layers
+
+    def layer_problems(self, layers: Sequence[int], combine: str | None) -> list[str]:
+        """Why a teacher with these layers cannot give the blocks theirs."""
+        return [
+            f"distill.{name}.{problem}"
+            for name, block in self.layers
+            for problem in layer_problems(block, layers, combine)
+        ]
 
 
 def wanted_targets(config: TrainConfig) -> list[Wanted]:
@@ -38,7 +49,7 @@ def wanted_of(config: TrainConfig, teacher: str) -> Wanted:
     codes: list[str] = []
     posteriors: list[tuple[str, int]] = []
     blocks = config.blocks_of(teacher)
-    for name, block in blocks.items():
+    for name, block in ((written_name(name), block) for name, block in blocks.items()):
         try:
             loss, matcher = make_loss(block), make_matcher(block)
         except (ValueError, TypeError):
@@ -49,7 +60,15 @@ def wanted_of(config: TrainConfig, teacher: str) -> Wanted:
             posteriors.append((name, matcher.columns))
     skips = all(block.missing == "skip" for block in blocks.values())
     tokens = student_tokens(config) if posteriors else ()
-    return Wanted(teacher, skips, tuple(codes), tuple(posteriors), tokens)
+    mixing = {written_name(name): block for name, block in blocks.items() if block.mixes_layers}
+    return Wanted(
+        teacher,
+        skips,
+        tuple(dict.fromkeys(codes)),
+        tuple(dict.fromkeys(posteriors)),
+        tokens,
+        tuple(mixing.items()),
+    )
 
 
 def student_tokens(config: TrainConfig) -> tuple[str, ...]:
@@ -114,7 +133,10 @@ def _problems_of_set(data: DataDir, wanted: Wanted) -> list[str]:
     if problems:
         return problems
     manifest = Manifest.load(directory)
-    return _code_problems(directory, manifest, wanted) + [
+    problems = _code_problems(directory, manifest, wanted)
+    for problem in wanted.layer_problems(manifest.layers, manifest.combine):
+        problems.append(f"{directory}: {problem}")
+    return problems + [
         f"distill.{block}: {directory}: {problem}"
         for block, columns in wanted.posteriors
         for problem in posterior_problems(manifest.tokens, manifest.width, columns, wanted.tokens)

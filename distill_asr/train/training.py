@@ -14,6 +14,7 @@ from torch.multiprocessing import ProcessRaisedException
 from distill_asr.data.datadir import DataDir
 from distill_asr.data.pieces import PieceTokenizer
 from distill_asr.data.token_list import read_token_list
+from distill_asr.distill.block import by_tap
 from distill_asr.distill.facts import TeacherRecord
 from distill_asr.errors import UserError
 from distill_asr.espnet.task import DistillTask, text_tokenizer
@@ -143,7 +144,8 @@ def resolve(
     """The config in ESPnet's keys only, with what is known about the teachers."""
     resolved = dict(config.espnet)
     if config.section:
-        resolved["distill"] = {name: block for name, block in config.section.items() if block}
+        blocks = by_tap(config.section)
+        resolved["distill"] = {name: block for name, block in blocks.items() if block}
         resolved["distill_teachers"] = {name: one.to_mapping() for name, one in records.items()}
     if not config.needs_text:
         resolved |= {"token_type": None, "token_list": None}

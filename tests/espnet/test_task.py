@@ -15,6 +15,7 @@ from espnet2.train import dataset
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.trainer import Trainer
 
+from distill_asr.distill.block import by_tap
 from distill_asr.distill.facts import TeacherFacts, TeacherRecord
 from distill_asr.errors import UserError
 from distill_asr.espnet import plugin as espnet_plugin
@@ -60,6 +61,22 @@ def test_several_blocks_may_share_a_teacher_and_a_tap() -> None:
     student = DistillTask.build_model(args)
     stats = student(**tiny_batch(teachers={"w": 4}, step_ms=40.0))[1]
     assert {"distill/x", "distill/y", "distill/z"} <= set(stats)
+
+
+def test_several_taps_learn_a_mixture_of_several_layers() -> None:
+    block = {"teacher": "w", "tap": ["encoder:1", "encoder"], "loss": "mse", "weight": 0.5}
+    blocks = by_tap({"x": block | {"layers": {3: 1, 9: 3}, "learn_layers": True}})
+    records = {"w": {"width": 12, "step_ms": 40.0, "layers": [3, 6, 9]}}
+    args = arguments(tiny_config("encoder_only", distill=blocks), distill_teachers=records)
+    student = DistillTask.build_model(args)
+    loss, stats, _ = student(**tiny_batch(teachers={"w": 12}, step_ms=40.0))
+    loss.backward()
+    for tap in block["tap"]:
+        distiller = student.distillers[f"x@{tap}"]
+        assert distiller.weight == 0.25
+        assert distiller.head.weight.shape == (4, 16), "as wide as one layer"
+        assert bool(distiller.mixture.logits.grad.any())
+        assert stats[f"distill/x@{tap}/layer9"] == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,9 @@ def with_block(**changes: Any) -> dict:
         with_block(loss="codebook", head="mlp", missing="skip"),
         with_block(loss="codebook", match_conf={"reduction": "resample", "interpolate": "nearest"}),
         with_block(match="token", loss="contrastive", loss_conf={"mask_same_token": True}),
+        with_block(tap=["encoder", "encoder:1"], layers={6: 1, 12: 0.5}, learn_layers=True),
+        with_block(learn_layers=True),
+        with_block(layers=[6]),
     ],
 )
 def test_good_configs(config: dict) -> None:
@@ -147,7 +150,15 @@ MISTAKES: list[tuple[dict, str]] = [
     (with_block(head_conf={"input_size": 3}), "distill.x.head_conf.input_size: LinearHead takes"),
     (with_block(tap="encoder:3"), "distill.x.tap: this student has no 'encoder:3'; did you mean"),
     (with_block(tap="cif"), "distill.x.tap: this student has no 'cif'; allowed: ctc, decoder"),
-    (with_block(tap=["encoder"]), "distill.x.tap: expected str, found ['encoder']"),
+    (with_block(tap=["encoder", "encoder"]), "distill.x.tap: expected str, found ['encoder', 'e"),
+    (with_block(tap=["encoder", 3]), "distill.x.tap: expected str, found 3"),
+    (with_block(tap=["encoder", "encoder:9"]), "distill.x.tap: this student has no 'encoder:9'"),
+    (with_block(layers=[]), "distill.x.layers: []; expected numbers of layers from 0 on"),
+    (with_block(layers=[2, 2]), "distill.x.layers: [2, 2]: a layer occurs twice"),
+    (with_block(layers={2: 0.0, 4: 1}), "expected weights above 0"),
+    (with_block(layers=12), "distill.x.layers: expected"),
+    (with_block(layers=[4], learn_layers=True), "learn_layers: one layer has no weight to learn"),
+    (with_block(loss="codebook", layers=[2]), "distill.x.layers: loss 'codebook' reads codes"),
     # users' own classes
     (with_block(loss="my_losses.Best"), "'my_losses.Best' cannot be imported (ModuleNotFoundError"),
     (with_block(loss="torch.nn.Nothing"), "'torch.nn.Nothing' cannot be imported (AttributeError"),

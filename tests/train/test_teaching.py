@@ -63,6 +63,45 @@ def test_what_several_blocks_want_of_one_teacher() -> None:
     assert not wanted.may_miss, "one block that needs them all is enough"
 
 
+# -- layers --------------------------------------------------------------------------
+
+
+def test_layers_that_targets_keep_apart_are_in_the_record_where_asked_for(tmp_path: Path) -> None:
+    make_prepared_dir(tmp_path / "a")
+    write_targets(tmp_path / "a", "t", width=4, layers=(2, 6), combine="stack")
+    sets, chosen = [DataDir.read(tmp_path / "a")], BLOCK | {"layers": [6]}
+    assert problems(sets, x=chosen, y=BLOCK) == []
+    record = write_teacher_records(tmp_path / "exp", sets, [], config(x=chosen))["t"]
+    assert record.layers == record.to_mapping()["layers"] == [2, 6]
+    plain = write_teacher_records(tmp_path / "exp", sets, [], config(x=BLOCK))["t"]
+    assert "layers" not in plain.to_mapping(), "side by side, as without this option"
+
+
+@pytest.mark.parametrize(
+    ("held", "block", "said"),
+    [
+        ({"layers": (2, 6), "combine": "stack"}, {"layers": [3]}, "layers: [3] not among those"),
+        ({"layers": (2, 6), "combine": "mean"}, {"layers": [2]}, "hold the mean of layers [2, 6]"),
+        ({"layers": (2,)}, {"learn_layers": True}, "hold layer 2 alone"),
+        ({"layers": ()}, {"layers": [2]}, "gives no hidden states of layers"),
+    ],
+)
+def test_layers_that_targets_do_not_hold(
+    tmp_path: Path, held: dict, block: dict, said: str
+) -> None:
+    make_prepared_dir(tmp_path / "a")
+    write_targets(tmp_path / "a", "t", width=4, **held)
+    several = BLOCK | block | {"tap": ["encoder", "encoder:1"]}
+    (problem,) = problems([DataDir.read(tmp_path / "a")], x=several)
+    assert "targets/t: distill.x." in problem and said in problem
+
+
+def test_layers_of_an_online_teacher(online: "Online") -> None:
+    assert online.facts(layers=[2]).layers == [2]
+    with pytest.raises(UserError, match=r"distill.x.layers: \[1\] not among.*layers: \[1, 2\]"):
+        online.facts(layers=[1])
+
+
 # -- targets for some utterances only ------------------------------------------------
 
 
@@ -173,8 +212,8 @@ class Online:
         self.yaml.write_text(f"kind: speech\nmodel: {root / 'model'}\nlayers: [2]\nonline: true\n")
         self.data = prepared(root / "a", targets=False)
 
-    def facts(self, *judged: DataDir) -> TeacherRecord:
-        block = BLOCK | {"teacher": str(self.yaml)}
+    def facts(self, *judged: DataDir, **more: Any) -> TeacherRecord:
+        block = BLOCK | {"teacher": str(self.yaml)} | more
         return write_teacher_records(self.exp, [self.data], judged, config(x=block))[str(self.yaml)]
 
 
