@@ -17,6 +17,7 @@ REPORT = ["matplotlib"]
 EXPORT = ["onnx", "onnxruntime"]
 DEPLOY = ["sherpa-onnx", "soundfile"]
 LORA = ["peft"]
+HUGGINGFACE = ["pyarrow"]  # data sets on disk
 BENCH = ["torch-cif==0.2.0", "POT"]  # what bench/cif.py and bench/transport.py compare with
 PROBE = ["scikit-learn"]  # of egs/mini_homophones/asr1/local/probe.py
 DOCS = ["mkdocs-material"]
@@ -25,6 +26,7 @@ TEST = [
     *MINI,
     *REPORT,
     *LORA,
+    *HUGGINGFACE,
     *CLUSTER,
     *MVQ,
     *EXPORT,
@@ -70,6 +72,7 @@ setup(
         "export": EXPORT,
         "deploy": DEPLOY,
         "lora": LORA,
+        "huggingface": HUGGINGFACE,
         "bench": BENCH,
         "probe": PROBE,
         "docs": DOCS,

@@ -17,6 +17,7 @@ from distill_asr.errors import UserError, os_error_message
 # Modules are imported for the verb given and for no other: --help must not wait for torch.
 # Each has `add_arguments(parser)` and `run(args) -> int`.
 VERBS = {
+    "init": ("distill_asr.start.command", "make a recipe of recordings of your own"),
     "corpus": ("distill_asr.corpora.command", "build the data directories of a corpus"),
     "recipe": ("distill_asr.recipe.command", "compute the systems of a recipe, stage by stage"),
     "prepare": (

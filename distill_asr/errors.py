@@ -45,6 +45,10 @@ class Problems:
                 lines.append(f"{kind}: ... and {len(messages) - LINES_PER_KIND} more")
         return lines
 
+    def all_messages(self) -> list[str]:
+        """Every line of every kind."""
+        return [f"{kind}: {one}" for kind, found in self._by_kind.items() for one in found]
+
     def raise_if_any(self) -> None:
         """Raise a UserError with all of them, if there are any."""
         if len(self):

@@ -30,7 +30,7 @@ nj=2
 ngpu=0
 baseline=baseline
 control=
-corpus=                 # for distill-asr corpus: a name, or the dotted path of your own
+corpus=                 # for distill-asr corpus: a name, or the dotted path of your own; none: data/ is there
 corpus_opts=
 train_set=
 teacher_set=
@@ -60,7 +60,7 @@ log() { echo "$(date '+%H:%M:%S') stage $*" >&2; }
 chosen=$(distill-asr recipe list "${grid[@]}")
 log "$stage to $stop_stage: systems $chosen"
 
-if at 1; then
+if at 1 && [ -n "$corpus" ]; then
     log "1: data"
     distill-asr corpus "$corpus" --out data $corpus_opts
 fi

@@ -1,0 +1,179 @@
+"""``distill-asr init``: from recordings to a recipe that can be run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distill_asr.errors import UserError
+
+if TYPE_CHECKING:
+    from distill_asr.start.init import InitOptions, Result
+    from distill_asr.start.recipe_files import SetFacts
+
+PARTS = ("audio", "text", "speaker", "language", "split", "start", "end", "duration")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``distill-asr init``."""
+    parser.description = (
+        "Write a recipe folder for recordings of your own. Sources are found by their content: a "
+        "Kaldi data directory or ESPnet's dump/raw; a folder of audio with a CSV, TSV or JSON "
+        "Lines of texts; a Hugging Face data set; lhotse manifests; a language of Common Voice. "
+        "Audio stays where it is. Nothing is asked: every choice is shown, and is an option."
+    )
+    add = parser.add_argument
+    add("folder", type=Path, metavar="DIR", help="recipe folder to write")
+    add("--from", dest="sources", nargs="+", type=Path, default=[], metavar="SRC",
+        help="sources with transcripts")  # fmt: skip
+    add("--unlabelled", nargs="+", type=Path, default=[], metavar="SRC",
+        help="sources of audio alone; stage 1 learns from it")  # fmt: skip
+    add("--kind", help="kind of the --from sources, instead of by content; a dotted path for a "
+        "reader of your own")  # fmt: skip
+    add("--skip-bad", action="store_true", help="leave out what cannot be used, and go on")
+    add("--force", action="store_true", help="write also files that you have edited")
+    add("--nj", type=int, default=min(4, os.cpu_count() or 1),
+        help="processes that look at audio (%(default)s)")  # fmt: skip
+    _add_reading(parser)
+    _add_sets(parser)
+    _add_training(parser)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("reading")
+    for part in PARTS:
+        group.add_argument(f"--{part}-column", metavar="NAME", help=f"column of the {part}")
+    add = group.add_argument
+    add("--delimiter", metavar="CHARACTER", help="between the cells of a table")
+    add("--audio-root", type=Path, metavar="DIR", help="where the paths of a table start")
+    add("--speaker-pattern", metavar="REGEX",
+        help="on the path of a recording; its first group is the speaker")  # fmt: skip
+    add("--untold", choices=("unlabelled", "leave-out"), default="unlabelled",
+        help="what happens to audio that a table does not name (%(default)s)")  # fmt: skip
+    add("--allow-pipes", action="store_true", help="run the commands in a wav.scp")
+    add("--language", metavar="CODE", help="of the transcripts, such as de")
+    add("--several-languages", action="store_true", help="one student for all that are found")
+    add("--normalise", choices=("auto", "unicode", "letters_only", "none"), default="auto",
+        help="of transcripts; auto: unicode where there is punctuation or upper case")  # fmt: skip
+
+
+def _add_sets(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("sets")
+    add = group.add_argument
+    add("--split-by", choices=("speaker", "utterance"),
+        help="default: by speaker where three are known")  # fmt: skip
+    add("--dev-share", type=float, default=0.05, help="of the hours (%(default)s)")
+    add("--test-share", type=float, default=0.1, help="of the hours (%(default)s)")
+    add("--set", action="append", default=[], metavar="SPLIT=SET",
+        help="which set a split of the source is: train, dev, test or unlab")  # fmt: skip
+    add("--seed", type=int, default=0, help="of the split (%(default)s)")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("student and teachers")
+    add = group.add_argument
+    add("--student", choices=("1m", "10m", "30m"), help="parameters; default: by hours and machine")
+    add("--streaming", action="store_true", help="a student that recognises while audio comes in")
+    add("--tokens", choices=("char", "bpe"), help="default: by script and hours")
+    add("--vocab-size", type=int, help="tokens in all, of bpe")
+    add("--epochs", type=int, help="of the baseline; the distilled system has as many updates")
+    add("--batch-seconds", type=float, help="audio in a batch, padding included")
+    add("--teacher", action="append", default=[], metavar="MODEL",
+        help="a speech model: directory or hub id; default: by language and cache")  # fmt: skip
+    add("--teacher-count", type=int, default=2, help="how many are chosen (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the recipe, check it, say what was found and what comes next."""
+    from distill_asr.start.init import init_recipe
+    from distill_asr.start.machine import Machine
+
+    result = init_recipe(_options(args), Machine.this_one(), check_recipe)
+    _report(args.folder, result)
+    return 0
+
+
+def check_recipe(folder: Path) -> None:
+    """Raise UserError where the data or a config of a recipe is not right."""
+    from distill_asr.recipe.check import check_systems
+    from distill_asr.start.init import check_tables
+    from distill_asr.train.progress import TrainLog
+
+    check_tables(folder)
+    with TrainLog():  # what other packages warn of while a student is built
+        check_systems(folder / "conf/systems.yaml")
+
+
+def _options(args: argparse.Namespace) -> InitOptions:
+    from distill_asr.start.choices import Wishes
+    from distill_asr.start.contract import Columns, ReadOptions
+    from distill_asr.start.init import InitOptions
+    from distill_asr.start.splits import SplitOptions
+
+    named = {}
+    for given in args.set:
+        split, equals, name = given.rpartition("=")
+        if not equals:
+            raise UserError(f"--set {given}: expected SPLIT=SET, such as other=train")
+        named[split] = name
+    columns = Columns(**{part: getattr(args, f"{part}_column") for part in PARTS})
+    if args.delimiter is not None and len(args.delimiter) != 1:
+        raise UserError(f"--delimiter {args.delimiter!r}: expected one character")
+    return InitOptions(
+        args.folder,
+        tuple(args.sources),
+        tuple(args.unlabelled),
+        args.kind,
+        ReadOptions(columns, args.delimiter, args.audio_root, allow_pipes=args.allow_pipes),
+        SplitOptions(args.split_by, args.dev_share, args.test_share, named, args.seed),
+        Wishes(
+            args.student, args.streaming, args.tokens, args.vocab_size, args.epochs,
+            args.batch_seconds,
+        ),
+        args.speaker_pattern,
+        args.language,
+        args.several_languages,
+        args.normalise,
+        args.untold,
+        tuple(args.teacher),
+        args.teacher_count,
+        args.skip_bad,
+        args.force,
+        args.nj,
+    )  # fmt: skip
+
+
+def _report(folder: Path, result: Result) -> None:
+    data = result.data
+    for source in data.sources:
+        print(f"{source.path}: {source.kind}, {len(source.clips)} utterance(s)")
+        print(*(f"  {note}" for note in source.notes), sep="\n", end="\n" * bool(source.notes))
+    print(*_table(result.facts), sep="\n")
+    print(f"machine: {result.machine}")
+    print(*result.reasons, sep="\n")
+    for line in data.notes:
+        print(f"note: {line}")
+    for line in data.split.warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    if data.skipped:
+        count = len(data.skipped)
+        print(f"warning: {count} problem(s) gone over: {folder / 'left_out.txt'}", file=sys.stderr)
+    written = result.written
+    for name in written.kept:
+        print(f"kept: {folder / name}, which you have edited (--force writes it)")
+    count = len(written.new) + len(written.changed)
+    print(f"{folder}: {count} file(s) written, {len(written.removed)} removed; checked")
+    print(f"next: cd {shlex.quote(str(folder))} && ./run.sh")
+
+
+def _table(facts: dict[str, SetFacts]) -> list[str]:
+    width = max(map(len, ("set", *facts)))
+    lines = [f"{'set':<{width}}  utterances    hours  speakers"]
+    for name, one in facts.items():
+        speakers = "not known" if one.speakers is None else str(one.speakers)
+        lines.append(f"{name:<{width}}  {one.utterances:>10}  {one.hours:>7.2f}  {speakers:>8}")
+    return lines

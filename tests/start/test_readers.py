@@ -1,0 +1,180 @@
+"""Every kind of source gives the same utterances."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill_asr.errors import Problems, UserError
+from distill_asr.start.contract import Columns, ReadOptions, Source
+from distill_asr.start.registry import READERS, find_reader, reader_for
+from distill_asr.testing.sources import Recordings
+
+
+def read(path: Path, problems: Problems | None = None, **options: object) -> Source:
+    found = problems if problems is not None else Problems()
+    source = reader_for(path, None).read(path, ReadOptions(**options), found)
+    if problems is None:
+        assert found.messages() == []
+    return source
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Recordings:
+    return Recordings(tmp_path / "corpus")
+
+
+def facts(source: Source) -> list[tuple]:
+    return sorted((clip.text, clip.speaker) for clip in source.clips)
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "json", "kaldi", "lhotse", "arrow", "parquet"])
+def test_every_kind_gives_texts_and_speakers(recordings: Recordings, kind: str) -> None:
+    root = recordings.folder.parent
+    if kind in ("arrow", "parquet"):
+        pytest.importorskip("pyarrow")
+    path = {
+        "csv": lambda: recordings.table().parent,
+        "tsv": lambda: recordings.table("all.tsv", delimiter="\t").parent,
+        "json": lambda: recordings.json_lines().parent,
+        "kaldi": lambda: recordings.kaldi(root / "kaldi"),
+        "lhotse": lambda: recordings.lhotse(root / "cuts.jsonl.gz"),
+        "arrow": lambda: recordings.hugging_face(root / "saved"),
+        "parquet": lambda: recordings.hugging_face(root / "parquet", parquet=True),
+    }[kind]()
+    source = read(path, embedded=root / "audio", embedded_name=str(root / "audio"))
+    expected = sorted((row["sentence"], row["speaker"]) for row in recordings.rows)
+    if kind == "kaldi":
+        expected = [(f"{text} 0", speaker) for text, speaker in expected]
+    found = facts(source)
+    if kind == "parquet":  # speakers are numbers there
+        found = [(text, f"s{speaker}") for text, speaker in found]
+    assert found == sorted(expected)
+    assert all(Path(clip.audio.location).is_file() for clip in source.clips)
+    assert len({clip.name for clip in source.clips}) == len(source.clips)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"delimiter": ";"},
+        {"delimiter": "|"},
+        {"delimiter": "\t", "quoting": csv.QUOTE_ALL},
+        {"lineterminator": "\r\n", "encoding": "utf-8-sig"},
+        {"encoding": "utf-16"},
+    ],
+)
+def test_tables_as_programs_save_them(recordings: Recordings, options: dict) -> None:
+    recordings.rows[0]["sentence"] = 'He said: "one, two"; and\nthree | four'
+    recordings.table(**options)
+    texts = {clip.text for clip in read(recordings.folder).clips}
+    assert texts == {row["sentence"] for row in recordings.rows}
+
+
+def test_a_table_without_header_is_read_by_content(recordings: Recordings) -> None:
+    lines = [f"{Path(row['path']).stem}|{row['sentence']}" for row in recordings.rows]
+    (recordings.folder / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
+    source = read(recordings.folder)
+    assert sorted(clip.text for clip in source.clips) == sorted(
+        row["sentence"] for row in recordings.rows
+    )
+    assert "no header" in source.notes[0]
+
+
+def test_names_of_columns_can_be_given(recordings: Recordings) -> None:
+    for row in recordings.rows:
+        row["sentence_2"] = "another"
+    recordings.table()
+    source = read(recordings.folder, columns=Columns(text="sentence_2"))
+    assert {clip.text for clip in source.clips} == {"another"}
+    problems = Problems()
+    read(recordings.folder, problems, columns=Columns(text="sentense_2"))
+    assert "did you mean 'sentence_2'" in problems.messages()[0]
+
+
+def test_parts_of_recordings_have_names_of_their_own(recordings: Recordings) -> None:
+    rows = [row | {"start": s, "end": s + 0.1} for row in recordings.rows for s in (0.0, 0.1)]
+    recordings.rows = rows
+    recordings.table()
+    source = read(recordings.folder)
+    assert len({clip.name for clip in source.clips}) == len(rows)
+    assert {clip.audio.start for clip in source.clips} == {0.0, 0.1}
+
+
+def test_untold_audio_is_named(recordings: Recordings) -> None:
+    gone = recordings.rows.pop()
+    recordings.table()
+    assert [path.name for path in read(recordings.folder).untold] == [Path(gone["path"]).name]
+
+
+def test_all_problems_of_a_table_at_once(recordings: Recordings) -> None:
+    recordings.rows[0]["path"] = "nowhere.wav"
+    recordings.rows[1]["sentence"] = ""
+    path = recordings.table()
+    path.write_text(path.read_text() + "too,few\n")
+    (recordings.folder / "talk.m4a").write_bytes(b"x")
+    problems = Problems()
+    read(recordings.folder, problems)
+    kinds = {message.partition(":")[0] for message in problems.messages()}
+    assert kinds == {"text without audio", "no text", "bad row", "foreign format"}
+
+
+def test_what_is_no_text_is_said_with_its_place(recordings: Recordings) -> None:
+    path = recordings.folder / "metadata.csv"
+    path.write_bytes("path,text\nwavs/s0_0.wav,caf\xe9\n".encode("latin-1"))
+    problems = Problems()
+    read(recordings.folder, problems)
+    assert f"{path}:2: byte 0xe9" in problems.messages()[0]
+
+
+def test_espnet_dump_leaves_originals_and_speed_copies_out(recordings: Recordings) -> None:
+    raw = recordings.folder.parent / "raw"
+    for name in ("train", "train_sp", "dev", "org"):
+        recordings.kaldi(raw / name)
+    source = read(raw)
+    assert {clip.split for clip in source.clips} == {"train", "dev"}
+    assert "train_sp" in source.notes[0]
+
+
+def test_a_kaldi_directory_whose_tables_differ(recordings: Recordings) -> None:
+    folder = recordings.kaldi(recordings.folder.parent / "kaldi")
+    text = (folder / "text").read_text().splitlines()
+    (folder / "text").write_text("\n".join([*text[1:], "ghost hello"]) + "\n")
+    problems = Problems()
+    read(folder, problems)
+    kinds = [message.partition(":")[0] for message in problems.messages()]
+    assert kinds == ["text without audio", "audio without text"]
+
+
+def test_nothing_and_nothing_known(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the folder is empty"):
+        reader_for(tmp_path, None)
+    (tmp_path / "notes.docx").write_text("x")
+    with pytest.raises(UserError, match="holds nothing that can be read"):
+        reader_for(tmp_path, None)
+    with pytest.raises(UserError, match="no such file or folder"):
+        reader_for(tmp_path / "gone", None)
+    with pytest.raises(UserError, match="did you mean 'kaldi'"):
+        reader_for(tmp_path, "kaldy")
+
+
+def test_every_reader_is_there() -> None:
+    assert all(find_reader(name).name == name for name in READERS)
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1)
+
+
+@given(st.lists(CELLS.filter(lambda cell: cell.strip() == cell), min_size=3, max_size=3))
+def test_any_text_in_a_table_comes_back(tmp_path_factory: pytest.TempPathFactory, texts) -> None:
+    folder = tmp_path_factory.mktemp("table")
+    for number in range(3):
+        (folder / f"{number}.wav").touch()
+    with open(folder / "m.csv", "w", encoding="utf-8", newline="") as stream:
+        rows = [[f"{number}.wav", text] for number, text in enumerate(texts)]
+        csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([["file", "text"], *rows])
+    assert [clip.text for clip in read(folder).clips] == texts
