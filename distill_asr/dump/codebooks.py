@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,7 +183,7 @@ def train_quantizer(sample: Sample, settings: Settings, device: str = "cpu") -> 
     model = _trained((sample.training - mean) / std, settings.codec, device)
     arrays = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
     facts = {
-        "settings": asdict(_without_checksum(settings)),
+        "settings": _without_checksum(settings).to_mapping(),
         "frames": len(sample.training),
         "utterances": sample.utterances,
     }

@@ -288,16 +288,22 @@ class TextSource(DataSource):
                 known[sentence] = teacher.size(sentence)
         return {utterance: known[self.text[utterance]] for utterance in utterances}
 
+    def size_problems(self, teacher: Teacher) -> list[str]:
+        """Name the sentences that are too long for a teacher, or that it cannot judge."""
+        problems = super().size_problems(teacher)
+        for sentence, utterances in self._utterances().items():
+            if (said := teacher.objection(sentence)) is not None:
+                where = f"{self.path / self.file}: {named(utterances)}: {self._short(sentence)}"
+                problems.append(f"{where}: {said}; {self._remedy}")
+        return problems
+
     def budget(self, config: TeacherConfig) -> float:
         """Pieces."""
         return config.batch_tokens
 
     def groups(self) -> list[list[str]]:
         """Utterances of equal sentences together."""
-        of_sentence: dict[str, list[str]] = {}
-        for utterance in self.ids:
-            of_sentence.setdefault(self.text[utterance], []).append(utterance)
-        return list(of_sentence.values())
+        return list(self._utterances().values())
 
     def part(self, utterances: Iterable[str]) -> DataSource:
         """Only these."""
@@ -322,7 +328,17 @@ class TextSource(DataSource):
         return 1
 
     def _described(self, utterance: str) -> str:
-        sentence = self.text[utterance]
+        return self._short(self.text[utterance])
+
+    def _utterances(self) -> dict[str, list[str]]:
+        """Utterances by sentence."""
+        of_sentence: dict[str, list[str]] = {}
+        for utterance in self.ids:
+            of_sentence.setdefault(self.text[utterance], []).append(utterance)
+        return of_sentence
+
+    @staticmethod
+    def _short(sentence: str) -> str:
         return repr(sentence if len(sentence) <= SHOWN else f"{sentence[:SHOWN]}...")
 
 

@@ -31,6 +31,11 @@ class Settings:
     combine: str | None  # mean | stack | None for a single layer
     dtype: str  # in which the teacher computed
     codec: dict[str, Any]
+    control: dict[str, Any] | None = None  # what makes the teacher a control, if it is one
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain types; of most teachers, which are no controls, as it was before there were any."""
+        return _without_none(asdict(self), "control")
 
     def differences(self, other: "Settings") -> list[str]:
         """Name the fields that differ, as `field: mine, there other's`."""
@@ -83,6 +88,7 @@ class Manifest:
     source: Source
     shards: list[Shard]
     tokens: tuple[str, ...] | None = None  # of a teacher that gives posteriors
+    control: dict[str, Any] | None = None  # as in ``Settings``
 
     @classmethod
     def load(cls, directory: str | Path) -> "Manifest":
@@ -125,7 +131,8 @@ class Manifest:
 
     def to_text(self) -> str:
         """The content of manifest.json."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
+        content = _without_none(asdict(self), "control")
+        return json.dumps({"format": FORMAT, **content}, indent=1) + "\n"
 
     @property
     def settings(self) -> Settings:
@@ -141,6 +148,10 @@ class Manifest:
         )
 
 
+def _without_none(content: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key != name or value is not None}
+
+
 def _content_problems(manifest: Manifest) -> list[str]:
     """Name the fields that no dump would have written; paths never lead out of the directory."""
     counts = [manifest.width, manifest.frames]
@@ -149,6 +160,7 @@ def _content_problems(manifest: Manifest) -> list[str]:
         "codec": isinstance(manifest.codec, dict) and isinstance(manifest.codec.get("name"), str),
         "width, frames or shards": all(type(count) is int and count > 0 for count in counts),
         "shards (file)": all(_SHARD.fullmatch(shard.file) for shard in manifest.shards),
+        "control": manifest.control is None or isinstance(manifest.control, dict),
         "step_ms": manifest.step_ms is None or 0 < manifest.step_ms < float("inf"),
         "mean": _are_numbers(manifest.mean, manifest.width),
         "std": _are_numbers(manifest.std, manifest.width),

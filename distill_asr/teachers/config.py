@@ -16,9 +16,14 @@ from distill_asr.targets.manifest import Settings
 KINDS = {
     "speech": "distill_asr.teachers.speech:SpeechTeacher",
     "text": "distill_asr.teachers.text:TextTeacher",
+    "random": "distill_asr.teachers.controls:RandomTeacher",
     "recogniser": "distill_asr.experiments.recogniser:RecogniserTeacher",
 }
 COMBINE = ("mean", "stack")
+OF_PIECES = "mean_of_piece"  # of a text model: the mean state of each piece over a corpus
+CONTEXTS = ("whole", "masked")
+RESIDUALS = ("token",)
+VECTORS = ("piece", "position")
 DTYPES = ("float32", "bfloat16")
 OUTPUTS = ("posteriors", "path")
 PATH_CODEC = "fp32"  # a path's frame numbers must come back exactly
@@ -28,7 +33,10 @@ OWN = "your own"  # stands for all dotted paths
 HIDDEN_STATES = ("kind", "model", "layers", "combine", "dtype", "codec")
 _KEYS: dict[str, tuple[str, ...]] = {
     "speech": (*HIDDEN_STATES, "batch_seconds", "online"),
-    "text": (*HIDDEN_STATES, "text", "batch_tokens", "online"),
+    "text": (
+        *HIDDEN_STATES, "text", "context", "residual", "corpus", "batch_tokens", "online",
+    ),
+    "random": ("kind", "model", "vectors", "seed", "text", "codec", "batch_tokens"),
     "recogniser": (
         "kind", "model", "checkpoint", "output", "text", "codec", "batch_seconds", "online",
     ),
@@ -44,7 +52,8 @@ class TeacherConfig:
     kind: str  # one of KINDS, or the dotted path of a class
     model: str = ""  # hub id or local directory; none for a user's own class
     layers: tuple[int, ...] = ()  # hidden states; 0 is what enters the first layer
-    combine: str | None = None  # mean | stack (side by side in the width); None for one layer
+    # mean | stack (side by side in the width) | mean_of_piece; None for one layer
+    combine: str | None = None
     dtype: str = "float32"
     codec: dict[str, Any] = field(default_factory=lambda: {"name": "fp32"})
     batch_seconds: float | None = None  # of padded audio in one teacher call; None: see `on`
@@ -54,6 +63,11 @@ class TeacherConfig:
     checkpoint: str | None = None  # file in a recogniser's directory
     conf: dict[str, Any] = field(default_factory=dict)  # arguments of a user's own class
     online: bool = False  # in the training step instead of from disk
+    context: str = "whole"  # whole | masked: a text model's positions are read without themselves
+    residual: str | None = None  # token: what the piece itself explains is taken away
+    corpus: str = ""  # sentences, a line each, over which pieces have their means
+    vectors: str = "piece"  # piece | position: what a random vector belongs to
+    seed: int = 0  # of random vectors
 
     @classmethod
     def read(cls, path: str | Path) -> "TeacherConfig":
@@ -74,8 +88,8 @@ class TeacherConfig:
             raise UserError(problems)
         values = {key: value for key, value in content.items() if value is not None}
         values["layers"] = tuple(values.get("layers", ()))
-        if len(values["layers"]) == 1:
-            values.pop("combine", None)  # one layer: nothing to combine
+        if len(values["layers"]) == 1 and values.get("combine") in COMBINE:
+            values.pop("combine")  # one layer: nothing to combine
         return cls(path=path, **values)
 
     def on(self, device: str) -> "TeacherConfig":
@@ -86,12 +100,32 @@ class TeacherConfig:
     def request(self) -> ModelRequest:
         """What is asked of a pretrained model."""
         seconds = self.batch_seconds or BATCH_SECONDS["cpu"]
-        return ModelRequest(self.model, self.path, self.layers, self.combine, seconds)
+        several = "mean" if len(self.layers) > 1 else None
+        combine = several if self.combine == OF_PIECES else self.combine
+        return ModelRequest(self.model, self.path, self.layers, combine, seconds)
+
+    @property
+    def asks_for_means(self) -> bool:
+        """Whether means of pieces over a corpus are asked for."""
+        return self.combine == OF_PIECES or self.residual is not None
+
+    def control(self) -> dict[str, Any] | None:
+        """What makes it a control, for the record; None where nothing does."""
+        if self.kind == "random":
+            return {"vectors": self.vectors, "seed": self.seed}
+        found: dict[str, Any] = {} if self.context == "whole" else {"context": self.context}
+        if self.residual is not None:
+            found["residual"] = self.residual
+        if self.asks_for_means:
+            found["corpus"] = Path(self.corpus).name
+        return found or None
 
     def settings(self, weights_sha256: str = "") -> Settings:
         """What decides the numbers of a target."""
         codec = complete_codec(self.codec)
-        return Settings(self.kind, weights_sha256, self.layers, self.combine, self.dtype, codec)
+        return Settings(
+            self.kind, weights_sha256, self.layers, self.combine, self.dtype, codec, self.control()
+        )
 
 
 def _problems(content: dict[str, Any]) -> list[str]:
@@ -130,6 +164,28 @@ def _hidden_states_problems(content: dict[str, Any]) -> list[str]:
         allowed = ", ".join(COMBINE)
         return [f"combine: missing, but {len(layers)} layers are given; allowed: {allowed}"]
     return []
+
+
+def _speech_problems(content: dict[str, Any]) -> list[str]:
+    problems = _hidden_states_problems(content)
+    if content.get("combine") == OF_PIECES:
+        problems.append(
+            f"combine: {OF_PIECES}: speech has no pieces; allowed: {', '.join(COMBINE)}"
+        )
+    return problems
+
+
+def _text_problems(content: dict[str, Any]) -> list[str]:
+    problems = _hidden_states_problems(content)
+    means, rest = content.get("combine") == OF_PIECES, content.get("residual") is not None
+    if means and rest:
+        problems.append(f"residual: of combine: {OF_PIECES} nothing would be left; remove one")
+    if (means or rest) and content.get("corpus") is None:
+        asked = f"combine: {OF_PIECES}" if means else "residual"
+        problems.append(f"corpus: missing, but {asked} needs a file of sentences, one a line")
+    if content.get("corpus") is not None and not (means or rest):
+        problems.append(f"corpus: read for combine: {OF_PIECES} or residual: token only; remove it")
+    return problems
 
 
 def _recogniser_problems(content: dict[str, Any]) -> list[str]:
@@ -183,6 +239,18 @@ def _check_batch_tokens(value: Any) -> list[str]:
     return [f"given {value!r}, expected a positive number of pieces"]
 
 
+def _check_path(value: Any) -> list[str]:
+    if isinstance(value, str) and value.strip():
+        return []
+    return [f"given {value!r}, expected the path of a file"]
+
+
+def _check_seed(value: Any) -> list[str]:
+    if type(value) is int and 0 <= value < 2**32:
+        return []
+    return [f"given {value!r}, expected a whole number from 0 on, below 2^32"]
+
+
 def _check_file_name(value: Any) -> list[str]:
     if isinstance(value, str) and value not in ("", ".", "..") and Path(value).name == value:
         return []
@@ -220,7 +288,12 @@ _CHECKS: dict[str, Callable[[Any], list[str]]] = {
     "kind": _check_kind,
     "model": _check_model,
     "layers": _check_layers,
-    "combine": _one_of(COMBINE),
+    "combine": _one_of((*COMBINE, OF_PIECES)),
+    "context": _one_of(CONTEXTS),
+    "residual": _one_of(RESIDUALS),
+    "corpus": _check_path,
+    "vectors": _one_of(VECTORS),
+    "seed": _check_seed,
     "dtype": _one_of(DTYPES),
     "codec": codec_problems,
     "batch_seconds": _check_batch_seconds,
@@ -232,8 +305,8 @@ _CHECKS: dict[str, Callable[[Any], list[str]]] = {
     "online": _instance_of(bool, "true or false"),
 }
 _CROSS_CHECKS: dict[str | None, Callable[[dict[str, Any]], list[str]]] = {
-    "speech": _hidden_states_problems,
-    "text": _hidden_states_problems,
+    "speech": _speech_problems,
+    "text": _text_problems,
     "recogniser": _recogniser_problems,
     OWN: _own_problems,
 }

@@ -40,6 +40,13 @@ class Teacher(ABC):
     def states(self, items: list[Any]) -> list[np.ndarray]:
         """Give float32 [S_i, E] for each item; batching does not change the numbers."""
 
+    def objection(self, item: Any) -> str | None:
+        """Why it cannot judge an item, whatever its size; None where it can.
+
+        Asked of all text before heavy work, as the sizes are.
+        """
+        return None
+
     @abstractmethod
     def size(self, item: Any) -> int:
         """What batches are bounded by: samples of audio; pieces of text, special ones included."""

@@ -8,10 +8,15 @@ from distill_asr.teachers.config import KINDS, TeacherConfig
 from distill_asr.teachers.contract import Teacher
 from distill_asr.teachers.own import load_own
 
+CONTROLS = "distill_asr.teachers.controls"
+
 
 def load_teacher(config: TeacherConfig, device: str = "cpu") -> Teacher:
     """Load the teacher a config describes; UserError if it is missing or not of its kind."""
     if config.kind not in KINDS:
         return load_own(config, device)
     module, name = KINDS[config.kind].split(":")
-    return getattr(import_module(module), name).from_config(config, device)
+    teacher = getattr(import_module(module), name).from_config(config, device)
+    if not config.asks_for_means:
+        return teacher
+    return import_module(CONTROLS).PieceTeacher.of(teacher, config)

@@ -67,6 +67,10 @@ class WatchedTeacher(Teacher):
         """As the class says."""
         return self._teacher.size(item)
 
+    def objection(self, item: Any) -> str | None:
+        """As the class says."""
+        return self._teacher.objection(item)
+
     def states(self, items: list[Any]) -> list[np.ndarray]:
         """Give float32 [S_i, E] for each item; UserError where the class gave something else."""
         states = self._teacher.states(items)

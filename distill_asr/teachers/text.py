@@ -64,6 +64,13 @@ class TextTeacher(Teacher):
         if hasattr(model.config, "use_cache"):
             model.config.use_cache = False  # keys and values serve generation only
         self._model = prepare_model(model, config.dtype, device)
+        self._masks = config.context == "masked"
+        if self._masks and tokenizer.mask_token_id is None:
+            raise UserError(
+                f"{config.path}: context: masked, but the tokenizer of {config.model} has no mask "
+                "piece; choose a masked language model, such as BERT or XLM-R"
+            )
+        self._batch_tokens = config.batch_tokens
         self._dtype = config.dtype
         self._device = device
 
@@ -88,7 +95,15 @@ class TextTeacher(Teacher):
 
     def size(self, item: str) -> int:
         """Number of pieces, special ones included."""
-        return len(self._pieces([item])["input_ids"][0])
+        return len(self.pieces([item])[0])
+
+    def pieces(self, sentences: list[str]) -> list[list[int]]:
+        """Numbers of the pieces of each sentence, special ones included."""
+        return self._encoded(sentences)["input_ids"]
+
+    def names(self, pieces: list[int]) -> list[str]:
+        """Pieces as the vocabulary writes them."""
+        return self._tokenizer.convert_ids_to_tokens(pieces)
 
     def states(self, items: list[str]) -> list[np.ndarray]:
         """Give the teacher's states, each as if its sentence were alone.
@@ -105,7 +120,13 @@ class TextTeacher(Teacher):
         ------
         UserError : the batch does not fit into the device's memory.
         """
-        inputs, counts = self._padded(items)
+        encoded = self._encoded(items)
+        states = self._states(encoded)
+        return self._read_masked(encoded, states) if self._masks else states
+
+    def _states(self, encoded: dict[str, list[list[int]]]) -> list[np.ndarray]:
+        """States of encoded sentences."""
+        inputs, counts = self._padded(encoded)
         try:
             with computing(self._dtype, self._device):
                 on_device = {name: values.to(self._device) for name, values in inputs.items()}
@@ -113,19 +134,46 @@ class TextTeacher(Teacher):
                 states = self.layers(output).float().cpu().numpy()
         except torch.OutOfMemoryError as error:
             raise UserError(
-                f"device {self._device}: out of memory with {len(items)} sentence(s) of up to "
+                f"device {self._device}: out of memory with {len(counts)} sentence(s) of up to "
                 f"{max(counts)} pieces; lower `batch_tokens`"
             ) from error
         return [row[:count].copy() for row, count in zip(states, counts, strict=True)]
 
-    def _padded(self, sentences: list[str]) -> tuple[dict[str, Tensor], list[int]]:
+    def _read_masked(
+        self, encoded: dict[str, list[list[int]]], states: list[np.ndarray]
+    ) -> list[np.ndarray]:
+        """Each position as the model reads it with that position masked.
+
+        Special pieces, which stand for no word, keep their ``states``.
+        """
+        found = []
+        for number, row in enumerate(states):
+            one = {name: rows[number] for name, rows in encoded.items()}
+            pieces = one["input_ids"]
+            special = self._tokenizer.get_special_tokens_mask(
+                pieces, already_has_special_tokens=True
+            )
+            places = [place for place, is_special in enumerate(special) if not is_special]
+            row = row.copy()
+            size = max(1, self._batch_tokens // len(pieces))
+            for first in range(0, len(places), size):
+                some = places[first : first + size]
+                masked = {name: [list(given) for _ in some] for name, given in one.items()}
+                for copy, place in zip(masked["input_ids"], some, strict=True):
+                    copy[place] = self._tokenizer.mask_token_id
+                row[some] = [
+                    given[place] for given, place in zip(self._states(masked), some, strict=True)
+                ]
+            found.append(row)
+        return found
+
+    def _padded(self, pieces: dict[str, list[list[int]]]) -> tuple[dict[str, Tensor], list[int]]:
         """Give the model's inputs [B, P], padded on the right, and S of each sentence."""
-        pieces = self._pieces(sentences)
         counts = [len(row) for row in pieces["input_ids"]]
-        for sentence, count in zip(sentences, counts, strict=True):
+        for number, count in enumerate(counts):
             if not 0 < count <= (self.max_size or count):
                 limit = f"1 to {self.max_size}" if self.max_size else "at least 1"
-                raise ValueError(f"{count} pieces, expected {limit}: {sentence[:80]!r}")
+                raise ValueError(f"{count} pieces, expected {limit}: sentence {number}")
         fill = {"input_ids": self._padding, "token_type_ids": 0}
         inputs = {
             name: torch.tensor([row + [fill[name]] * (max(counts) - len(row)) for row in rows])
@@ -135,7 +183,7 @@ class TextTeacher(Teacher):
         inputs["attention_mask"] = (steps < torch.tensor(counts)[:, None]).to(torch.int64)
         return inputs, counts
 
-    def _pieces(self, sentences: list[str]) -> dict[str, list[list[int]]]:
+    def _encoded(self, sentences: list[str]) -> dict[str, list[list[int]]]:
         encoded = self._tokenizer(
             sentences, padding=False, truncation=False, return_attention_mask=False, verbose=False
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -160,7 +160,7 @@ def _statistics_online(
     ------
     UserError : the experiment has begun with another teacher under this name.
     """
-    settings = {**asdict(online.config.settings(teacher.fingerprint)), "codec": None}
+    settings = {**online.config.settings(teacher.fingerprint).to_mapping(), "codec": None}
     made_for = json.dumps([settings, STATISTICS_UTTERANCES, STATISTICS_SEED])
     file = _statistics_file(output, path)
     if file.exists():

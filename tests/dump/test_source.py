@@ -37,6 +37,9 @@ class Limits:
     def size(self, item: str) -> int:
         return len(item.split())
 
+    def objection(self, item: str) -> None:
+        """Takes all."""
+
 
 @given(LENGTHS, st.floats(0.01, 10))
 def test_batches(lengths: dict[str, int], seconds: float) -> None:

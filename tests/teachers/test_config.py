@@ -112,7 +112,7 @@ def test_single_mistakes_of_other_kinds(base: dict, change: dict, message: str) 
 @pytest.mark.parametrize(
     "base, key, owner",
     [
-        (GOOD, "batch_tokens", "text and your own"),
+        (GOOD, "batch_tokens", "text and random and your own"),
         (GOOD, "output", "recogniser"),
         (TEXT, "batch_seconds", "speech and recogniser and your own"),
         (RECOGNISER, "layers", "speech and text"),
@@ -141,4 +141,6 @@ def test_a_path_is_stored_exactly() -> None:
 
 def test_a_kind_that_nothing_resembles_is_the_only_thing_said_about_it() -> None:
     (problem,) = problems_of({"kind": "xyz", "model": "m", "layers": [1], "batch_tokens": 5})
-    assert problem.startswith("kind: unknown value 'xyz'; allowed: speech, text, recogniser, or")
+    assert problem.startswith(
+        "kind: unknown value 'xyz'; allowed: speech, text, random, recogniser, or"
+    )
