@@ -17,6 +17,8 @@ from distill_asr.experiments.layout import Experiment
 from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES, SEED
 
 NAMES = {
+    "cif_ar": "CIF recogniser of whole utterances, autoregressive",
+    "cif_nar": "CIF recogniser of whole utterances",
     "ctc": "CTC recogniser of whole utterances",
     "transducer": "transducer of whole utterances",
     "streaming_transducer": "streaming transducer",

@@ -31,6 +31,8 @@ class Expected:
         """Samples [S] to tokens."""
         if self.form.kind == "ctc":
             return self._best_path(self._encoded(samples))
+        if self.form.cif is not None:
+            return self._integrate(self._encoded(samples))
         if self.form.stream is None:
             return self._transduce(self._encoded(samples))
         return self._transduce(self._streamed(samples))
@@ -73,8 +75,29 @@ class Expected:
                 predicted = self._predicted(best)
         return tokens
 
+    def _integrate(self, encoded: Tensor) -> list[int]:
+        """The best token of each fired vector, up to the end token."""
+        if not len(encoded):
+            return []
+        student, tokens = self.student, []
+        fired = student.integrate(encoded[None], torch.tensor([len(encoded)])).states[0]
+        memory = student.decoder.start(fired) if len(fired) else None
+        for index in range(len(fired)):
+            last = torch.tensor([tokens[-1] if tokens else student.sos])
+            logits, memory = student.decoder.step(memory, index, last)
+            best = _without(logits[0], student.blank_id)
+            if best == student.eos:
+                break
+            tokens.append(best)
+        return tokens
+
     def _predicted(self, token: int) -> Tensor:
         return self.student.joint_network.lin_dec(self.student.decoder.embed(torch.tensor(token)))
+
+
+def _without(logits: Tensor, blank: int) -> int:
+    """The best of all tokens [V] but the blank, which is no token of such a student."""
+    return int(logits.index_fill(0, torch.tensor(blank), float("-inf")).argmax())
 
 
 def tail_samples(student: nn.Module, form: Form) -> int:

@@ -28,8 +28,10 @@ from espnet2.layers.utterance_mvn import UtteranceMVN
 from torch import Tensor, nn
 
 from distill_asr.models.encoders.chunked import FULL_CONTEXT, ChunkedEncoder, chunk_mask
+from distill_asr.models.students.pooling import take_pooling
 
 LAYERED = (ConformerEncoder, EBranchformerEncoder, BranchformerEncoder, TransformerEncoder)
+LEAST = float(torch.finfo(torch.float32).min)
 OUT_OF_FEATURES = 0.0  # what stands behind an utterance, and what a too short one is filled with
 
 
@@ -184,6 +186,7 @@ class LayeredGraph(nn.Module):
         self.shortest = 1
         for kernel, stride in reversed(self.strides):
             self.shortest = (self.shortest - 1) * stride + kernel
+        self.pooled = [take_pooling(layer) for layer in encoder.encoders]
         self._valid: Tensor | None = None  # [N, 1, F], of the layer that runs
         for layer in encoder.encoders.modules():
             if isinstance(layer, nn.Conv1d) and layer.kernel_size[0] > 1:
@@ -196,9 +199,11 @@ class LayeredGraph(nn.Module):
         for kernel, stride in self.strides:
             lengths = (lengths - kernel).div(stride, rounding_mode="floor") + 1
         mask = (torch.arange(frames) < lengths.clamp(min=0)[:, None])[:, None]
-        for layer in self.encoder.encoders:
+        for layer, pooled in zip(self.encoder.encoders, self.pooled, strict=True):
             self._valid = mask
             hidden, mask = layer(hidden, mask)
+            if pooled:
+                hidden, mask = _halved(hidden, mask)
         self._valid = None
         if isinstance(hidden, tuple):
             hidden = hidden[0]
@@ -209,6 +214,27 @@ class LayeredGraph(nn.Module):
     def _hide_padding(self, layer: nn.Module, args: tuple[Tensor]) -> Tensor:
         # what a single utterance has there: the zeros of the convolution's own padding
         return args[0].masked_fill(~self._valid.bool(), 0.0)
+
+
+def _halved(hidden: Any, mask: Tensor) -> tuple[Any, Tensor]:
+    """Larger of each two frames, as ``pool_after`` of a CIF student takes it.
+
+    Parameters
+    ----------
+    hidden : [N, F, D], or those and the encodings of their distances.
+    mask : [N, 1, F].
+    """
+    states = hidden[0] if isinstance(hidden, tuple) else hidden
+    valid = mask[:, 0, :, None].bool()
+    states = states.masked_fill(~valid, LEAST)
+    beyond = torch.full_like(states[:, :1], LEAST)
+    states = torch.maximum(states[:, ::2], torch.cat([states, beyond], dim=1)[:, 1::2])
+    padded = torch.cat([valid, torch.zeros_like(valid[:, :1])], dim=1)
+    valid = valid[:, ::2] | padded[:, 1::2]
+    states, mask = states.masked_fill(~valid, 0.0), valid[..., 0][:, None]
+    if not isinstance(hidden, tuple):
+        return states, mask
+    return (states, relative_positions(states.size(1), 0, states.size(2))), mask
 
 
 class RelativePositions(nn.Module):

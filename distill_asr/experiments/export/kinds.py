@@ -14,6 +14,7 @@ from espnet2.asr_transducer.decoder.stateless_decoder import StatelessDecoder
 from espnet2.layers.global_mvn import GlobalMVN
 from torch import Tensor, nn
 
+from distill_asr.experiments.export.cif_graphs import AllAtOnce, OneByOne, WeightedFrames
 from distill_asr.experiments.export.graphs import (
     CTCHead,
     EncoderGraph,
@@ -25,6 +26,7 @@ from distill_asr.experiments.export.onnx_file import Signature
 from distill_asr.experiments.export.streaming_graph import StreamingGraph, StreamShape
 from distill_asr.models.encoders.chunked import FULL_CONTEXT, ChunkedEncoder
 from distill_asr.models.frontends.kaldi_fbank import KaldiFbank
+from distill_asr.models.students.cif import CIFStudent
 from distill_asr.models.students.ctc import CTCStudent
 from distill_asr.models.students.transducer import TransducerStudent
 
@@ -57,12 +59,14 @@ class Form:
 
     Parameters
     ----------
-    kind : ``ctc``, ``transducer`` or ``streaming_transducer``.
+    kind : ``ctc``, ``cif_ar``, ``cif_nar``, ``transducer`` or ``streaming_transducer``.
+    cif : what integrate-and-fire and the decoder's loop have to know.
     """
 
     kind: str
     parts: Mapping[str, Part]
     stream: StreamShape | None = None
+    cif: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,12 @@ def form_problems(student: nn.Module, wanted: Wanted) -> list[str]:
                 f"decoder: {type(student.decoder).__name__} has a state that grows with the "
                 "history, which the runtime cannot hold; train with decoder: stateless"
             )
+    elif isinstance(student, CIFStudent):
+        problems += _cif_problems(wanted)
     elif not isinstance(student, CTCStudent):
         problems.append(
-            f"model: {type(student).__name__} is not exported; train a transducer or ctc student"
+            f"model: {type(student).__name__} is not exported; train a transducer, ctc or cif "
+            "student"
         )
     elif student.ctc is None:
         problems.append("model_conf.ctc_weight: 0.0 leaves no CTC to export; train with some")
@@ -102,6 +109,15 @@ def form_problems(student: nn.Module, wanted: Wanted) -> list[str]:
         problems.append("--streaming: a ctc student is exported whole; train a transducer")
     if student.blank_id != 0:
         problems.append(f"blank: is token {student.blank_id}, expected 0")
+    return problems
+
+
+def _cif_problems(wanted: Wanted) -> list[str]:
+    problems = []
+    if wanted.sherpa:
+        problems.append("model: cif has no form in sherpa-onnx; use --to onnx, or train another")
+    if wanted.streaming:
+        problems.append("--streaming: a cif student is exported whole; train a transducer")
     return problems
 
 
@@ -176,6 +192,8 @@ def make_form(student: nn.Module, wanted: Wanted) -> Form:
         student.encoder.left_frames = _left(student.encoder, wanted)
     if isinstance(student, CTCStudent):
         return Form("ctc", {"model": _ctc(student)})
+    if isinstance(student, CIFStudent):
+        return _cif(student)
     parts = {"decoder": _predictor(student), "joiner": _joiner(student)}
     if not wanted.streaming:
         return Form("transducer", {"encoder": _encoder(student)} | parts)
@@ -231,3 +249,34 @@ def _joiner(student: nn.Module) -> Part:
     metadata = {"joiner_dim": width}
     example = (torch.zeros(2, width), torch.ones(2, width))
     return Part(JoinerGraph(student), example, signature, metadata)
+
+
+def _cif(student: nn.Module) -> Form:
+    decoder, (threshold, tail) = student.decoder, student.limits
+    facts = {"threshold": threshold, "tail_threshold": tail, "start": student.sos,
+             "end": student.eos, "width": student.width}  # fmt: skip
+    axes = {"x": TIME, "x_lens": BATCH, "frames": OUTPUT, "weights": OUTPUT, "frames_len": BATCH}
+    signature = Signature(["x", "x_lens"], ["frames", "weights", "frames_len"], axes)
+    encoder = Part(WeightedFrames(student), _features(student), signature, facts)
+    if decoder.autoregressive:
+        heads = decoder.layers[0].heads
+        facts |= {"layers": len(decoder.layers), "heads": heads}
+        parts = {"encoder": encoder, "decoder": _one_by_one(student, heads)}
+        return Form("cif_ar", parts, cif=facts)
+    places = {0: "N", 1: "U"}
+    axes = {"fired": places, "fired_lens": BATCH, "logits": places}
+    signature = Signature(["fired", "fired_lens"], ["logits"], axes)
+    example = (torch.ones(2, 5, student.width), torch.tensor([5, 3]))
+    return Form("cif_nar", {"encoder": encoder, "decoder": Part(AllAtOnce(student), example,
+                                                                signature)}, cif=facts)  # fmt: skip
+
+
+def _one_by_one(student: nn.Module, heads: int) -> Part:
+    names, outputs = ["y", "previous", "current", "place", "past"], ["logits", "new_past"]
+    axes = dict.fromkeys([*names[:-1], "logits"], BATCH)
+    axes |= {"past": {2: "N", 4: "P"}, "new_past": {2: "N", 4: "P1"}}
+    width, layers = student.width, len(student.decoder.layers)
+    past = torch.ones(layers, 2, 2, heads, 3, width // heads)
+    example = (torch.tensor([1, 2]), torch.zeros(2, width), torch.ones(2, width),
+               torch.tensor([3, 3]), past)  # fmt: skip
+    return Part(OneByOne(student), example, Signature(names, outputs, axes))

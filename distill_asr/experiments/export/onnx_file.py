@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 OPSET = 17  # of 2022: older runtimes on phones and boards have it too
 QUANTISED = ("MatMul", "Gemm")
+PRECISE = "/weights/"  # begins the nodes that count tokens: a sum over the utterance
 LARGE = 256  # values; smaller weights stay as they are
 
 
@@ -72,13 +73,16 @@ def quantise(path: Path, target: Path) -> None:
     Products with weights are nearly all of the size and the time of a Conformer, convolutions of
     one frame among them, which are written as products. Other convolutions stay
     as they are: their 8-bit kernels are slower on most processors, and the subsampling at the
-    bottom loses most by it. So do products of two activations (attention), which have no weights.
+    bottom loses most by it. So do products of two activations (attention), which have no weights,
+    and the weight predictor of a CIF student, whose errors would add up to a token.
     """
+    kept = [node.name for node in onnx.load(path).graph.node if node.name.startswith(PRECISE)]
     with quiet_exporter():
         quantize_dynamic(
             path,
             target,
             op_types_to_quantize=list(QUANTISED),
+            nodes_to_exclude=kept,
             per_channel=True,
             weight_type=QuantType.QInt8,
             extra_options={"MatMulConstBOnly": True},

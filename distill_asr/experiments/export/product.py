@@ -115,6 +115,7 @@ def _facts(order: Order, student: nn.Module, config: ModelConfig, form: Form) ->
         "unk": tokens.index(UNKNOWN) if UNKNOWN in tokens else None,
         "tail_samples": tail_samples(student, form),
         "stream": form.stream and form.stream.metadata(),
+        "cif": form.cif,
         "sherpa": order.wanted.sherpa,
         "experiment": str(order.experiment),
         "checkpoint": {

@@ -156,6 +156,63 @@ class Recogniser:
                 predicted = self.run("decoder", np.array([[best]]))[0]
         return tokens
 
+    def _cif_nar(self, feats: np.ndarray) -> list[int]:
+        fired = self._fired(feats)
+        if not len(fired):
+            return []
+        logits = self.run("decoder", fired[None], np.array([len(fired)]))[0][0]
+        tokens = [_best_token(row) for row in logits]
+        end = self.facts["cif"]["end"]
+        return tokens[: tokens.index(end)] if end in tokens else tokens
+
+    def _cif_ar(self, feats: np.ndarray) -> list[int]:
+        cif, tokens = self.facts["cif"], []
+        width, heads = cif["width"], cif["heads"]
+        past = np.zeros((cif["layers"], 2, 1, heads, 0, width // heads), np.float32)
+        previous = np.zeros((1, width), np.float32)
+        for place, current in enumerate(self._fired(feats)[:, None]):
+            last = np.array([tokens[-1] if tokens else cif["start"]])
+            logits, past = self.run("decoder", last, previous, current, np.array([place]), past)
+            if (best := _best_token(logits[0])) == cif["end"]:
+                break
+            tokens.append(best)
+            previous = current
+        return tokens
+
+    def _fired(self, feats: np.ndarray) -> np.ndarray:
+        frames, weights, lengths = self.run("encoder", feats[None], np.array([len(feats)]))
+        limits = self.facts["cif"]["threshold"], self.facts["cif"]["tail_threshold"]
+        return integrate_and_fire(frames[0, : lengths[0]], weights[0, : lengths[0]], *limits)
+
+
+def integrate_and_fire(
+    frames: np.ndarray, weights: np.ndarray, threshold: float, tail_threshold: float
+) -> np.ndarray:
+    """Frames [F, D] and their weights [F] to token vectors [U, D].
+
+    A token ends ("fires") in the frame where its weight reaches the threshold; it is counted as 1,
+    and what is left of the frame begins the next one. What is left at the end makes a token where
+    it is more than ``tail_threshold``.
+    """
+    fired, total = [], 0.0
+    begun = np.zeros(frames.shape[1])
+    for frame, weight in zip(frames, weights.astype(np.float64), strict=True):
+        before, total = total, total + weight
+        if total + (1.0 - threshold) < len(fired) + 1:
+            begun = begun + weight * frame
+            continue
+        fired.append(begun + (len(fired) + 1 - before) * frame)
+        begun = (total - len(fired)) * frame
+    left = total - len(fired)
+    if left > tail_threshold + 1e-6:
+        fired.append(begun / (left + 1e-10))
+    return np.array(fired, np.float32).reshape(-1, frames.shape[1])
+
+
+def _best_token(logits: np.ndarray) -> int:
+    """The best of all tokens [V] but the blank, which is no token of a CIF student."""
+    return 1 + int(logits[1:].argmax())  # the blank is token 0
+
 
 def main() -> int:
     """Print the words of the files given."""

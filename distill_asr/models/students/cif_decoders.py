@@ -65,7 +65,7 @@ class CifARDecoder(nn.Module):
         Logits [B, U, V] and the states before the vocabulary layer [B, U, D].
         """
         previous = nn.functional.pad(cif, (0, 0, 1, 0))[:, :-1]
-        x = self._joined(history, previous) + sinusoids(cif.size(1), self.width, cif)
+        x = self.joined(history, previous) + sinusoids(cif.size(1), self.width, cif)
         x, mask = self.dropout(x), _no_look_ahead(cif)
         for layer in self.layers:
             x, _ = layer(x, mask)
@@ -82,7 +82,7 @@ class CifARDecoder(nn.Module):
         cif, places, pasts = memory
         count = len(last)
         previous = cif[index - 1] if index else torch.zeros_like(cif[0])
-        x = self._joined(last, previous.expand(count, -1)) + places[index]
+        x = self.joined(last, previous.expand(count, -1)) + places[index]
         x, news = x.unsqueeze(1), []
         for layer, past in zip(self.layers, pasts, strict=True):
             x, past = layer(x, None, past)
@@ -96,7 +96,7 @@ class CifARDecoder(nn.Module):
         cif, places, pasts = memory
         return cif, places, [(keys[rows], values[rows]) for keys, values in pasts]
 
-    def _joined(self, tokens: Tensor, previous: Tensor) -> Tensor:
+    def joined(self, tokens: Tensor, previous: Tensor) -> Tensor:
         embedded = self.embed(tokens) * math.sqrt(self.width)
         return self.join_previous(torch.cat([embedded, previous], dim=-1))
 
@@ -225,7 +225,8 @@ def _vocabulary_layer(width: int, vocab_size: int) -> nn.Linear:
 
 def _no_look_ahead(cif: Tensor) -> Tensor:
     """[U, U], each position sees itself and those before."""
-    return torch.ones(cif.size(1), cif.size(1), dtype=torch.bool, device=cif.device).tril()
+    place = torch.arange(cif.size(1), device=cif.device)
+    return place <= place[:, None]
 
 
 def _within(cif: Tensor, lengths: Tensor) -> Tensor:

@@ -30,6 +30,14 @@ def pool_after(encoder: nn.Module, layers: Sequence[int]) -> None:
         stack[layer - 1].register_forward_hook(_pool_output)
 
 
+def take_pooling(layer: nn.Module) -> bool:
+    """Take the pooling away from a layer; whether there was one."""
+    hooks = [key for key, hook in layer._forward_hooks.items() if hook is _pool_output]
+    for key in hooks:
+        del layer._forward_hooks[key]
+    return bool(hooks)
+
+
 def pool_time(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Largest of each two frames; valid where one of them is.
 
