@@ -18,7 +18,7 @@ class ValidLengths:
     """Lengths of the batch in flight, which the patched layers read."""
 
     first_conv: list[int]  # frames after the first convolution
-    frames: list[int]  # frames that enter the encoder
+    frames: list[int] | Tensor  # frames that enter the encoder; a tensor where a graph is traced
 
 
 class UtteranceGroupNorm(nn.Module):
@@ -62,6 +62,6 @@ def keep_padding_out(model: nn.Module) -> ValidLengths:
 
 def _masked(hidden: Tensor, lengths: ValidLengths) -> Tensor:
     """Zero hidden [B, C, T] beyond the valid frames."""
-    valid = torch.tensor(lengths.frames, device=hidden.device)
+    valid = torch.as_tensor(lengths.frames, device=hidden.device)
     steps = torch.arange(hidden.shape[-1], device=hidden.device)
     return hidden * (steps < valid[:, None])[:, None]

@@ -130,8 +130,7 @@ def _what(card: Card) -> list[str]:
         "",
         f"A {NAMES[facts['kind']]}: encoder {card.encoder}, "
         f"{card.parameters / 1e6:.1f} million parameters, {card.tokens} tokens; "
-        f"{facts['feature_dim']} log-mel bins at {facts['sample_rate']} Hz, normalised in the "
-        "graph.",
+        f"{_input(facts)} at {facts['sample_rate']} Hz, normalised in the graph.",
     ]
     if facts["stream"]:
         stream = facts["stream"]
@@ -141,6 +140,11 @@ def _what(card: Card) -> list[str]:
         )
     return [*lines, "", f"Made by `{facts['command']}` of distill_asr "
             f"{facts['versions']['distill_asr']}; `export.json` has the rest."]  # fmt: skip
+
+
+def _input(facts: Mapping[str, Any]) -> str:
+    bins = facts["feature_dim"]
+    return "the waveform" if bins is None else f"{bins} log-mel bins"
 
 
 def _training(card: Card) -> list[str]:
@@ -193,13 +197,15 @@ def _use(card: Card) -> list[str]:
     if not card.facts["sherpa"]:
         return lines
     models = " ".join(f"--{name}={name}.onnx" for name in card.facts["models"])
+    width = card.facts["feature_dim"]
+    features = "" if width is None else f" --feat-dim={width}"
     if card.facts["kind"] == "ctc":
-        models = "--zipformer-ctc-model=model.onnx"
+        family = "omnilingual-asr" if width is None else "zipformer-ctc"
+        models = f"--{family}-model=model.onnx"
     program = "sherpa-onnx" if card.facts["stream"] else "sherpa-onnx-offline"
     lines += ["", "With sherpa-onnx (one token a frame at most, as in the words above):", "",
               "    pip install sherpa-onnx",
-              f"    {program} --tokens=tokens.txt {models} --feat-dim={card.facts['feature_dim']} "
-              "test_wavs/0.wav"]  # fmt: skip
+              f"    {program} --tokens=tokens.txt {models}{features} test_wavs/0.wav"]  # fmt: skip
     if card.facts["stream"]:
         seconds = card.facts["tail_samples"] / card.facts["sample_rate"]
         lines += ["", f"A stream needs {seconds:.2f} s of silence after the audio, so that its end "

@@ -14,7 +14,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from distill_asr.experiments.export.graphs import EncoderGraph, sinusoids
+from distill_asr.experiments.export.graphs import sinusoids
 
 
 class WeightedFrames(nn.Module):
@@ -22,13 +22,14 @@ class WeightedFrames(nn.Module):
 
     Parameters
     ----------
-    student : a CIF student without ``encoder_problems``, in evaluation mode; it is copied.
+    frames : the graph of its encoder.
+    weights : the student's weight predictor; it is copied.
     """
 
-    def __init__(self, student: nn.Module) -> None:
+    def __init__(self, frames: nn.Module, weights: nn.Module) -> None:
         super().__init__()
-        self.frames = EncoderGraph(student)
-        self.weights = copy.deepcopy(student.weights)
+        self.frames = frames
+        self.weights = copy.deepcopy(weights)
 
     def forward(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[N, T, C], [N] -> frames [N, F, D], weights [N, F], frames [N]."""

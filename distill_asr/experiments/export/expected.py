@@ -9,7 +9,7 @@ import torch
 from espnet.nets.pytorch_backend.transformer.subsampling import TooShortUttError
 from torch import Tensor, nn
 
-from distill_asr.experiments.export.kinds import Form
+from distill_asr.experiments.export.kinds import Form, reads_waveform
 from distill_asr.models.encoders.chunked import ChunkedStream
 
 
@@ -41,11 +41,16 @@ class Expected:
         """Encoder output [F, D] of a whole utterance; F is 0 where it is too short for a frame."""
         count = torch.tensor([len(samples)])
         try:
-            if int(self.student.frontend.num_frames(count)):
+            if self._has_input(count):
                 return self.student.encode(samples[None], count)[0][0]
         except TooShortUttError:
             pass
         return samples.new_zeros(0, self.student.encoder.output_size())
+
+    def _has_input(self, count: Tensor) -> bool:
+        if reads_waveform(self.student):
+            return int(count) >= self.student.encoder._input.min_samples
+        return bool(self.student.frontend.num_frames(count))
 
     def _streamed(self, samples: Tensor) -> Tensor:
         """Encoder output [F, D] of whole chunks, as a runtime takes them."""

@@ -24,13 +24,20 @@ from distill_asr.experiments.export.graphs import (
 )
 from distill_asr.experiments.export.onnx_file import Signature
 from distill_asr.experiments.export.streaming_graph import StreamingGraph, StreamShape
+from distill_asr.experiments.export.waveform_graph import (
+    OneWaveform,
+    WaveformGraph,
+    waveform_problems,
+)
 from distill_asr.models.encoders.chunked import FULL_CONTEXT, ChunkedEncoder
+from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
 from distill_asr.models.frontends.kaldi_fbank import KaldiFbank
 from distill_asr.models.students.cif import CIFStudent
 from distill_asr.models.students.ctc import CTCStudent
 from distill_asr.models.students.transducer import TransducerStudent
 
-FRAMES = (83, 50)  # of the two utterances that a graph is traced with
+FRAMES = (83, 50)  # of the two utterances that a graph is traced with ...
+SAMPLES = (16000, 9000)  # ... or samples, where it reads the waveform
 CONTEXT_SIZE = 1  # tokens that a stateless predictor looks at
 BATCH, TIME = {0: "N"}, {0: "N", 1: "T"}
 OUTPUT = {0: "N", 1: "F"}
@@ -88,7 +95,10 @@ class Wanted:
 
 def form_problems(student: nn.Module, wanted: Wanted) -> list[str]:
     """Everything that keeps a student from being exported; nothing where it can be."""
-    problems = _frontend_problems(student.frontend, wanted.sherpa) + encoder_problems(student)
+    if reads_waveform(student):
+        problems = waveform_problems(student) + _waveform_form_problems(student, wanted)
+    else:
+        problems = _frontend_problems(student.frontend, wanted.sherpa) + encoder_problems(student)
     problems += _chunk_problems(student, wanted)
     if isinstance(student, TransducerStudent):
         if not isinstance(student.decoder, StatelessDecoder):
@@ -110,6 +120,26 @@ def form_problems(student: nn.Module, wanted: Wanted) -> list[str]:
     if student.blank_id != 0:
         problems.append(f"blank: is token {student.blank_id}, expected 0")
     return problems
+
+
+def reads_waveform(student: nn.Module) -> bool:
+    """Whether samples go in, and no features."""
+    return isinstance(student.encoder, HFSpeechEncoder)
+
+
+def _waveform_form_problems(student: nn.Module, wanted: Wanted) -> list[str]:
+    if not wanted.sherpa:
+        return []
+    if not isinstance(student, CTCStudent):
+        return [
+            "encoder: hf_speech has a form in sherpa-onnx for ctc students alone; use --to onnx"
+        ]
+    if not student.encoder._input.do_normalize:
+        return [
+            "encoder_conf.do_normalize: sherpa-onnx standardises the waveform whatever the model; "
+            "use --to onnx"
+        ]
+    return []
 
 
 def _cif_problems(wanted: Wanted) -> list[str]:
@@ -191,7 +221,8 @@ def make_form(student: nn.Module, wanted: Wanted) -> Form:
         student.encoder.chunk_size = _chunk(student.encoder, wanted)
         student.encoder.left_frames = _left(student.encoder, wanted)
     if isinstance(student, CTCStudent):
-        return Form("ctc", {"model": _ctc(student)})
+        one = wanted.sherpa and reads_waveform(student)
+        return Form("ctc", {"model": _one_waveform(student) if one else _ctc(student)})
     if isinstance(student, CIFStudent):
         return _cif(student)
     parts = {"decoder": _predictor(student), "joiner": _joiner(student)}
@@ -202,13 +233,28 @@ def make_form(student: nn.Module, wanted: Wanted) -> Form:
 
 
 def _features(student: nn.Module) -> tuple[Tensor, Tensor]:
+    """What graphs are traced with: features [N, T, C] or samples [N, S], and their lengths."""
     generator = torch.Generator().manual_seed(0)
+    if reads_waveform(student):
+        samples = 0.1 * torch.randn(len(SAMPLES), max(SAMPLES), generator=generator)
+        return samples, torch.tensor(SAMPLES)
     feats = torch.randn(len(FRAMES), max(FRAMES), student.frontend.n_mels, generator=generator)
     return feats, torch.tensor(FRAMES)
 
 
+def _whole(student: nn.Module, head: nn.Module) -> nn.Module:
+    return (WaveformGraph if reads_waveform(student) else EncoderGraph)(student, head)
+
+
+def _one_waveform(student: nn.Module) -> Part:
+    signature = Signature(["x"], ["log_probs"], {"x": TIME, "log_probs": OUTPUT})
+    metadata = {"model_type": "omnilingual-asr", "vocab_size": student.vocab_size}
+    example = _features(student)[:1]
+    return Part(OneWaveform(student, CTCHead(student)), example, signature, metadata)
+
+
 def _ctc(student: nn.Module) -> Part:
-    graph = EncoderGraph(student, CTCHead(student))
+    graph = _whole(student, CTCHead(student))
     axes = {"x": TIME, "x_lens": BATCH, "log_probs": OUTPUT, "log_probs_len": BATCH}
     signature = Signature(["x", "x_lens"], ["log_probs", "log_probs_len"], axes)
     metadata = {"model_type": "zipformer2_ctc", "vocab_size": student.vocab_size}
@@ -216,7 +262,7 @@ def _ctc(student: nn.Module) -> Part:
 
 
 def _encoder(student: nn.Module) -> Part:
-    graph = EncoderGraph(student, student.joint_network.lin_enc)
+    graph = _whole(student, student.joint_network.lin_enc)
     axes = {"x": TIME, "x_lens": BATCH, "encoder_out": OUTPUT, "encoder_out_lens": BATCH}
     signature = Signature(["x", "x_lens"], ["encoder_out", "encoder_out_lens"], axes)
     return Part(graph, _features(student), signature, {"model_type": "transducer"})
@@ -257,7 +303,12 @@ def _cif(student: nn.Module) -> Form:
              "end": student.eos, "width": student.width}  # fmt: skip
     axes = {"x": TIME, "x_lens": BATCH, "frames": OUTPUT, "weights": OUTPUT, "frames_len": BATCH}
     signature = Signature(["x", "x_lens"], ["frames", "weights", "frames_len"], axes)
-    encoder = Part(WeightedFrames(student), _features(student), signature, facts)
+    encoder = Part(
+        WeightedFrames(_whole(student, nn.Identity()), student.weights),
+        _features(student),
+        signature,
+        facts,
+    )
     if decoder.autoregressive:
         heads = decoder.layers[0].heads
         facts |= {"layers": len(decoder.layers), "heads": heads}

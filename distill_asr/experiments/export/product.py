@@ -23,7 +23,14 @@ from distill_asr.experiments.export import recognise, sherpa
 from distill_asr.experiments.export.card import Card, write_card
 from distill_asr.experiments.export.directory import new_directory, write_checksums
 from distill_asr.experiments.export.expected import Expected, tail_samples
-from distill_asr.experiments.export.kinds import OPTIONS, Form, Wanted, form_problems, make_form
+from distill_asr.experiments.export.kinds import (
+    OPTIONS,
+    Form,
+    Wanted,
+    form_problems,
+    make_form,
+    reads_waveform,
+)
 from distill_asr.experiments.export.onnx_file import halve_weights, quantise, write_graph
 from distill_asr.experiments.export.symbols import UNKNOWN, Words, plain, symbols
 from distill_asr.experiments.layout import AVERAGED, Experiment
@@ -111,7 +118,7 @@ def _facts(order: Order, student: nn.Module, config: ModelConfig, form: Form) ->
             for name, part in form.parts.items()
         },
         "sample_rate": config.rate,
-        "feature_dim": student.frontend.n_mels,
+        "feature_dim": None if reads_waveform(student) else student.frontend.n_mels,
         "unk": tokens.index(UNKNOWN) if UNKNOWN in tokens else None,
         "tail_samples": tail_samples(student, form),
         "stream": form.stream and form.stream.metadata(),
@@ -146,14 +153,15 @@ def _write_companions(
     bpe = Path(config.bpemodel) if config.bpemodel else None
     if bpe is not None and bpe.is_file():
         shutil.copyfile(bpe, directory / "bpe.model")
-    window, mel = student.frontend.weights
-    options = {key: getattr(student.frontend, key) for key in OPTIONS}
-    np.savez(
-        directory / "features.npz",
-        window=window.numpy(),
-        mel=mel.numpy(),
-        options=json.dumps(options),
-    )
+    if not reads_waveform(student):
+        window, mel = student.frontend.weights
+        options = {key: getattr(student.frontend, key) for key in OPTIONS}
+        np.savez(
+            directory / "features.npz",
+            window=window.numpy(),
+            mel=mel.numpy(),
+            options=json.dumps(options),
+        )
     shutil.copyfile(recognise.__file__, directory / "recognise.py")
     text = json.dumps(facts, indent=1, ensure_ascii=False)
     (directory / FACTS).write_text(f"{text}\n", encoding="utf-8")

@@ -85,7 +85,9 @@ class Recogniser:
         self.facts = json.loads((self.directory / "export.json").read_text(encoding="utf-8"))
         lines = (self.directory / "tokens.txt").read_text(encoding="utf-8").splitlines()
         self.tokens = [line.rsplit(" ", 1)[0] for line in lines]
-        self.features = Features(self.directory / "features.npz")
+        self.features = None  # the model reads the waveform
+        if self.facts["feature_dim"] is not None:
+            self.features = Features(self.directory / "features.npz")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = threads
         self.models = {}
@@ -102,14 +104,16 @@ class Recogniser:
     def search(self, samples: np.ndarray) -> list[int]:
         """Samples [S] to tokens, by the best symbol everywhere."""
         tail = np.zeros(self.facts["tail_samples"], np.float32)  # of a stream, to fill a chunk
-        feats = self.features(np.concatenate([samples, tail]))
+        feats = np.concatenate([samples, tail]).astype(np.float32)
+        if self.features is not None:
+            feats = self.features(feats)
         return getattr(self, f"_{self.facts['kind']}")(feats) if len(feats) else []
 
     def run(self, model: str, *inputs: np.ndarray) -> list[np.ndarray]:
         """Outputs of one model."""
         session = self.models[model]
-        names = [one.name for one in session.get_inputs()]
-        return session.run(None, dict(zip(names, inputs, strict=True)))
+        names = [one.name for one in session.get_inputs()]  # one on the waveform has no lengths
+        return session.run(None, dict(zip(names, inputs, strict=False)))
 
     def text(self, tokens: list[int]) -> str:
         """Words of tokens, as sherpa-onnx writes them."""
@@ -117,8 +121,8 @@ class Recogniser:
         return "".join(symbols).replace("▁", " ").strip()
 
     def _ctc(self, feats: np.ndarray) -> list[int]:
-        scores, lengths = self.run("model", feats[None], np.array([len(feats)]))
-        path = scores[0, : lengths[0]].argmax(-1)
+        scores, *lengths = self.run("model", feats[None], np.array([len(feats)]))
+        path = scores[0, : lengths[0][0] if lengths else None].argmax(-1)
         begins = np.flatnonzero(np.diff(path, prepend=-1))
         return [int(token) for token in path[begins] if token != BLANK]
 

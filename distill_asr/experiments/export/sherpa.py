@@ -56,6 +56,10 @@ class SherpaRecogniser:
             self.recogniser = sherpa_onnx.OnlineRecognizer.from_transducer(**models, **options)
         elif facts["kind"] == "transducer":
             self.recogniser = sherpa_onnx.OfflineRecognizer.from_transducer(**models, **options)
+        elif facts["feature_dim"] is None:
+            del options["feature_dim"]  # it reads the waveform
+            build = sherpa_onnx.OfflineRecognizer.from_omnilingual_asr_ctc
+            self.recogniser = build(**models, **options)
         else:
             self.recogniser = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc(**models, **options)
 

@@ -97,6 +97,7 @@ class CifARDecoder(nn.Module):
         return cif, places, [(keys[rows], values[rows]) for keys, values in pasts]
 
     def joined(self, tokens: Tensor, previous: Tensor) -> Tensor:
+        """What enters the layers, without its place: tokens [...] beside vectors [..., D]."""
         embedded = self.embed(tokens) * math.sqrt(self.width)
         return self.join_previous(torch.cat([embedded, previous], dim=-1))
 

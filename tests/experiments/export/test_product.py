@@ -25,11 +25,17 @@ from distill_asr.testing.recognisers import save_recogniser
 SIZES = {"output_size": 16, "attention_heads": 2, "linear_units": 16, "num_blocks": 2}
 CONFORMER = SIZES | {"input_layer": "conv2d", "rel_pos_type": "latest", "cnn_module_kernel": 5}
 CHUNKED = SIZES | {"cnn_module_kernel": 5, "chunk_size": 3, "left_frames": 8}
+WAV2VEC = {"model_type": "wav2vec2", "hidden_size": 16, "num_hidden_layers": 2,
+           "num_attention_heads": 2, "intermediate_size": 16, "conv_dim": [8] * 7,
+           "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}  # fmt: skip
 STUDENTS = {
     "transducer": {"model": "transducer", "encoder_conf": CONFORMER, "normalize": "utterance_mvn"},
     "streaming": {"model": "transducer", "encoder": "chunked", "encoder_conf": CHUNKED},
+    "waveform": {"model": "ctc", "frontend": None, "frontend_conf": {}, "input_size": 1,
+                 "encoder": "hf_speech",
+                 "encoder_conf": {"architecture": WAV2VEC, "do_normalize": True}},
     "hybrid": {"model": "ctc", "encoder_conf": CONFORMER, "normalize": "utterance_mvn"},
-}
+}  # fmt: skip
 LENGTHS = [1, 100, 800, 1360, 3000, 16000, 16001, 23456, 100000]  # samples
 BEAM = 4  # sherpa-onnx's default
 

@@ -1,0 +1,124 @@
+"""A pretrained speech model on the waveform (``hf_speech``) as a graph, for any batch and time.
+
+Legend: N utterances, S samples, F frames, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from distill_asr.experiments.export.graphs import LEAST
+from distill_asr.models.encoders.audio_input import WaveformInput, standardised
+from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
+from distill_asr.pretrained.padding import UtteranceGroupNorm
+
+
+def waveform_problems(student: nn.Module) -> list[str]:
+    """What keeps a student with encoder ``hf_speech`` out of a graph, by config key."""
+    problems = [
+        f"{key}: {type(getattr(student, key)).__name__} is not exported with encoder hf_speech; "
+        "train without it"
+        for key in ("normalize", "preencoder", "postencoder")
+        if getattr(student, key) is not None
+    ]
+    if not isinstance(student.encoder._input, WaveformInput):
+        problems.append(
+            "encoder_conf.model: wav2vec2-bert computes features of its own, which no graph holds; "
+            "train with hubert, wav2vec2 or wavlm"
+        )
+    return problems
+
+
+class WaveformGraph(nn.Module):
+    """Encoder and what comes right after it: audio [N, S] to [N, F, ...].
+
+    Parameters
+    ----------
+    student : without ``waveform_problems``, in evaluation mode; it is copied.
+    head : applied to the encoder's output.
+    """
+
+    def __init__(self, student: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        encoder: HFSpeechEncoder = student.encoder
+        self.input = encoder._input
+        self.model = copy.deepcopy(encoder.encoders)
+        self.first_norm = None
+        for layer in self.model.feature_extractor.conv_layers:
+            if isinstance(getattr(layer, "layer_norm", None), UtteranceGroupNorm):
+                self.first_norm = layer.layer_norm = MaskedNorm(layer.layer_norm.norm)
+        self.head = copy.deepcopy(head)
+
+    def forward(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """Samples [N, S] in [-1, 1], [N] -> output [N, F, ...] and frames [N].
+
+        Audio too short for a frame has 0.
+        """
+        shortest = self.input.min_samples
+        missing = (shortest - x.size(1)) * (x.size(1) < shortest)
+        x = torch.cat([x, x.new_zeros(1, 1).expand(x.size(0), missing)], dim=1)
+        valid = torch.arange(x.size(1)) < x_lens[:, None]
+        x = x.masked_fill(~valid, 0.0)
+        if self.input.do_normalize:
+            x = standardised(x[..., None], x_lens.clamp(min=1), correction=0)[..., 0]
+        frames = x_lens
+        for number, (kernel, stride) in enumerate(self.input.convolutions):
+            frames = ((frames - kernel).div(stride, rounding_mode="floor") + 1).clamp(min=0)
+            if number == 0 and self.first_norm is not None:
+                self.first_norm.valid = frames
+        self.input.padding.frames = frames.clamp(min=1)  # none at all would divide by zero
+        attended = torch.arange(x.size(1)) < x_lens.clamp(min=shortest)[:, None]
+        hidden = self.model(x, attention_mask=attended.to(torch.int64)).last_hidden_state
+        return self.head(hidden), frames
+
+
+class OneWaveform(nn.Module):
+    """What sherpa-onnx asks of a model on the waveform: [1, S] in, [1, F, V] out, no lengths.
+
+    It standardises the audio itself, which does not hinder the graph from doing so again.
+    """
+
+    def __init__(self, student: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.graph = WaveformGraph(student, head)
+        nothing = torch.full((student.vocab_size,), LEAST)
+        nothing[student.blank_id] = 0.0
+        self.register_buffer("nothing", nothing)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, S], all of one length, -> [N, F, V]; the blank where it is too short for a frame."""
+        lengths = torch.ones_like(x[:, 0], dtype=torch.int64) * x.size(1)
+        scores, frames = self.graph(x, lengths)
+        valid = torch.arange(scores.size(1)) < frames[:, None]
+        return torch.where(valid[..., None], scores, self.nothing)
+
+
+class MaskedNorm(nn.Module):
+    """A group norm of one channel a group over each utterance's valid frames; zero beyond.
+
+    Attributes
+    ----------
+    valid : [N], set before each call.
+    """
+
+    valid: Tensor
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        if norm.num_groups != norm.num_channels:
+            raise ValueError(f"{norm.num_channels} channels in {norm.num_groups} groups")
+        self.norm = norm
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[N, D, F] -> [N, D, F]."""
+        beyond = (torch.arange(hidden.size(2)) >= self.valid[:, None])[:, None]
+        count = self.valid.clamp(min=1).to(hidden.dtype)[:, None, None]
+        mean = hidden.masked_fill(beyond, 0.0).sum(2, keepdim=True) / count
+        centred = (hidden - mean).masked_fill(beyond, 0.0)
+        variance = centred.square().sum(2, keepdim=True) / count
+        scale, bias = self.norm.weight[:, None], self.norm.bias[:, None]
+        normed = centred / (variance + self.norm.eps).sqrt() * scale + bias
+        return normed.masked_fill(beyond, 0.0)
