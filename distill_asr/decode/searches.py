@@ -31,7 +31,7 @@ def build_search(student: nn.Module, config: ModelConfig, options: DecodeOptions
 
     Raises
     ------
-    UserError : the student recognises nothing, or knows no such search.
+    UserError : the student has no output layer, or has no such search.
     """
     model = config.model
     if model == "ctc" and (student.decoder is None or options.method == "greedy"):
@@ -43,7 +43,8 @@ def build_search(student: nn.Module, config: ModelConfig, options: DecodeOptions
         return CTCGreedySearch(student)
     if model not in ("cif", "ctc", "transducer"):
         raise UserError(
-            f"{config.file}: a student of model {model!r} recognises nothing; finish stage 2"
+            f"{config.file}: model {model!r} has no output layer and cannot be decoded; train "
+            "stage 2 with `--init` and decode that experiment"
         )
     if options.beam > student.vocab_size:
         raise UserError(
@@ -78,7 +79,9 @@ def _attention_search(
         ("--timestamps", options.timestamps),
     ):
         if given:
-            raise UserError(f"{option}: the joint CTC/attention search has none; --method greedy")
+            raise UserError(
+                f"{option} is not supported by joint CTC/attention search; use --method greedy"
+            )
     fusion: dict[str, str | float] = {}
     if options.fusion is not None:
         language_model = Experiment(options.fusion.directory)

@@ -19,7 +19,7 @@ class TokenText:
 
     Raises
     ------
-    UserError : the student learnt no text, or its token list is not in ESPnet's form.
+    UserError : the student has no output layer, or its token list is not in ESPnet's form.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -27,8 +27,8 @@ class TokenText:
         kind = config.token_type
         if kind is None:
             raise UserError(
-                f"{config.file}: a student of model {config.model!r} recognises nothing; finish "
-                "stage 2"
+                f"{config.file}: model {config.model!r} has no output layer and cannot be decoded; "
+                "train stage 2 with `--init` and decode that experiment"
             )
         if problems := token_list_problems(self.tokens, f"{config.file}: token_list"):
             raise UserError(problems)

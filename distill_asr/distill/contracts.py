@@ -35,7 +35,7 @@ class Matcher(nn.Module):
     only_tap : the one tap that it works on; None for any.
     reads_lattice : it asks ``Context.lattice`` for logits, which the tap ``logits`` needs.
     reads_text : it asks for ``Context.texts``, what a text teacher read, and ``Context.tokens``.
-    tells_tokens : its pairs carry ``Pairs.tokens``, for losses that compare them.
+    has_tokens : its pairs carry ``Pairs.tokens``, for losses that compare them.
     columns : numbers in front of the posteriors of a target; 3 of a lattice path.
     default_head : name of the head where a block names none.
 
@@ -47,7 +47,7 @@ class Matcher(nn.Module):
     only_tap: str | None = None
     reads_lattice: bool = False
     reads_text: bool = False
-    tells_tokens: bool = False
+    has_tokens: bool = False
     columns: int = 0
     default_head: str = "linear"
 

@@ -141,7 +141,7 @@ def _unheard(data: DataDir, teacher: Teacher) -> list[str]:
     short = [u for u, count in lengths.items() if count < teacher.min_samples]
     long = [u for u, count in lengths.items() if count > (teacher.max_size or count)]
     return [
-        f"{data.path}: {named(utterances)} {what} than the teacher can hear, {limit} samples; "
+        f"{data.path}: {named(utterances)} {what} than the teacher accepts, {limit} samples; "
         "drop them with `distill-asr prepare`"
         for utterances, what, limit in (
             (short, "shorter", teacher.min_samples),

@@ -147,7 +147,7 @@ def same_experiment(experiment: Experiment, identity: Identity) -> bool:
         if has_weights:
             what = "missing" if isinstance(error, FileNotFoundError) else "damaged or cut short"
             raise UserError(
-                f"{record}: {what}, so nothing tells what {output} was trained on; {way_out}"
+                f"{record}: {what}, so it is unknown what {output} was trained on; {way_out}"
             ) from error
         return False
     if has_weights and differ:

@@ -211,7 +211,9 @@ def test_a_teacher_in_the_training_step(tmp_path: Path) -> None:
     (problem,) = said(online=False)
     assert problem.startswith(f"distill.x.teacher: {tmp_path / 't.yaml'}: no `online: true`")
     (problem,) = said(missing="skip")
-    assert problem.startswith("distill.x.missing: an online teacher hears every utterance")
+    assert problem.startswith(
+        "distill.x.missing: an online teacher computes targets for every utterance"
+    )
     (problem,) = said(loss="codebook")
     assert problem.startswith("distill.x.loss: reads codes, which an online teacher does not give")
 

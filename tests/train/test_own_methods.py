@@ -33,7 +33,7 @@ class Spread(Matcher):
 
     takes = (CODES,)
     reads_text = True
-    tells_tokens = True
+    has_tokens = True
 
     def __init__(self, hops: int = 1):
         super().__init__()

@@ -251,9 +251,7 @@ def test_audio_that_an_online_teacher_cannot_hear(online: Online) -> None:
     with pytest.raises(UserError) as caught:
         online.facts(short)
     (problem,) = caught.value.problems
-    assert (
-        "short: 2 utterance(s)" in problem and "shorter than the teacher can hear, 400" in problem
-    )
+    assert "short: 2 utterance(s)" in problem and "shorter than the teacher accepts, 400" in problem
 
 
 # -- posteriors ----------------------------------------------------------------------

@@ -65,7 +65,7 @@ class Contrastive(Loss):
         if self.needs_tokens and tokens is None:
             raise ValueError(
                 "contrastive: mask_same_token needs to know the token of each pair; use a matcher "
-                "that tells it (match: token), or set mask_same_token: false"
+                "that provides it (match: token), or set mask_same_token: false"
             )
         if negative_ids is None:
             negative_ids = draw_negatives(student.size(0), self.negatives, student.device)

@@ -22,7 +22,7 @@ class TokenMatcher(Matcher):
     Where student and teacher share their tokens, positions are paired in order: BERT's [CLS] is
     dropped and its [SEP] teaches the student's end token. Where they do not, name the teacher's
     tokenizer: the states of all pieces that a student token's characters touch are averaged,
-    weighted by the characters in common; a token that touches none (a space) gives no pair.
+    weighted by the characters in common; a token that overlaps none (a space) gives no pair.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class TokenMatcher(Matcher):
     """
 
     takes = (VECTORS,)
-    tells_tokens = True
+    has_tokens = True
 
     def __init__(
         self, drop_first: int = 1, drop_last: int = 0, tokenizer: str | None = None
@@ -116,8 +116,8 @@ class TokenMatcher(Matcher):
         capitals = sum(text.isupper() for text in texts.values()) > MOSTLY * len(texts)
         if capitals and not self._pieces.folds_case:
             report += (
-                "; it tells capitals from small letters and the text is in capitals, which it "
-                "hardly knows: dump it with `text:` naming a file in ordinary case"
+                "; it distinguishes case, and the text is in capitals, which are rare in its "
+                "vocabulary: dump it with `text:` naming a file in ordinary case"
             )
         return report
 
@@ -143,7 +143,9 @@ class TokenMatcher(Matcher):
     ) -> Pairs:
         """Pairs of the whole batch, teacher states averaged over characters."""
         if not context.texts or not context.tokens:
-            raise ValueError("match: token with a tokenizer needs a student that tells its text")
+            raise ValueError(
+                "match: token with a tokenizer needs a student that is trained on text"
+            )
         if not teacher.values.is_floating_point():
             raise ValueError("match: token with a tokenizer averages states, but these are codes")
         taught = (teacher.lengths > 0) & (student.lengths > 0)

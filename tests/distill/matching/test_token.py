@@ -187,7 +187,7 @@ def test_mistakes_name_the_utterance(bert: str) -> None:
         matcher(*batch([(9, 4)]), told("a b"))
     with pytest.raises(ValueError, match=r"utt0: the tokens 'c d' do not spell 'a b'"):
         matcher(*batch([(3, 4)]), told("a b", tokens=[["c", "d"]]))
-    with pytest.raises(ValueError, match="tells its text"):
+    with pytest.raises(ValueError, match="trained on text"):
         matcher(*batch([(3, 4)]), told())
     student, teacher = batch([(3, 4)])
     codes = States(teacher.values.long(), teacher.lengths, None)
@@ -230,7 +230,7 @@ def test_pairs_know_their_token(bert: str, pooled: bool) -> None:
     tokens = [["ab", "##c", "d"], ["a"]]
     context = told("abc d", "a", tokens=tokens, token_ids=ids)
     matcher = TokenMatcher(tokenizer=bert if pooled else None)
-    assert matcher.reads_text == pooled and matcher.tells_tokens
+    assert matcher.reads_text == pooled and matcher.has_tokens
     assert matcher(*batch([(4, 5), (2, 3)]), context).tokens.tolist() == [5, 6, 7, 9, 8, 9]
     spaced = told("a d", token_ids=torch.tensor([[3, 2, 4, 9]]))
     if pooled:  # the space gives no pair
