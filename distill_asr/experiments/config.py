@@ -56,12 +56,12 @@ class ModelConfig:
 
     @property
     def token_list(self) -> list[str]:
-        """Tokens by number; empty for a student that learnt no text."""
+        """Tokens by number; empty for a student without an output layer."""
         return self.values["token_list"] or []
 
     @property
     def token_type(self) -> str | None:
-        """How words become tokens; None for a student that learnt no text."""
+        """How words become tokens; None for a student without an output layer."""
         return self.values.get("token_type")
 
     @property

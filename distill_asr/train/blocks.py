@@ -90,7 +90,7 @@ def _check_pair(key: str, block: DistillBlock, matcher: Matcher, loss: Loss) -> 
     if loss.needs_tokens and not matcher.has_tokens:
         problems.append(
             f"{key}.loss: {block.loss!r} compares the tokens of pairs with these options, and "
-            f"`match: {block.match}` does not provide them; use `match: token`, or another loss_conf"
+            f"`match: {block.match}` does not provide them; use `match: token`, or other loss_conf"
         )
     if matcher.only_tap is not None and block.tap not in ("", matcher.only_tap):
         problems.append(
@@ -139,6 +139,7 @@ def _check_online(key: str, block: DistillBlock) -> list[str]:
         problems += [f"{key}.teacher: {problem}" for problem in error.problems]
     if block.missing == "skip":
         problems.append(
-            f"{key}.missing: an online teacher computes targets for every utterance; remove `missing: skip`"
+            f"{key}.missing: an online teacher computes targets for every utterance; "
+            "remove `missing: skip`"
         )
     return problems

@@ -242,7 +242,7 @@ def test_stage_1_recognises_nothing(make_recipe, capsys) -> None:
     exp = recipe.train(recipe.config("encoder_only", ["one"]), "first")
     capsys.readouterr()
     assert decode(exp, recipe.dev_set) == 1
-    assert "finish stage 2" in capsys.readouterr().err
+    assert "cannot be decoded; train stage 2" in capsys.readouterr().err
 
 
 def test_train_decode_score(make_recipe, capsys) -> None:
