@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from torch import nn
 from torch.nn.utils import parametrize
-from transformers.pytorch_utils import Conv1D  # a linear layer, despite its name
 
 from distill_asr.errors import UserError
 from distill_asr.pretrained.first_convolution import fold_first_norm
@@ -91,10 +91,11 @@ def _bake(module: nn.Module) -> None:
 
 
 def _worth_lowering(model: nn.Module) -> list[nn.Module]:
+    conv1d = transformers.pytorch_utils.Conv1D  # a linear layer, despite its name
     found: list[nn.Module] = [
         module
         for module in model.modules()
-        if isinstance(module, (nn.Linear, Conv1D))
+        if isinstance(module, (nn.Linear, conv1d))
         or (isinstance(module, nn.Conv1d) and module.kernel_size == (1,))
     ]
     front = getattr(getattr(model, "feature_extractor", None), "conv_layers", ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,8 +179,33 @@ def teacher_jobs(grid: Grid, more: Sequence[str] = ()) -> list[Job]:
 
 
 def own_teachers(grid: Grid) -> list[Teacher]:
-    """Teachers that the recipe trains; its recogniser may start from one."""
-    return [teacher for teacher in grid.systems.teachers.values() if teacher.train is not None]
+    """Teachers that the recipe trains and the chosen systems need.
+
+    A training needs the teachers whose targets it learns from, and those whose directory stands in
+    its config, as that of a recogniser that starts from one.
+    """
+    needed = set(targets(grid))
+    trainings = [training for training, _ in _trainings(grid)]
+    if grid.systems.recogniser is not None and needs_recogniser(grid):
+        trainings.append(grid.systems.recogniser.training)
+    places = {str(TEACHERS / name): name for name in grid.systems.teachers}
+    for training in trainings:
+        content = training.resolved(grid.set).content
+        needed |= {places[text] for text in _texts(content) if text in places}
+    own = [teacher for teacher in grid.systems.teachers.values() if teacher.train is not None]
+    return [teacher for teacher in own if teacher.name in needed]
+
+
+def _texts(content: object) -> Iterator[str]:
+    """Every string value of a config."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, Mapping):
+        for value in content.values():
+            yield from _texts(value)
+    elif isinstance(content, (list, tuple)):
+        for value in content:
+            yield from _texts(value)
 
 
 def score_jobs(grid: Grid, baseline: str | None = None, control: str | None = None) -> list[Job]:

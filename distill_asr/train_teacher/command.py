@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,25 +33,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train unless done, score, print how good the teacher is."""
+    from distill_asr.io.locks import locked
+    from distill_asr.train_teacher.report import is_trained, read_report, report_lines, unscored
+
+    with locked(args.output, "train-teacher"):
+        report = None
+        if is_trained(args.output):
+            print(f"{args.output}: trained before, remove it to train anew")
+            report = read_report(args.output)
+        if report is None or unscored(report, (args.dev, *args.test)):
+            report = _train_and_score(args)
+    for line in report_lines(report):
+        print(f"{args.output}: {line}")
+    return 0
+
+
+def _train_and_score(args: argparse.Namespace) -> dict[str, Any]:
+    """Do what is missing; give the report."""
     import torch
 
-    from distill_asr.io.locks import locked
+    from distill_asr.train_teacher.report import is_trained
     from distill_asr.train_teacher.settings import SpeechSettings, read_settings
     from distill_asr.train_teacher.speech import SpeechTeacherTraining
     from distill_asr.train_teacher.text import TextTeacherTraining
-    from distill_asr.train_teacher.trainer import Sets, is_trained, score_missing, train
+    from distill_asr.train_teacher.trainer import Sets, score_missing, train
 
     torch.set_num_threads(args.nthreads)
     settings = read_settings(args.config, args.set)
-    sets = Sets(args.train, args.dev, tuple(args.test))
     speech = isinstance(settings, SpeechSettings)
+    sets = Sets(args.train, args.dev, tuple(args.test))
     training = (SpeechTeacherTraining if speech else TextTeacherTraining)(settings, sets)
-    with locked(args.output, "train-teacher"):
-        if is_trained(args.output):
-            print(f"{args.output}: trained before, remove it to train anew")
-        else:
-            train(training, args.output)
-        report = score_missing(training, args.output)
-    for line in training.lines(report):
-        print(f"{args.output}: {line}")
-    return 0
+    if not is_trained(args.output):
+        train(training, args.output)
+    return score_missing(training, args.output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,22 @@ from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
 
 REPORT = "teacher_report.json"
+
+
+def is_trained(output: Path) -> bool:
+    """Whether a finished teacher lies there."""
+    return (output / REPORT).is_file()
+
+
+def set_name(path: str, text: bool) -> str:
+    """Name of a scored set in the report; those of a text teacher are files."""
+    return Path(path).stem if text else Path(path).name
+
+
+def unscored(report: dict[str, Any], sets: Iterable[str]) -> list[str]:
+    """Those of ``sets`` that the report lacks."""
+    text = "dev_perplexity" in report
+    return [path for path in sets if set_name(path, text) not in report["scores"]]
 
 
 def read_report(output: Path) -> dict[str, Any]:
@@ -29,6 +46,16 @@ def read_report(output: Path) -> dict[str, Any]:
 def write_report(output: Path, report: dict[str, Any]) -> None:
     """Write it whole or not at all."""
     write_text_atomic(output / REPORT, json.dumps(report, indent=1) + "\n")
+
+
+def report_lines(report: dict[str, Any]) -> list[str]:
+    """Say in words what the report holds."""
+    lines = score_lines(report)
+    if "dev_perplexity" in report:
+        perplexity = report["dev_perplexity"][-1]
+        first = f"{report['train_sentences']} sentences, dev perplexity {perplexity:.2f}"
+        return [first, *lines]
+    return lines
 
 
 def score_lines(report: dict[str, Any]) -> list[str]:

@@ -131,9 +131,6 @@ class SpeechTeacherTraining(TeacherTraining[SpeechSettings]):
         """Write the weights in the precision that the settings name."""
         model.to(getattr(torch, self.settings.weights)).save_pretrained(folder)
 
-    def set_name(self, path: str) -> str:  # noqa: D102
-        return Path(path).name
-
     def score(self, output: Path, path: str) -> dict[str, Any]:
         """WER and CER of one data directory."""
         tokenizer = AutoTokenizer.from_pretrained(output)

@@ -101,19 +101,11 @@ class TextTeacherTraining(TeacherTraining[TextSettings]):
             "dev_perplexity": [round(math.exp(loss), 3) for loss in history],
         }
 
-    def set_name(self, path: str) -> str:  # noqa: D102
-        return Path(path).stem
-
     def score(self, output: Path, path: str) -> dict[str, Any]:  # noqa: D102
         tokenizer = AutoTokenizer.from_pretrained(output)
         model = AutoModelForMaskedLM.from_pretrained(output)
         choices = read_choices(Path(self.sets.dev).parent / CHOICES)
         return fills(model, tokenizer, read_sentences(path), choices)
-
-    def lines(self, report: dict[str, Any]) -> list[str]:  # noqa: D102
-        perplexity = report["dev_perplexity"][-1]
-        first = f"{report['train_sentences']} sentences, dev perplexity {perplexity:.2f}"
-        return [first, *super().lines(report)]
 
 
 def read_sentences(path: str) -> list[str]:

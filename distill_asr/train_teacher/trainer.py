@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, Trai
 
 from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
-from distill_asr.train_teacher.report import REPORT, read_report, score_lines, write_report
+from distill_asr.train_teacher.report import read_report, set_name, unscored, write_report
 from distill_asr.train_teacher.settings import SpeechSettings, TextSettings
 
 BEGUN = "settings.json"  # beside the checkpoints: what they belong to
@@ -36,6 +36,11 @@ class Sets:
     train: str
     dev: str
     test: tuple[str, ...] = ()
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The sets that a finished teacher is measured on."""
+        return (self.dev, *self.test)
 
 
 class TeacherTraining(ABC, Generic[Settings]):
@@ -79,16 +84,8 @@ class TeacherTraining(ABC, Generic[Settings]):
         """What the report says of the training."""
 
     @abstractmethod
-    def set_name(self, path: str) -> str:
-        """Name of a scored set in the report."""
-
-    @abstractmethod
     def score(self, output: Path, path: str) -> dict[str, Any]:
         """Measure the finished teacher on one set."""
-
-    def lines(self, report: dict[str, Any]) -> list[str]:
-        """Say in words what the report holds."""
-        return score_lines(report)
 
     def save_model(self, model: PreTrainedModel, folder: Path) -> None:
         """Write the weights."""
@@ -125,18 +122,13 @@ def train(training: TeacherTraining, output: Path) -> None:
     shutil.rmtree(checkpoints)
 
 
-def is_trained(output: Path) -> bool:
-    """Whether a finished teacher lies there."""
-    return (output / REPORT).is_file()
-
-
 def score_missing(training: TeacherTraining, output: Path) -> dict[str, Any]:
     """Score the sets that the report lacks with the weights on disk; give the report."""
     report = read_report(output)
-    for path in (training.sets.dev, *training.sets.test):
-        if (name := training.set_name(path)) not in report["scores"]:
-            report["scores"][name] = training.score(output, path)
-            write_report(output, report)
+    for path in unscored(report, training.sets.scored):
+        name = set_name(path, training.settings.kind == "text")
+        report["scores"][name] = training.score(output, path)
+        write_report(output, report)
     return report
 
 

@@ -77,6 +77,17 @@ def test_a_repeat_is_trained_but_is_no_row(tmp_path: Path) -> None:
         Systems.read(conf / "systems.yaml")
 
 
+def test_the_teachers_that_the_chosen_systems_need() -> None:
+    assert plan.own_teachers(grid("baseline")) == []
+    assert names(plan.teacher_jobs(grid("one_teacher"))) == ["train-teacher hubert"]
+    # the recogniser, whose paths it learns, starts from WavLM
+    teachers = [one.name for one in plan.own_teachers(grid("baseline,two_teachers_path"))]
+    assert teachers == ["hubert", "wavlm"]
+    only_paths = replace(MINI.systems["two_teachers_path"], pretrain=None)
+    chosen = replace(grid("baseline"), chosen=[only_paths])
+    assert [one.name for one in plan.own_teachers(chosen)] == ["wavlm"]
+
+
 def test_the_recogniser_is_trained_where_a_system_asks_for_it() -> None:
     assert plan.recogniser_jobs(grid("two_teachers"), [], []) == []
     paths = plan.recogniser_jobs(grid("two_teachers_path"), ["--method", "greedy"], [])
