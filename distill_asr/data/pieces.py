@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from distill_asr.errors import UserError
+from distill_asr.pretrained.request import locate_model
 
 KIND = "hugging_face"  # ESPnet's name; its `bpemodel` is the hub id or the directory
 WAY_OUT = "give a text model's hub id or directory"
@@ -80,7 +81,9 @@ class PieceTokenizer:
             import transformers
 
             try:
-                self._tokenizer = transformers.AutoTokenizer.from_pretrained(self.model)
+                self._tokenizer = transformers.AutoTokenizer.from_pretrained(
+                    locate_model(self.model)
+                )
             except (OSError, ValueError, KeyError, ImportError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise UserError(

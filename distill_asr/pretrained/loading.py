@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from distill_asr.errors import UserError
 from distill_asr.io.audio import SAMPLE_RATE
-from distill_asr.pretrained.request import ModelRequest
+from distill_asr.pretrained.request import MODELS, ModelRequest, locate_model
 
 # weights that no hidden state depends on, absent from some checkpoints: learnt for masked
 # pre-training, or to make one vector of a sentence
@@ -29,8 +29,9 @@ _LFS_POINTER = b"version https://git-lfs"  # how such a file begins
 
 def load_model_config(request: ModelRequest, files: str) -> Any:
     """Load config.json; UserError if there is no such model (``files``: what it consists of)."""
+    place = locate_model(request.name)
     try:
-        return transformers.AutoConfig.from_pretrained(model_name(request), trust_remote_code=False)
+        return transformers.AutoConfig.from_pretrained(place, trust_remote_code=False)
     except Exception as error:  # JSON of another shape brings up anything
         raise UserError(_missing(request, files, error)) from error
 
@@ -54,7 +55,7 @@ def load_model(
         # float32 whatever the checkpoint holds, so that the fingerprint is of the same numbers
         with _quiet():
             model, info = model_class.from_pretrained(
-                model_name(request),
+                locate_model(request.name),
                 config=model_config,
                 dtype=torch.float32,
                 output_loading_info=True,
@@ -66,7 +67,7 @@ def load_model(
     except Exception as error:  # each format of weights has errors of its own
         damaged = [
             f"{request.where}: model: {problem}"
-            for problem in damaged_weights(Path(model_name(request)))
+            for problem in damaged_weights(Path(locate_model(request.name)))
         ]
         raise UserError(damaged or _missing(request, files, error)) from error
     lost = sorted(key for key in info["missing_keys"] if not UNUSED.search(key))
@@ -94,7 +95,7 @@ def load_extractor(request: ModelRequest, expected: str | None, remedy: str) -> 
     where = f"{request.where}: model {request.name}: "
     try:
         extractor = transformers.AutoFeatureExtractor.from_pretrained(
-            model_name(request), trust_remote_code=False
+            locate_model(request.name), trust_remote_code=False
         )
     except Exception as error:  # JSON of another shape brings up anything
         raise UserError(
@@ -120,7 +121,7 @@ def load_tokenizer(request: ModelRequest, model_config: Any) -> Any:
     remedy = "copy tokenizer.json (or vocab.txt ...) from where the model was published"
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
-            model_name(request), trust_remote_code=False
+            locate_model(request.name), trust_remote_code=False
         )
     except Exception as error:  # each kind of tokenizer has errors of its own
         reason = _first_line(error)
@@ -164,12 +165,6 @@ def input_name(model_config: Any) -> str:
     return getattr(first, "main_input_name", "nothing known")
 
 
-def model_name(request: ModelRequest) -> str:
-    """Hub id, or the path of a local directory."""
-    directory = Path(request.name).expanduser()
-    return str(directory) if directory.is_dir() else request.name
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the library from listing weights of heads; what matters is checked here."""
@@ -187,7 +182,7 @@ def _missing(request: ModelRequest, files: str, error: Exception) -> str:
         f"{request.where}: model: {request.name} is neither a usable local directory nor on the "
         f"hub or in its cache ({reason}). With network access run `hf download {request.name}` "
         f"once; without, copy a directory with {files} from elsewhere and write its path as "
-        "`model:`"
+        f"`model:`, or set {MODELS} to the directory that it lies in"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from distill_asr.errors import UserError
 from distill_asr.io.yaml import load_config
-from distill_asr.pretrained.request import ModelRequest
+from distill_asr.pretrained.request import WINDOW_OF_AUDIO, ModelRequest
 from distill_asr.targets.codecs import codec_problems, complete_codec
 from distill_asr.targets.manifest import Settings
 
@@ -32,7 +32,7 @@ BATCH_SECONDS = {"cpu": 10.0, "other": 60.0}
 OWN = "your own"  # stands for all dotted paths
 HIDDEN_STATES = ("kind", "model", "layers", "combine", "dtype", "codec")
 _KEYS: dict[str, tuple[str, ...]] = {
-    "speech": (*HIDDEN_STATES, "batch_seconds", "online"),
+    "speech": (*HIDDEN_STATES, "window", "batch_seconds", "online"),
     "text": (
         *HIDDEN_STATES, "text", "context", "residual", "corpus", "batch_tokens", "online",
     ),
@@ -56,6 +56,7 @@ class TeacherConfig:
     combine: str | None = None
     dtype: str = "float32"
     codec: dict[str, Any] = field(default_factory=lambda: {"name": "fp32"})
+    window: float | str | None = None  # seconds | audio, of models with a fixed window (Whisper)
     batch_seconds: float | None = None  # of padded audio in one teacher call; None: see `on`
     batch_tokens: int = 4096  # padded pieces of text in one teacher call
     text: str = "text"  # file of the data dir that is read, by teachers that read text
@@ -102,7 +103,7 @@ class TeacherConfig:
         seconds = self.batch_seconds or BATCH_SECONDS["cpu"]
         several = "mean" if len(self.layers) > 1 else None
         combine = several if self.combine == OF_PIECES else self.combine
-        return ModelRequest(self.model, self.path, self.layers, combine, seconds)
+        return ModelRequest(self.model, self.path, self.layers, combine, seconds, self.window)
 
     @property
     def asks_for_means(self) -> bool:
@@ -227,6 +228,12 @@ def _check_layers(value: Any) -> list[str]:
     return [f"given {value!r}, expected a list of distinct layer numbers from 0 on, e.g. [24]"]
 
 
+def _check_window(value: Any) -> list[str]:
+    if value == WINDOW_OF_AUDIO or (type(value) in (int, float) and 0 < value < float("inf")):
+        return []
+    return [f"given {value!r}, expected {WINDOW_OF_AUDIO}, or the model's own seconds (30)"]
+
+
 def _check_batch_seconds(value: Any) -> list[str]:
     if type(value) in (int, float) and 0 < value < float("inf"):
         return []
@@ -296,6 +303,7 @@ _CHECKS: dict[str, Callable[[Any], list[str]]] = {
     "seed": _check_seed,
     "dtype": _one_of(DTYPES),
     "codec": codec_problems,
+    "window": _check_window,
     "batch_seconds": _check_batch_seconds,
     "batch_tokens": _check_batch_tokens,
     "text": _check_file_name,

@@ -68,7 +68,13 @@ class SpeechTeacher(Teacher):
         require_dtype(config.dtype, device, config.path)
         request = config.request()
         model_config = load_model_config(request, FILES)
-        return cls(family_of(model_config.model_type).load(request, model_config), config, device)
+        family = family_of(model_config.model_type)
+        if request.window is not None and not family.has_window:
+            raise UserError(
+                f"{config.path}: window: {request.window} given, but models of family "
+                f"{model_config.model_type!r} have none; remove it"
+            )
+        return cls(family.load(request, model_config), config, device)
 
     def size(self, item: np.ndarray) -> int:
         """Number of samples."""

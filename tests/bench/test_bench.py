@@ -23,6 +23,7 @@ SIZES = {
     "streaming": "--seconds 2 --repeats 1",
     "transport": "--batch 2 --frames 20 --positions 6 --width 8 --repeats 1",
     "transducer_loss": "--batch 2 --frames 20 --tokens 4 --vocabulary 10 --width 8 --repeats 1",
+    "whisper_window": "--clips 2 --seconds 1 1.5 --layers 1 --parts 1",
 }
 
 

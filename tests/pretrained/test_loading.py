@@ -9,11 +9,13 @@ import pytest
 
 from distill_asr.errors import UserError
 from distill_asr.pretrained.loading import damaged_weights
+from distill_asr.pretrained.request import locate_model
 from distill_asr.teachers import TeacherConfig, load_teacher
 from distill_asr.testing.speech_models import save_speech_model
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
+transformers = pytest.importorskip("transformers")
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
@@ -102,3 +104,50 @@ def test_no_weights_and_configs_of_another_shape(published: Path, model: Path) -
 
 def test_good_weights_have_no_problem(published: Path) -> None:
     assert damaged_weights(published) == []
+
+
+class TestWhereAModelLies:
+    """Hub ids alone, in configs; directories and the hub's cache behind them."""
+
+    NAME = "somebody/hubert-tiny"
+
+    @pytest.mark.parametrize("below", ["somebody/hubert-tiny", "hubert-tiny"])
+    def test_below_models(
+        self, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+    ) -> None:
+        (tmp_path / below).parent.mkdir(exist_ok=True)
+        (tmp_path / below).symlink_to(published)
+        monkeypatch.setenv("MODELS", str(tmp_path))
+        found = load_teacher(TeacherConfig("t.yaml", "speech", self.NAME, (2,)))
+        monkeypatch.delenv("MODELS")
+        given = load_teacher(TeacherConfig("t.yaml", "speech", str(published), (2,)))
+        assert found.fingerprint == given.fingerprint
+
+    def test_in_a_cache_laid_out_as_the_hubs(
+        self, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import huggingface_hub.constants
+
+        commit = "0123456789abcdef0123456789abcdef01234567"
+        place = tmp_path / "models--somebody--hubert-tiny"
+        (place / "refs").mkdir(parents=True)
+        (place / "refs/main").write_text(commit)
+        (place / "blobs").mkdir()
+        (place / "snapshots" / commit).mkdir(parents=True)
+        for number, path in enumerate(sorted(published.iterdir())):
+            (place / "blobs" / str(number)).write_bytes(path.read_bytes())
+            (place / "snapshots" / commit / path.name).symlink_to(f"../../blobs/{number}")
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setattr(transformers.utils.hub.constants, "HF_HUB_CACHE", str(tmp_path))
+        found = load_teacher(TeacherConfig("t.yaml", "speech", self.NAME, (2,)))
+        assert len(found.states([np.zeros(4000, dtype=np.float32)])) == 1
+
+    def test_models_that_are_not_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MODELS", str(tmp_path))
+        assert locate_model(self.NAME) == self.NAME  # then the hub
+        monkeypatch.setenv("MODELS", str(tmp_path / "absent"))
+        with pytest.raises(UserError, match=r"MODELS=.*absent: no such directory; .*hubert-tiny"):
+            locate_model(self.NAME)

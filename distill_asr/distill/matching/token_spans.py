@@ -14,6 +14,7 @@ from torch import Tensor
 
 from distill_asr.data.normalise import APOSTROPHES
 from distill_asr.errors import UserError
+from distill_asr.pretrained.request import locate_model
 
 Span = tuple[int, int]  # first character and the one after the last; equal where there is none
 
@@ -107,7 +108,9 @@ class PieceSpans:
             import transformers
 
             try:
-                self._tokenizer = transformers.AutoTokenizer.from_pretrained(self.name)
+                self._tokenizer = transformers.AutoTokenizer.from_pretrained(
+                    locate_model(self.name)
+                )
             except (OSError, ValueError, KeyError, ImportError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise UserError(

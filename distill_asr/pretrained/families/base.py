@@ -25,6 +25,7 @@ class Family(ABC):
     width : of one layer.
     step_ms : duration of one position.
     min_samples : shortest audio that gives one position.
+    has_window : it knows the request's ``window``.
     max_samples : longest audio that the model can take; None where there is no limit.
     facts : of feature extraction, for the fingerprint.
     """
@@ -34,6 +35,7 @@ class Family(ABC):
     width: int
     step_ms: float
     min_samples: int
+    has_window: bool = False
     max_samples: int | None = None
     facts: dict[str, Any]
 

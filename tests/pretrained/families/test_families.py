@@ -22,10 +22,13 @@ def waveforms(*lengths: int) -> list[np.ndarray]:
     return [(rng.normal(0.05, 0.05 * (i + 1), n)).astype(np.float32) for i, n in enumerate(lengths)]
 
 
-def load(model: Path, *layers: int, batch_seconds: float = 60) -> Teacher:
+def load(
+    model: Path, *layers: int, batch_seconds: float = 60, window: float | str | None = None
+) -> Teacher:
     config = TeacherConfig(
-        "t.yaml", "speech", str(model), layers or (3,), "mean", batch_seconds=batch_seconds
-    )
+        "t.yaml", "speech", str(model), layers or (3,), "mean", window=window,
+        batch_seconds=batch_seconds,
+    )  # fmt: skip
     return load_teacher(config)
 
 
@@ -135,6 +138,55 @@ class TestWhisper:
         audio = waveforms(3000, 4000, 5000)
         assert_equal(teacher.states(audio), load(model).states(audio))
         assert found == calls
+
+
+class TestWhisperOnClips:
+    """`window: audio`: the clip alone."""
+
+    def test_full_window_equals_the_library(self, tmp_path: Path) -> None:
+        model = save_speech_model(tmp_path, "whisper")
+        audio = waveforms(24000)
+        for layer in (0, 1, 3):
+            found = load(model, layer, window="audio").states(audio)
+            assert_equal(found, load(model, layer).states(audio))
+
+    def test_positions_lengths_and_features_are_those_of_the_window(self, tmp_path: Path) -> None:
+        """Layer 0 sees no other positions, so the cut must not show there."""
+        model = save_speech_model(tmp_path, "whisper")
+        audio = waveforms(1, 319, 320, 321, 5000, 23999)
+        found = load(model, 0, window="audio").states(audio)
+        expected = load(model, 0).states(audio)
+        assert [len(states) for states in found] == [1, 1, 1, 2, 16, 75]
+        for one, other in zip(found, expected, strict=True):
+            # the window's convolution sees quiet features where the clip's sees nothing
+            np.testing.assert_allclose(one[:-1], other[:-1], atol=TOLERANCE)
+
+    @pytest.mark.parametrize("layer", [0, 1, 3])
+    def test_batch_equals_single(self, tmp_path: Path, layer: int) -> None:
+        teacher = load(save_speech_model(tmp_path, "whisper"), layer, window="audio")
+        audio = waveforms(3000, 300, 24000, 5001, 320)
+        assert_equal(teacher.states(audio), alone(teacher, audio))
+
+    def test_longer_than_the_window_is_refused(self, tmp_path: Path) -> None:
+        teacher = load(save_speech_model(tmp_path, "whisper"), window="audio")
+        assert teacher.max_size == 24000
+        with pytest.raises(ValueError, match="24001 samples, longer than 24000"):
+            teacher.states(waveforms(24001))
+
+    def test_the_windows_own_seconds_change_nothing(self, tmp_path: Path) -> None:
+        model = save_speech_model(tmp_path, "whisper")
+        default = load(model)
+        assert load(model, window=1.5).fingerprint == default.fingerprint
+        assert load(model, window="audio").fingerprint != default.fingerprint
+
+    def test_another_window_is_refused(self, tmp_path: Path) -> None:
+        model = save_speech_model(tmp_path, "whisper")
+        with pytest.raises(UserError, match=r"window: 30 given.* 1.5 s; allowed: 1.5, audio"):
+            load(model, window=30)
+
+    def test_families_without_a_window(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"window: audio given, .*'hubert' have none"):
+            load(save_speech_model(tmp_path), window="audio")
 
 
 class TestOneByOne:
