@@ -15,6 +15,7 @@ CLUSTER = ["dask[distributed]", "dask-jobqueue", "asyncssh"]
 MVQ = ["multi_quantization==0.1.1"]  # exactly: its search is replaced, see codebook_search.py
 REPORT = ["matplotlib"]
 EXPORT = ["onnx", "onnxruntime"]
+HUMAN = ["av"]  # PyAV: G.722 of Asterisk's prompts, for `distill-asr corpus human`
 DEPLOY = ["sherpa-onnx", "soundfile"]
 LORA = ["peft"]
 HUGGINGFACE = ["pyarrow"]  # data sets on disk
@@ -28,6 +29,7 @@ TEST = [
     *LORA,
     *HUGGINGFACE,
     *CLUSTER,
+    *HUMAN,
     *MVQ,
     *EXPORT,
     *DEPLOY,
@@ -66,6 +68,7 @@ setup(
     ],
     extras_require={
         "mini": [*MINI, *MVQ],
+        "human": [*HUMAN, *MVQ],
         "cluster": CLUSTER,
         "mvq": MVQ,
         "report": REPORT,

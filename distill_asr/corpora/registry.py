@@ -13,6 +13,7 @@ CORPORA = {
     "mini_homophones": "distill_asr.corpora.homophones.Homophones",
     "mini_multilingual": "distill_asr.corpora.multilingual.Multilingual",
     "fsdd": "distill_asr.corpora.fsdd.Fsdd",
+    "human": "distill_asr.corpora.human.builder.Human",
     "librispeech_100": "distill_asr.corpora.librispeech.LibriSpeech",
     "aishell": "distill_asr.corpora.aishell.Aishell",
     "commonvoice": "distill_asr.corpora.commonvoice.CommonVoice",

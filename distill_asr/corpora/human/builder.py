@@ -1,0 +1,210 @@
+"""The corpus ``human``: finding recordings, dividing them, writing the sets."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from distill_asr.corpora.contract import Built, Corpus, CorpusSet, option
+from distill_asr.corpora.generated import Planned, build_set
+from distill_asr.corpora.human.clips import Clip, spoken_words
+from distill_asr.corpora.human.mismatched import LIMIT, read_mismatched, write_mismatched
+from distill_asr.corpora.human.packages import SPACE, find_packages
+from distill_asr.corpora.human.scan import read_clip, scan
+from distill_asr.corpora.human.sets import TRAIN, UNLAB, Division, Shares, divide
+from distill_asr.corpora.human.sources import OTHERS, package_clips
+from distill_asr.errors import Problems, UserError
+
+VERSION = 1
+NO_PACKAGES = "none"
+
+
+@dataclass(frozen=True)
+class HumanOptions:
+    """Of ``Human``."""
+
+    langs: tuple[str, ...] = option(("ru",), "languages with labels, split by commas")
+    packages: str | None = option(
+        None,
+        f"directory of unpacked Debian packages; without, they are fetched ({SPACE}); "
+        f"{NO_PACKAGES} leaves them away",
+        env="HUMAN_PACKAGES",
+    )
+    gcompris_voices: str | None = option(None, "GCompris' voices repository", env="GCOMPRIS_VOICES")
+    speech_to_intent: str | None = option(
+        None, "orders at a coffee machine, with clips/ in it", env="SPEECH_TO_INTENT"
+    )
+    fsdd: str | None = option(None, "Free Spoken Digit Dataset", env="FSDD")
+    downloads: str = option("downloads", "where packages are fetched and unpacked")
+    minutes: float = option(20.0, "of train, in each language")
+    dev_minutes: float = option(3.0, "of dev")
+    test_minutes: float = option(10.0, "of each test, at most")
+    unlab_langs: str = option("all", "of the unlabelled audio: all, or own (those of --langs)")
+    reader: str | None = option(
+        None, "voice or corpus of train; default: the voice with the most labelled audio"
+    )
+    left_out: str | None = option(
+        None, "table of recordings that do not say their text: left out of dev and tests"
+    )
+    check_with: str | None = option(
+        None, "Whisper (hub id or directory) that reads dev and the tests; --left-out is written"
+    )
+    check_limit: float = option(LIMIT, "character error above which a text is not what is said")
+    seed: int = option(0, "decides which text goes into which set")
+    utterances: int | None = option(None, "of each set at most, for a first look")
+    nj: int = option(2, "worker processes; the result does not depend on it")
+
+
+class Human(Corpus[HumanOptions]):
+    """Human recordings of some twenty languages."""
+
+    summary = "Human recordings of 20 languages from Debian packages, GCompris, and others."
+    needs = (
+        "apt-get and dpkg-deb, or HUMAN_PACKAGES=DIR; GCOMPRIS_VOICES=, SPEECH_TO_INTENT=, FSDD= "
+        "if you like"
+    )
+    options = HumanOptions
+
+    def build(self, out: Path, options: HumanOptions) -> Built:
+        """Write ``out/{train,dev,test_reader,test_corpus,test_voices,unlab}``."""
+        _check(options)
+        clips = find_clips(options)
+        heard = scan(list(clips.values()), out, options.nj)
+        silent = {name for name, clip in clips.items() if heard[clip.path].is_silent}
+        clips = {name: clip for name, clip in clips.items() if name not in silent}
+        minutes = {name: heard[clip.path].seconds / 60 for name, clip in clips.items()}
+        division = divide(
+            clips,
+            minutes,
+            options.langs,
+            Shares(options.minutes, options.dev_minutes, options.test_minutes),
+            reader=options.reader,
+            other_languages=options.unlab_langs == "all",
+            seed=options.seed,
+        )
+        division.left_out["silent"] += len(silent)
+        if options.check_with:
+            _check_texts(division, clips, options)
+        _leave_out(division, options.left_out)
+        _shorten(division, options.utterances)
+        built = {
+            name: _write(out, name, {one: clips[one] for one in found}, options.nj)
+            for name, found in division.sets.items()
+        }
+        reasons = ", ".join(f"{n} {why}" for why, n in division.left_out.items() if n)
+        return Built(built, (f"left out: {reasons or 'none'}",))
+
+
+def find_clips(options: HumanOptions) -> dict[str, Clip]:
+    """All recordings of all sources that are there, by utterance id.
+
+    Raises
+    ------
+    UserError : everything that is missing or damaged.
+    """
+    problems, clips = Problems(), []
+    if options.packages != NO_PACKAGES:
+        roots = find_packages(options.packages, Path(options.downloads))
+        clips += package_clips(roots, problems)
+    for name, find in OTHERS.items():
+        given = vars(options)[name]
+        if given and not Path(given).is_dir():
+            flag = f"--{name.replace('_', '-')} {given}"
+            problems.add("no such directory", f"{flag}: give another, or leave it out")
+        elif given:
+            clips += find(Path(given), problems)
+    problems.raise_if_any()
+    if not clips:
+        raise UserError("no recordings: give HUMAN_PACKAGES=DIR, GCOMPRIS_VOICES=DIR or FSDD=DIR")
+    return _named(clips)
+
+
+def render(one: Planned) -> np.ndarray:
+    """The samples of one recording: float32 [N] at 16 kHz."""
+    return read_clip(one.plan)
+
+
+def _check(options: HumanOptions) -> None:
+    problems = [
+        f"--{name.replace('_', '-')} {value:g}: expected more than 0"
+        for name in ("minutes", "dev_minutes", "test_minutes")
+        if not (value := getattr(options, name)) > 0
+    ]
+    if options.unlab_langs not in ("all", "own"):
+        problems.append(f"--unlab-langs {options.unlab_langs}: expected all or own")
+    if options.check_with and not options.left_out:
+        problems.append("--check-with: give the table to write, --left-out FILE")
+    elif options.left_out and not options.check_with and not Path(options.left_out).is_file():
+        problems.append(f"--left-out {options.left_out}: no such file")
+    if problems:
+        raise UserError(problems)
+
+
+def _named(clips: Iterable[Clip]) -> dict[str, Clip]:
+    """Ids that differ: what is lost in an id's letters comes back as a number."""
+    clips = sorted(clips, key=lambda clip: (clip.utterance, clip.key, str(clip.path)))
+    often = Counter(clip.utterance for clip in clips)
+    named = {}
+    for clip in clips:
+        more = f"{clip.key} {clip.path.name}".encode()
+        name = clip.utterance
+        named[name if often[name] == 1 else f"{name}_{zlib.crc32(more):08x}"] = clip
+    return named
+
+
+def _leave_out(division: Division, table: str | None) -> None:
+    """Drop recordings that do not say their text from all sets but ``train`` and ``unlab``."""
+    listed = read_mismatched(Path(table)) if table is not None else {}
+    for name, found in division.sets.items():
+        if name not in (TRAIN, UNLAB):
+            kept = [one for one in found if one not in listed]
+            division.left_out["that do not say their text"] += len(found) - len(kept)
+            division.sets[name] = kept
+
+
+def _check_texts(division: Division, clips: Mapping[str, Clip], options: HumanOptions) -> None:
+    """Read dev and the tests with Whisper; write the table of what says something else."""
+    from distill_asr.corpora.human.whisper import Reader, read_all
+
+    reader, table = Reader(options.check_with or ""), Path(options.left_out or "")
+    for name, found in division.sets.items():
+        for language in options.langs if name not in (TRAIN, UNLAB) else ():
+            rows = {
+                one: (str(clips[one].path), clips[one].text or "")
+                for one in found
+                if clips[one].language == language
+            }
+            words = partial(spoken_words, language=language)
+            readings = read_all(reader, language, rows, read_clip, words, options.check_limit, name)
+            write_mismatched(table, readings, options.check_with or "", options.check_limit)
+
+
+def _shorten(division: Division, most: int | None) -> None:
+    if most is not None:
+        division.sets = {name: found[:most] for name, found in division.sets.items()}
+
+
+def _write(out: Path, name: str, clips: Mapping[str, Clip], nj: int) -> CorpusSet:
+    """Write one set; the text is as the collection spells it, but for spaces."""
+    labelled = name != UNLAB
+    planned = [
+        Planned(one, one.partition("-")[0], " ".join((clip.text or "").split()), str(clip.path))
+        for one, clip in clips.items()
+    ]
+    content = "".join(
+        f"{one.utterance} {Path(one.plan).stat().st_size} {one.text if labelled else ''}\n"
+        for one in planned
+    )
+    settings = {
+        "corpus": "human",
+        "version": VERSION,
+        "utterances": len(planned),
+        "crc32": zlib.crc32(content.encode()),
+    }
+    return build_set(out, name, planned, render, settings, labelled=labelled, nj=nj)

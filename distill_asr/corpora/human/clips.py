@@ -1,0 +1,53 @@
+"""What a source gives: recordings with or without a text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill_asr.corpora.generated import speaker_name
+from distill_asr.data.normalise import unicode_words
+
+# what is not said as it is written: digits, and remarks in brackets
+_NOT_SAID = re.compile(r"\d|[\[\](){}<>]")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording.
+
+    Parameters
+    ----------
+    corpus : the collection, such as ``tuxpaint``.
+    language : its code, as the collection spells it.
+    voice : who speaks, as far as the collection tells people apart.
+    key : names it in its corpus; equal keys of a corpus are the same text in other languages.
+    text : as the collection spells it; None where nothing tells what is said, or where it is a
+        letter or a syllable.
+    """
+
+    path: Path
+    corpus: str
+    language: str
+    voice: str
+    key: str
+    text: str | None = None
+
+    @property
+    def utterance(self) -> str:
+        """Its id in data directories."""
+        return f"{speaker_name(self.voice)}-{speaker_name(self.key)}"
+
+    @property
+    def words(self) -> str | None:
+        """The text as a student learns it; None where it does not say what is said."""
+        if self.text is None or _NOT_SAID.search(self.text):
+            return None
+        return spoken_words(self.text, self.language) or None
+
+
+def spoken_words(text: str, language: str) -> str:
+    """A text as a student learns it; ``language`` as a collection spells its code."""
+    code = language.replace("_", "-").split("@")[0]
+    return unicode_words(text, language=code.lower())

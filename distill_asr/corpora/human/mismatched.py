@@ -1,0 +1,83 @@
+"""Recordings whose text is not what is said: the table of a recipe, and reading them with Whisper.
+
+Legend: B batch, F feature vectors (10 ms).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill_asr.errors import Problems
+from distill_asr.io.files import write_text_atomic
+
+HEADER = "utterance\tcer\tset\ttext\twhisper"
+LIMIT = 0.5  # character error rate above which a text is not what is said
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a recogniser makes of a recording, and how far that is from its text."""
+
+    utterance: str
+    cer: float
+    set: str
+    text: str
+    heard: str
+
+    def line(self) -> str:
+        """Its row of the table."""
+        return f"{self.utterance}\t{self.cer:.2f}\t{self.set}\t{self.text}\t{self.heard}"
+
+
+def read_mismatched(path: Path) -> dict[str, float]:
+    """Character error of each listed utterance.
+
+    Raises
+    ------
+    UserError : lines of another form, all of them.
+    """
+    problems, found = Problems(), {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.startswith("#") or line == HEADER or not line:
+            continue
+        cells = line.split("\t")
+        try:
+            found[cells[0]] = float(cells[1])
+        except (IndexError, ValueError):
+            problems.add("bad line", f"{path}:{number}: expected {HEADER!r}, found {line!r}")
+    problems.raise_if_any()
+    return found
+
+
+def write_mismatched(path: Path, readings: Sequence[Reading], model: str, limit: float) -> int:
+    """Write the readings above the limit; rows of other utterances that are there stay.
+
+    Returns
+    -------
+    How many readings are above the limit.
+    """
+    new = {one.utterance: one.line() for one in readings if one.cer > limit}
+    read = {one.utterance for one in readings}
+    rows = dict(new)
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        name = line.split("\t")[0]
+        if not line.startswith("#") and line not in ("", HEADER) and name not in read:
+            rows[name] = line
+    note = f"# Character error above {limit:g} between the text and what {model} reads"
+    lines = [note, HEADER, *(rows[name] for name in sorted(rows))]
+    write_text_atomic(path, "".join(f"{line}\n" for line in lines))
+    return len(new)
+
+
+def character_error(text: str, heard: str) -> float:
+    """Edit distance of the characters, spaces apart, over the text's length."""
+    reference, found = text.replace(" ", ""), heard.replace(" ", "")
+    row = list(range(len(found) + 1))
+    for number, character in enumerate(reference, start=1):
+        before, row[0] = row[0], number
+        for place, other in enumerate(found, start=1):
+            change = before + (character != other)
+            before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, change)
+    return row[-1] / max(1, len(reference))

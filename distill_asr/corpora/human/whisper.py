@@ -1,0 +1,142 @@
+"""Whisper reads recordings, to find those that do not say their text.
+
+A first reading hears a window not much longer than the recording, which costs a third of the
+model's 30 s; whatever it reads otherwise than the text is read again through the whole window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+import transformers
+from tqdm import tqdm
+
+from distill_asr.corpora.generated import SAMPLING_RATE
+from distill_asr.corpora.human.mismatched import Reading, character_error
+from distill_asr.errors import UserError
+from distill_asr.pretrained.request import locate_model
+
+WINDOWS = (5, 10, 15, 30)  # seconds
+AT_ONCE = 8
+TOKENS_A_SECOND = 8  # more than any speaker says; a decoder that loops is stopped
+
+
+class Reader:
+    """A Whisper model that transcribes.
+
+    Raises
+    ------
+    UserError : no such model, or one that is no Whisper.
+    """
+
+    def __init__(self, model: str) -> None:
+        place = locate_model(model)
+        try:
+            self._processor = transformers.WhisperProcessor.from_pretrained(place)
+            loaded = transformers.WhisperForConditionalGeneration.from_pretrained(place)
+        except (OSError, ValueError, TypeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"--check-with {model}: no Whisper there ({reason}); expected a hub id such as "
+                "openai/whisper-base, or a directory"
+            ) from error
+        self._model = loaded.eval()
+        self._positions = loaded.model.encoder.embed_positions.weight.detach()
+
+    def require_language(self, language: str) -> None:
+        """Refuse a language that the model does not know; UserError."""
+        known = getattr(self._model.generation_config, "lang_to_id", None)
+        if known is not None and f"<|{_code(language)}|>" not in known:
+            codes = " ".join(sorted(code.strip("<|>") for code in known))
+            raise UserError(
+                f"--check-with: Whisper does not know the language {language!r}; leave the check "
+                f"out for it; known: {codes}"
+            )
+
+    @torch.inference_mode()
+    def read(self, waveforms: Sequence[np.ndarray], language: str, window: int) -> list[str]:
+        """Transcribe waveforms float32 [N] at 16 kHz of at most ``window`` seconds."""
+        self._cut(window)
+        features = self._processor.feature_extractor(
+            list(waveforms),
+            sampling_rate=SAMPLING_RATE,
+            padding="max_length",
+            max_length=window * SAMPLING_RATE,
+            return_tensors="pt",
+        ).input_features
+        config = self._model.generation_config
+        multilingual = getattr(config, "is_multilingual", True)
+        forced = {"language": _code(language), "task": "transcribe"} if multilingual else {}
+        longest = max(map(len, waveforms)) / SAMPLING_RATE
+        tokens = self._model.generate(
+            features, max_new_tokens=20 + round(TOKENS_A_SECOND * longest), **forced
+        )
+        return self._processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+
+    def _cut(self, window: int) -> None:
+        """Let the encoder hear ``window`` seconds: as many positions, the first ones."""
+        encoder = self._model.model.encoder
+        count = len(self._positions) * window // WINDOWS[-1]
+        encoder.embed_positions = torch.nn.Embedding.from_pretrained(self._positions[:count])
+        self._model.config.max_source_positions = count
+        encoder.config.max_source_positions = count
+
+
+def read_all(
+    reader: Reader,
+    language: str,
+    recordings: Mapping[str, tuple[str, str]],
+    load: Callable[[str], np.ndarray],
+    words: Callable[[str], str],
+    limit: float,
+    name: str,
+) -> list[Reading]:
+    """Read recordings of one language.
+
+    Parameters
+    ----------
+    recordings : path and text by utterance.
+    load : path -> samples.
+    words : a text as it is compared.
+    limit : character error rate above which a recording is read through the whole window as well.
+    name : of the set.
+    """
+    reader.require_language(language)
+    found = {}
+    sounds = {key: load(path) for key, (path, _) in recordings.items()}
+    with tqdm(total=len(sounds), desc=f"read {name}", unit="utt", mininterval=1) as bar:
+        for window, keys in _batches(sounds):
+            for key, heard in zip(
+                keys, reader.read([sounds[key] for key in keys], language, window), strict=True
+            ):
+                found[key] = _reading(key, name, recordings[key][1], heard, words)
+            bar.update(len(keys))
+    again = [key for key, one in found.items() if one.cer > limit]
+    for start in tqdm(range(0, len(again), AT_ONCE), desc=f"read {name} again", mininterval=1):
+        keys = again[start : start + AT_ONCE]
+        texts = reader.read([sounds[key] for key in keys], language, WINDOWS[-1])
+        for key, heard in zip(keys, texts, strict=True):
+            second = _reading(key, name, recordings[key][1], heard, words)
+            found[key] = min(found[key], second, key=lambda one: one.cer)
+    return list(found.values())
+
+
+def _reading(key: str, name: str, text: str, heard: str, words: Callable[[str], str]) -> Reading:
+    text, heard = words(text), words(heard)
+    return Reading(key, character_error(text, heard), name, text, heard)
+
+
+def _batches(sounds: Mapping[str, np.ndarray]) -> Iterator[tuple[int, list[str]]]:
+    """Recordings of similar length, with the window they fit into; longer ones are left out."""
+    for before, window in zip((0, *WINDOWS), WINDOWS, strict=False):
+        lower, upper = (max(0, one - 1) * SAMPLING_RATE for one in (before, window))
+        upper = window * SAMPLING_RATE if window == WINDOWS[-1] else upper
+        keys = sorted(key for key, sound in sounds.items() if lower < len(sound) <= upper)
+        for start in range(0, len(keys), AT_ONCE):
+            yield window, keys[start : start + AT_ONCE]
+
+
+def _code(language: str) -> str:
+    return language.replace("_", "-").split("-")[0].split("@")[0]

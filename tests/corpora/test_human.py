@@ -1,0 +1,208 @@
+"""Human recordings: every layout is read, no text in two sets, no voice of a test learnt from."""
+
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distill_asr.corpora.contract import Built
+from distill_asr.corpora.human.builder import Human, HumanOptions, find_clips
+from distill_asr.corpora.human.mismatched import (
+    Reading,
+    character_error,
+    read_mismatched,
+    write_mismatched,
+)
+from distill_asr.corpora.human.scan import read_clip
+from distill_asr.data.datadir import DataDir
+from distill_asr.data.normalise import unicode_words
+from distill_asr.errors import UserError
+from distill_asr.testing import human
+
+av = pytest.importorskip("av")
+
+SIZES = {"minutes": 0.3, "dev_minutes": 0.1, "test_minutes": 0.15, "nj": 1}
+LABELLED = ("train", "dev", "test_reader", "test_corpus", "test_voices")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("human")
+    human.write_packages(root / "packages")
+    human.write_gcompris(root / "gcompris")
+    return root
+
+
+def options(tree: Path, **more: object) -> HumanOptions:
+    places = {"packages": str(tree / "packages"), "gcompris_voices": str(tree / "gcompris")}
+    return HumanOptions(**(places | SIZES | more))
+
+
+@pytest.fixture(scope="module")
+def built(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Built]:
+    out = tmp_path_factory.mktemp("out")
+    return out, Human().build(out, options(tree))
+
+
+def refused(tmp_path: Path, given: HumanOptions) -> str:
+    with pytest.raises(UserError) as caught:
+        Human().build(tmp_path / "out", given)
+    assert not [path for path in (tmp_path / "out").glob("*") if path.is_dir()]
+    return "\n".join(caught.value.problems)
+
+
+def test_sets_and_their_sizes(built: tuple[Path, Built]) -> None:
+    sets = built[1].sets
+    assert set(sets) == {*LABELLED, "unlab"}
+    assert sets["train"].minutes >= 0.3 and sets["dev"].minutes >= 0.1
+    assert all(sets[name].labelled for name in LABELLED) and not sets["unlab"].labelled
+
+
+def test_no_text_is_in_two_sets(built: tuple[Path, Built], tree: Path) -> None:
+    out, _ = built
+    owners = defaultdict(set)
+    for name in LABELLED:
+        for text in DataDir.read(out / name).text.values():
+            owners[unicode_words(text)].add(name)
+    assert owners and all(len(sets) == 1 for sets in owners.values())
+    clips = find_clips(options(tree))
+    taken = {(clips[u].corpus, clips[u].key) for s in LABELLED for u in DataDir.read(out / s).wav}
+    unlab = DataDir.read(out / "unlab")
+    parallel = {(clips[utterance].corpus, clips[utterance].key) for utterance in unlab.wav}
+    assert not taken & parallel  # parallel stamps and prompts count as one text
+
+
+def test_no_voice_of_a_test_is_learnt_from(built: tuple[Path, Built]) -> None:
+    voices = {name: set(DataDir.read(built[0] / name).utt2spk.values()) for name in built[1].sets}
+    assert voices["train"] == voices["dev"] == voices["test_reader"]
+    for name in ("test_corpus", "test_voices"):
+        assert not voices[name] & (voices["unlab"] | voices["train"])
+
+
+def test_letters_silence_and_links_are_no_transcripts(built: tuple[Path, Built]) -> None:
+    out, result = built
+    known = {u for name in result.sets for u in DataDir.read(out / name).wav}
+    assert not any("silence" in u or "again" in u or "empty" in u for u in known)
+    assert any("digits" in u for u in DataDir.read(out / "unlab").wav)  # "1" does not spell it
+    assert "2 silent" in result.remarks[0] or "3 silent" in result.remarks[0]
+
+
+def test_the_same_again(built: tuple[Path, Built], tree: Path, tmp_path: Path) -> None:
+    out, first = built
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("wav.scp")}
+    assert Human().build(out, options(tree)) == first
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("wav.scp")}
+    other = Human().build(tmp_path, options(tree, seed=1))
+    assert set(other.sets) == set(first.sets)
+    assert (tmp_path / "train/text").read_text() != (out / "train/text").read_text()
+
+
+def test_two_languages_and_unlabelled_audio_of_their_own(tree: Path, tmp_path: Path) -> None:
+    few = {"minutes": 0.08, "dev_minutes": 0.03}
+    result = Human().build(tmp_path, options(tree, langs=("ru", "es"), unlab_langs="own", **few))
+    speakers = set(DataDir.read(tmp_path / "train").utt2spk.values())
+    assert len(speakers) == 2 and result.sets["test_reader"].speakers == 2
+    assert result.sets["train"].minutes >= 2 * 0.08
+
+
+def test_parts(tree: Path, tmp_path: Path) -> None:
+    """Any subset of the sources will do."""
+    few = {"minutes": 0.04, "dev_minutes": 0.02, "gcompris_voices": None}
+    result = Human().build(tmp_path / "a", options(tree, langs=("es",), **few))
+    assert "test_voices" not in result.sets and result.sets["test_corpus"].speakers == 1
+    few = {"minutes": 0.04, "dev_minutes": 0.02, "packages": "none"}
+    result = Human().build(tmp_path / "b", options(tree, langs=("es",), **few))
+    assert set(result.sets) == {"train", "dev", "test_reader", "unlab"}
+
+
+def test_g722_and_stereo(tree: Path) -> None:
+    (prompt,) = (tree / "packages").rglob("es_f_Somebody/p3.g722")
+    samples = read_clip(prompt)
+    assert samples.dtype == np.float32 and abs(len(samples) - 16000) < 100
+    expected = human.noise(1.0, 203)
+    assert 0.5 < np.abs(samples).mean() / np.abs(expected).mean() < 1.5
+    (stamp,) = (tree / "packages").rglob("stamp1_desc_es.ogg")
+    assert abs(len(read_clip(stamp)) - 16000) < 100
+
+
+class TestMistakes:
+    def test_too_little(self, tree: Path, tmp_path: Path) -> None:
+        problem = refused(tmp_path, options(tree, minutes=20.0))
+        assert "ru: festvox-ru_msu_ru_nsh_clunits has 1.0 labelled minutes, but 20" in problem
+        assert "--minutes" in problem and "--reader" in problem
+
+    def test_unknown_language_and_reader(self, tree: Path, tmp_path: Path) -> None:
+        problem = refused(tmp_path, options(tree, langs=("xx", "es"), reader="nobody"))
+        assert "--langs xx: no recording with a text; there are texts in en" not in problem
+        assert "--langs xx" in problem and "es (" in problem and "--reader nobody" in problem
+
+    def test_packages(self, tree: Path, tmp_path: Path) -> None:
+        broken = tmp_path / "packages"
+        shutil.copytree(tree / "packages", broken)
+        shutil.rmtree(broken / "asterisk-core-sounds-es")
+        shutil.rmtree(broken / "tuxpaint-stamps-default/usr/share")
+        voice = next(broken.rglob("msu_ru_nsh_clunits"))
+        (voice / "wav/ru_0003.wav").unlink()
+        problem = refused(tmp_path, options(tree, packages=str(broken)))
+        assert "half-unpacked package" in problem and "dpkg-deb -x tuxpaint" in problem
+        (broken / "tuxpaint-stamps-default/usr/share").mkdir()
+        problem = refused(tmp_path, options(tree, packages=str(broken)))
+        assert "missing package: asterisk-core-sounds-es" in problem
+        assert "text without audio" in problem and "ru_0003" in problem
+        assert "unknown layout" in problem and "tuxpaint-stamps-default" in problem
+
+    def test_places(self, tree: Path, tmp_path: Path) -> None:
+        problem = refused(tmp_path, options(tree, fsdd="/absent", speech_to_intent=str(tree)))
+        assert "--fsdd /absent" in problem and "no clips/*.ogg" in problem
+        assert "no such directory" in refused(tmp_path, options(tree, packages="/absent"))
+        (tree / "nothing").mkdir(exist_ok=True)
+        assert "no package" in refused(tmp_path, options(tree, packages=str(tree / "nothing")))
+
+    def test_damaged_audio(self, tree: Path, tmp_path: Path) -> None:
+        shutil.copytree(tree / "gcompris", tmp_path / "gcompris")
+        (tmp_path / "gcompris/es/words/w1.ogg").write_bytes(b"OggS" * 100)
+        (tmp_path / "gcompris/es/words/w2.ogg").unlink()
+        given = options(tree, gcompris_voices=str(tmp_path / "gcompris"))
+        assert "text without audio" in refused(tmp_path, given)
+        (tmp_path / "gcompris/texts.tsv").unlink()
+        assert "w1.ogg" in refused(tmp_path, given)
+
+    def test_options(self, tree: Path, tmp_path: Path) -> None:
+        given = options(tree, minutes=0.0, unlab_langs="some", left_out="absent.tsv")
+        problem = refused(tmp_path, given)
+        assert "--minutes 0" in problem and "--unlab-langs some" in problem
+        assert "absent.tsv: no such file" in problem
+
+
+class TestMismatched:
+    def test_left_out_of_tests_alone(
+        self, built: tuple[Path, Built], tree: Path, tmp_path: Path
+    ) -> None:
+        out, first = built
+        listed = [min(DataDir.read(out / name).wav) for name in ("train", "test_voices")]
+        readings = [Reading(one, 0.8, "any", "a", "b") for one in listed]
+        assert write_mismatched(tmp_path / "list.tsv", readings, "whisper", 0.5) == 2
+        given = options(tree, left_out=str(tmp_path / "list.tsv"))
+        result = Human().build(tmp_path / "out", given)
+        assert "1 that do not say their text" in result.remarks[0]
+        assert result.sets["train"] == first.sets["train"]
+        assert result.sets["test_voices"].utterances == first.sets["test_voices"].utterances - 1
+
+    def test_the_table_keeps_what_was_not_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "list.tsv"
+        one, two = Reading("a", 0.9, "dev", "x", "y"), Reading("b", 0.7, "dev", "x", "y")
+        write_mismatched(path, [one, two], "whisper", 0.5)
+        write_mismatched(path, [Reading("b", 0.1, "dev", "x", "x")], "whisper", 0.5)
+        assert read_mismatched(path) == {"a": 0.9}
+        path.write_text("a 0.9\n")
+        with pytest.raises(UserError, match=r"list.tsv:1: expected 'utterance"):
+            read_mismatched(path)
+
+    @pytest.mark.parametrize(
+        "text, heard, error",
+        [("a b c", "abc", 0), ("ab", "", 1), ("ab", "xaby", 1), ("abcd", "abxd", 0.25)],
+    )
+    def test_character_error(self, text: str, heard: str, error: float) -> None:
+        assert character_error(text, heard) == error
