@@ -13,7 +13,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "distill_asr/__init__.py").
 MINI = ["espeakng-loader>=0.2.4", "babel>=2.16", "accelerate>=1.0"]
 CLUSTER = ["dask[distributed]", "dask-jobqueue", "asyncssh"]
 MVQ = ["multi_quantization==0.1.1"]  # exactly: its search is replaced, see codebook_search.py
-REPORT = ["matplotlib"]
+REPORT = ["matplotlib", "jinja2", "plotly"]
 EXPORT = ["onnx", "onnxruntime"]
 HUMAN = ["av"]  # PyAV: G.722 of Asterisk's prompts, for `distill-asr corpus human`
 DEPLOY = ["sherpa-onnx", "soundfile"]
@@ -38,6 +38,7 @@ TEST = [
     "hypothesis",
     "kaldi-native-fbank",
     "POT",
+    "selenium",
 ]
 
 setup(
@@ -48,6 +49,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["distill_asr", "distill_asr.*"]),
+    package_data={"distill_asr.report": ["templates/*"]},
     python_requires=">=3.10",
     install_requires=[
         "espnet>=202511",

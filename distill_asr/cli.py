@@ -42,8 +42,8 @@ VERBS = {
         "error rates of all systems, seeds and sets in one table",
     ),
     "report": (
-        "distill_asr.scoring.report_command",
-        "what distillation gives each language of a recipe",
+        "distill_asr.report.command",
+        "one HTML page of experiments, or a table of a recipe's languages",
     ),
     "validate": ("distill_asr.train.validate", "report every mistake in a config at once"),
     "export": (

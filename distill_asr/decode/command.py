@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,7 +101,9 @@ def run(args: argparse.Namespace) -> int:
         student, config = load_student(args.exp, recogniser.checkpoint, options.device)
         for one in open_ones:
             with locked(one.output, f"decoding {one.data.path}"):
-                one.write(decode(one.data, student, config, options))
+                begun = time.monotonic()
+                found = decode(one.data, student, config, options)
+                one.write(found, time.monotonic() - begun)
     return 0
 
 

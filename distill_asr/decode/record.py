@@ -18,7 +18,7 @@ from distill_asr.io.files import write_text_atomic
 from distill_asr.io.identity import CACHE, audio_identity
 
 OUTPUTS = ("nbest.jsonl", "text")
-NOTES = {"data", "outputs"}  # of the record: decide nothing
+NOTES = {"data", "outputs", "seconds"}  # of the record: decide nothing
 
 
 @dataclass(frozen=True)
@@ -107,14 +107,16 @@ class Decoding:
             )
         )
 
-    def write(self, found: dict[str, list[str]]) -> None:
-        """The files, the record last."""
+    def write(self, found: dict[str, list[str]], seconds: float) -> None:
+        """The files, the record last; ``seconds``: how long the search took."""
         (self.output / DECODED).unlink(missing_ok=True)
         for name in OUTPUTS:
             lines = "".join(f"{line}\n" for line in found[name])
             write_text_atomic(self.output / name, lines)
         outputs = {name: file_sha256(self.output / name) for name in OUTPUTS}
-        record = json.dumps(self.made_from | {"outputs": outputs}, indent=1)
+        record = json.dumps(
+            self.made_from | {"seconds": round(seconds, 2), "outputs": outputs}, indent=1
+        )
         write_text_atomic(self.output / DECODED, record + "\n")
 
 

@@ -1,7 +1,7 @@
 """Edit counts of an utterance, in words and characters."""
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
@@ -22,7 +22,12 @@ class Counts:
     deletions: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Counts(
+            self.hits + other.hits,
+            self.substitutions + other.substitutions,
+            self.insertions + other.insertions,
+            self.deletions + other.deletions,
+        )
 
     @property
     def errors(self) -> int:

@@ -16,6 +16,7 @@ ALLOWED = (
     "needs a CUDA device",
     "this CPU has no bfloat16",
     "no FSDD recordings at",
+    "no Chromium with its chromedriver",
 )
 
 

@@ -1,4 +1,4 @@
-"""`distill-asr report`: what distillation gives each language of a recipe."""
+"""`distill-asr report --languages`: what distillation gives each language of a recipe."""
 
 from __future__ import annotations
 
@@ -18,28 +18,26 @@ from distill_asr.scoring.languages import (
     figures,
 )
 
+TABLE = Path("exp/REPORT.md")
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
-    parser.description = (
+
+def add_options(group: argparse._ArgumentGroup) -> None:
+    """Options of the tables by language."""
+    group.description = (
         "Choose a system for each language by its WER on the dev set, score it on the test set "
-        f"against the baseline, and report all languages by their training audio. {LANGUAGE} in a "
-        "path or a set's name stands for the language's code; lists are separated by commas."
+        f"against --baseline, and report all languages by their training audio. {LANGUAGE} in a "
+        "path or a set's name stands for the language's code."
     )
-    add, layout = parser.add_argument, Layout()
-    add("--languages", required=True, type=list_of_names, help="codes")
-    add("--baseline", required=True, help="system without distillation")
-    add("--candidates", required=True, type=list_of_names, help="systems to choose from on dev")
-    add("--seeds", required=True, type=list_of_seeds, help="seeds each was trained with")
-    add("--exp", default=layout.exp, help="experiments (%(default)s)")
-    add("--dump", default=layout.dump, help="data (%(default)s)")
+    add, layout = group.add_argument, Layout()
+    add("--languages", type=list_of_names, metavar="CODES", help="of the languages")
+    add("--candidates", type=list_of_names, metavar="NAMES", help="systems to choose from on dev")
+    add("--seeds", type=list_of_seeds, metavar="LIST", help="seeds each was trained with")
+    add("--exp", default=layout.exp, metavar="DIR", help="experiments (%(default)s)")
     for part in ("train", "dev", "test"):
-        add(f"--{part}-set", default=part, help="name of the set (%(default)s)")
+        add(f"--{part}-set", default=part, metavar="SET", help="name of the set (%(default)s)")
     add("--together", action="store_true", help="one choice for all languages")
     add("--choose", type=Path, metavar="FILE",
         help="only choose: lines `LANGUAGE SYSTEM`; `all SYSTEM` with --together")  # fmt: skip
-    add("--out", type=Path, default=Path("exp/REPORT.md"),
-        help="table; figures (.json) and picture (.png) go beside it (%(default)s)")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,21 +61,26 @@ def run(args: argparse.Namespace) -> int:
 
     results = compare_languages(study)
     table = languages_markdown(study, results)
-    picture = args.out.with_suffix(".png")
-    with locked(args.out, "reporting"):
-        write_json(args.out.with_suffix(".json"), figures(study, results))
+    out = args.out or TABLE
+    picture = out.with_suffix(".png")
+    with locked(out, "reporting"):
+        write_json(out.with_suffix(".json"), figures(study, results))
         save_picture(picture, study, results)
-        write_text_atomic(args.out, f"{table}\n![by language]({picture.name})\n")
+        write_text_atomic(out, f"{table}\n![by language]({picture.name})\n")
     print(table, end="")
     return 0
 
 
 def _study(args: argparse.Namespace) -> LanguageStudy:
-    problems = []
-    if args.out.suffix in (".json", ".png"):
+    problems = [
+        f"--{option}: missing, --languages needs it"
+        for option in ("baseline", "candidates", "seeds")
+        if getattr(args, option) is None
+    ]
+    if args.out is not None and args.out.suffix in (".json", ".png"):
         problems.append(f"--out: {args.out} is where other parts go; name the table, e.g. .md")
     sets = (args.train_set, args.dev_set, args.test_set)
-    layout = Layout(args.exp, args.dump, *sets)
+    layout = Layout(args.exp, args.dump or Layout.dump, *sets)
     for part, which in (("dump", "train_set"), ("exp", "test_set")):
         both = getattr(layout, part) + getattr(layout, which)
         if len(args.languages) > 1 and LANGUAGE not in both:

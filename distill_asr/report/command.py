@@ -1,0 +1,91 @@
+"""`distill-asr report`: one HTML page of experiments, or tables of a recipe's languages."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from distill_asr.errors import UserError
+from distill_asr.io.files import write_text_atomic
+from distill_asr.io.locks import locked
+from distill_asr.report import languages
+from distill_asr.scoring.command import list_of_names, repeat
+
+PAGE = Path("exp/report.html")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.usage = (
+        "%(prog)s EXPERIMENT ... [options]\n"
+        "       %(prog)s --languages CODES --baseline NAME --candidates NAMES --seeds LIST "
+        "[options]"
+    )
+    parser.description = (
+        "Write one HTML page about experiments: error rates with intervals, learning curves, "
+        "every utterance with its audio and the differences between systems, what distilling "
+        "changed, provenance. It opens by a double click and needs no network. With --languages: "
+        "a table of a recipe's languages instead. Lists are separated by commas."
+    )
+    add = parser.add_argument
+    add("experiments", nargs="*", type=Path, metavar="EXPERIMENT",
+        help="directories of trainings, such as exp/*_seed*")  # fmt: skip
+    add("--baseline", metavar="NAME", help="system the others are compared with (`baseline` or "
+        "`plain` where there is one, else the first)")  # fmt: skip
+    add("--dump", metavar="DIR", help="prepared data (dump, beside the experiments' folder)")
+    add("--out", type=Path, metavar="FILE", help=f"({PAGE}; with --languages {languages.TABLE})")
+    page = parser.add_argument_group("the page")
+    add = page.add_argument
+    add("--sets", type=list_of_names, help="test sets (all that every system was decoded on)")
+    add("--title", help="heading of the page (name of the recipe's folder)")
+    add("--control", metavar="NAME", help="system with an uninformative teacher: gains over it too")
+    add("--repeat", action="append", default=[], type=repeat, metavar="NAME=SYSTEM",
+        help="experiments NAME_seed<seed> repeat SYSTEM's trainings: the noise floor")  # fmt: skip
+    add("--noise-floor", type=float, metavar="PERCENT",
+        help="relative difference of errors by chance, where it was measured")  # fmt: skip
+    add("--lowercase", action="store_true", help="lowercase both texts first")
+    add("--audio", choices=("embed", "link", "none"),
+        help="inside the page, or relative paths to the files (what fits is embedded)")  # fmt: skip
+    add("--audio-mb", type=float, default=50, metavar="MB",
+        help="most audio to embed, in MB of 16-bit samples (%(default)s)")  # fmt: skip
+    languages.add_options(parser.add_argument_group("tables by language"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page, or the languages' table.
+
+    Raises
+    ------
+    UserError : with everything missing or unfit.
+    """
+    if args.languages is not None:
+        if args.experiments:
+            raise UserError("--languages: give it or experiments, not both")
+        return languages.run(args)
+    if not args.experiments:
+        raise UserError("no experiments given, such as exp/*_seed1; or give --languages")
+    from distill_asr.report.experiments import Wanted, find
+    from distill_asr.report.page import Options, write
+
+    out = args.out or PAGE
+    floor = args.noise_floor
+    if floor is not None and not 0 <= floor < 100:
+        raise UserError(f"--noise-floor: {floor}, expected percent from 0 to 100")
+    wanted = Wanted(
+        args.experiments,
+        Path(args.dump) if args.dump else None,
+        args.sets,
+        args.baseline,
+        args.control,
+        dict(args.repeat),
+        None if floor is None else floor / 100,
+        args.lowercase,
+    )
+    study = find(wanted)
+    folder = study.experiments[0].directory.resolve().parent.parent
+    title = args.title or "/".join(folder.parts[-2:])
+    with locked(out, "reporting"):
+        page = write(study, Options(title, args.audio, args.audio_mb), out)
+        write_text_atomic(out, page)
+    print(f"{out}: {len(page) / 1e6:.1f} MB, {len(study.experiments)} experiments")
+    return 0
