@@ -18,7 +18,7 @@ test: $(READY)      ## quick tests
 	$(BIN)/python -m pytest
 
 test-all: $(READY)  ## quick and slow tests, two at a time
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or not slow" -n 2 --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or not slow" -n 2 --dist worksteal
 
 smoke: $(READY)     ## every embedded recipe in miniature, from nothing to its table
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tools/smoke_recipes.sh

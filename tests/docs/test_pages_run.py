@@ -40,6 +40,7 @@ NOT_RUN = {  # beginnings of commands: why not
     "cd deploy/": "an export's own directory, which tests/experiments/export makes",
 }
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+STEPS = 40  # of the training of codebooks
 TOKENS = ["<blank>", "<unk>", "<space>", *LETTERS, "<sos/eos>"]
 HUB = {"bert-base-chinese": "models/bert"}  # what stands in for models of the hub
 
@@ -90,13 +91,15 @@ class Miniature:
         for file, content in pages.files(self.page):
             if file == f"conf/teacher/{name}.yaml":
                 made = yaml.safe_load(content)
+                if made.get("codec", {}).get("name") == "mvq":
+                    made["codec"]["steps"] = STEPS
                 self.get(made["model"])
                 return made
         if "bert_base" in name or name in ("bert", "infoxlm"):
             return {"kind": "text", "model": self.get("models/bert"), "layers": [3]}
         speech = {"kind": "speech", "model": self.get("models/speech"), "layers": [4]}
         if name.endswith("_mvq"):
-            speech["codec"] = {"name": "mvq", "codebooks": 2}
+            speech["codec"] = {"name": "mvq", "codebooks": 2, "steps": STEPS}
         return speech
 
     def _config(self, name: str) -> str:

@@ -12,8 +12,8 @@ import pytest
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--nj", 2)], ids=["one process", "two workers"])
-def test_killed_at_ten_random_moments(place, undisturbed, more: tuple) -> None:
-    place.configure(pause=0.3)
+def test_killed_at_five_random_moments(place, undisturbed, more: tuple) -> None:
+    place.configure(pause=0.1)
     begin = time.monotonic()
     whole = place.start(*more)
     assert whole.wait(120) == 0, whole.stderr.read()
@@ -22,11 +22,11 @@ def test_killed_at_ten_random_moments(place, undisturbed, more: tuple) -> None:
 
     rng = random.Random(0)
     found = []
-    for tenth in range(10):
+    for fifth in range(5):
         subprocess.run(["rm", "-rf", place.targets], check=True)
         process = place.start(*more)
         with suppress(subprocess.TimeoutExpired):
-            process.wait((tenth + rng.random()) / 10 * duration)
+            process.wait((fifth + rng.random()) / 5 * duration)
         with suppress(ProcessLookupError):  # it was quicker
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -85,7 +85,8 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_all_stages_for_one_language_then_nothing_left_to_do(tree: Path) -> None:
+def test_all_stages_for_one_language(tree: Path) -> None:
+    """What a second run does, the smoke recipe shows (tools/smoke_recipes.sh)."""
     recipe = tree / "egs" / "commonvoice" / "asr1"
     options = ["--languages", "ta", "--candidates", "l2s_0.5,l2s_1"]
     corpus = str(tree / "corpus")
@@ -99,11 +100,6 @@ def test_all_stages_for_one_language_then_nothing_left_to_do(tree: Path) -> None
     assert len(list(exp.glob("*/decode/dev"))) == 3
     table = (recipe / "exp" / "REPORT.md").read_text()
     assert table.splitlines()[2].startswith("| ta |") and chosen in table
-    second = run(recipe, *options, COMMONVOICE=corpus)
-    assert second.returncode == 0, second.stderr[-4000:]
-    for line in ("training is done already", "decoded already"):
-        assert line in second.stdout + second.stderr
-    assert (recipe / "exp" / "REPORT.md").read_text() == table
 
 
 def test_oracle_takes_the_nearest_possible_sentence(tmp_path: Path) -> None:

@@ -140,25 +140,16 @@ def test_stage_1_builds_the_corpus_that_is_named(recipe: Path) -> None:
 
 
 @pytest.mark.slow
-def test_all_stages_then_nothing_left_to_do(recipe: Path) -> None:
-    options = [*OPTIONS, "--seeds", "1,2"]
-    options += ["--corpus_opts", "--utterances 4"]
-    first = run(recipe, *options)
-    assert first.returncode == 0, first.stderr
+def test_all_stages(recipe: Path) -> None:
+    """What a second run does, each smoke recipe shows (tools/smoke_recipes.sh)."""
+    done = run(recipe, *OPTIONS, "--seeds", "1,2", "--corpus_opts", "--utterances 4")
+    assert done.returncode == 0, done.stderr
     table = (recipe / "exp" / "RESULTS.md").read_text()
-    assert "| both | 2 |" in table and "exp/teachers/t: test: WER" in first.stdout
-    second = run(recipe, *options)
-    assert second.returncode == 0, second.stderr
-    for line in ("skipped", "training is done already", "decoded already"):
-        assert line in second.stdout + second.stderr
-    assert (recipe / "exp" / "RESULTS.md").read_text() == table
+    assert "| both | 2 |" in table and "exp/teachers/t: test: WER" in done.stdout
 
 
-@pytest.mark.slow
 def test_a_failing_stage_stops_the_run(recipe: Path) -> None:
-    (recipe / "conf" / "teacher" / "t.yaml").write_text(
-        "kind: speech\nmodel: nowhere\nlayers: [1]\n"
-    )
-    done = run(recipe, *OPTIONS)
+    done = run(recipe, *OPTIONS, "--corpus_opts", "--utterances none")
     assert done.returncode != 0
-    assert "stage 5" not in done.stderr and "Traceback" not in done.stderr
+    assert "stage 1: data" in done.stderr and "stage 2" not in done.stderr
+    assert "Traceback" not in done.stderr

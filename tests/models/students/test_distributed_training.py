@@ -29,15 +29,14 @@ PLAIN = {
 }  # fmt: skip
 
 
-def train(recipe, config: Path, output: str, rank: int | None = None) -> list[str]:
-    """The command; as one of two processes where a rank is given."""
+def train(recipe, config: Path, output: str, rank: int) -> list[str]:
+    """The command of one of two processes."""
     command = recipe.train_command(config, output)
-    if rank is not None:
-        meeting = f"file://{recipe.root}/meeting_{output}"
-        options = {"backend": "gloo", "world_size": 2, "rank": rank, "init_method": meeting}
-        command += ["--", "--ngpu", "0", "--multiprocessing_distributed", "false"]
-        for name, value in options.items():
-            command += [f"--dist_{name}", str(value)]
+    meeting = f"file://{recipe.root}/meeting_{output}"
+    options = {"backend": "gloo", "world_size": 2, "rank": rank, "init_method": meeting}
+    command += ["--", "--ngpu", "0", "--multiprocessing_distributed", "false"]
+    for name, value in options.items():
+        command += [f"--dist_{name}", str(value)]
     return [sys.executable, "-m", "distill_asr", *command]
 
 
@@ -64,7 +63,7 @@ def test_two_processes_make_the_update_of_one(recipe, model: str) -> None:
     content = yaml.safe_load(config.read_text())
     content["distill"]["d_two"] |= {"weight": 0.3, "head": "mlp"}
     config.write_text(yaml.safe_dump(content))
-    finish(start(train(recipe, config, "alone")))
+    recipe.train(config, "alone")
     finish(*[start(train(recipe, config, "both", rank)) for rank in (0, 1)])
     for epoch in (1, 2):
         one, two = (
