@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every recipe that needs no corpus from elsewhere, end to end through its own run.sh on a miniature:
-# all stages, a few updates, a table; then once more, to see that nothing is left to do.
+# all stages, a few updates, a table; then once more, to see that nothing is left to do. Two recipes
+# at a time, each with one process of one thread.
 #
 #     tools/smoke_recipes.sh [RECIPE ...]
 #
@@ -21,43 +22,62 @@ export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 updates="--set max_epoch=1 --set num_iters_per_epoch=2 --set keep_nbest_models=1 --set num_workers=0"
 small="--set training.max_steps=2"
 
-smoke() { # recipe table options...
-    local recipe=$1 tree=$place/$1 log=$place/$1.log
-    local table=$tree/egs/$1/asr1/$2
-    shift 2
+options() { # recipe: what makes it a miniature, a word a line
+    case $1 in
+        mini) words --systems baseline,two_teachers_path --corpus_opts "--utterances 6" \
+            --train_set "$updates" --decode_opts "--method greedy" ;;
+        mini_homophones) words --systems baseline,both --corpus_opts "--utterances 8" \
+            --train_set "$updates" --teacher_set "$small" --decode_opts "--method greedy" ;;
+        mini_multilingual) words --languages "ka ta" --candidates l2s_0.5 \
+            --corpus_opts "--utterances 4" --train_set "$updates" --teacher_set "$small" ;;
+        fsdd) words --systems baseline,one_teacher --corpus_opts "--utterances 10" \
+            --train_set "$updates" --teacher_set "$small" --decode_opts "--method greedy" ;;
+        *) echo "$0: no miniature of '$1'" >&2; return 1 ;;
+    esac
+}
+words() { printf '%s\n' "$@"; }
+
+smoke() { # recipe: both runs; says what went wrong
+    local recipe=$1 tree=$place/$1 log=$place/$1.log table turn start
+    local -a given
+    readarray -t given < <(options "$recipe")
+    table=$tree/egs/$recipe/asr1/exp/RESULTS.md
+    [ "$recipe" != mini_multilingual ] || table=${table%RESULTS.md}REPORT.md
     mkdir -p "$tree"
     tar -c -C "$root" --exclude=data --exclude=dump --exclude=exp --exclude=langs --exclude=downloads conf egs |
         tar -x -C "$tree"
     for turn in first second; do
         start=$SECONDS
-        if ! bash "$tree/egs/$recipe/asr1/run.sh" "$@" > "$log.$turn" 2>&1; then
+        if ! bash "$tree/egs/$recipe/asr1/run.sh" --nj 1 "${given[@]}" > "$log.$turn" 2>&1; then
             echo "$recipe: the $turn run fails:"
             tail -n 30 "$log.$turn"
-            exit 1
+            return 1
         fi
         echo "$recipe: $turn run, $((SECONDS - start)) s"
         cp "$table" "$log.$turn.table"
     done
-    cmp "$log.first.table" "$log.second.table"
+    cmp "$log.first.table" "$log.second.table" || return 1
     if grep -E ": [0-9]+ s; " "$log.second" | grep -vE "already|trained before|skipped|WER|fills"; then
         echo "$recipe: this was done again in the second run"
-        exit 1
+        return 1
     fi
     head -n 5 "$table"
 }
 
+chosen=()
 for recipe in "$@"; do
-    case $recipe in
-        mini) smoke mini exp/RESULTS.md --systems baseline,two_teachers_path --corpus_opts "--utterances 6" \
-            --train_set "$updates" --decode_opts "--method greedy" ;;
-        mini_homophones) smoke mini_homophones exp/RESULTS.md --corpus_opts "--utterances 8" \
-            --train_set "$updates" --teacher_set "$small" --decode_opts "--method greedy" ;;
-        mini_multilingual) smoke mini_multilingual exp/REPORT.md --languages "ka ta" --candidates l2s_0.5 \
-            --corpus_opts "--utterances 4" --train_set "$updates" --teacher_set "$small" ;;
-        fsdd)
-            [ -d "$FSDD" ] || { echo "fsdd: no recordings, left out"; continue; }
-            smoke fsdd exp/RESULTS.md --systems baseline,two_teachers --corpus_opts "--utterances 10" \
-                --train_set "$updates" --teacher_set "$small" --decode_opts "--method greedy" ;;
-        *) echo "$0: no miniature of '$recipe'" >&2; exit 1 ;;
-    esac
+    options "$recipe" > /dev/null
+    if [ "$recipe" = fsdd ] && [ ! -d "$FSDD" ]; then
+        echo "fsdd: no recordings, left out"
+    else
+        chosen+=("$recipe")
+    fi
+done
+for recipe in "${chosen[@]}"; do
+    while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n || true; done
+    (smoke "$recipe" && touch "$place/$recipe.passed") &
+done
+wait
+for recipe in "${chosen[@]}"; do
+    [ -e "$place/$recipe.passed" ] || exit 1
 done

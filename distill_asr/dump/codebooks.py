@@ -22,7 +22,7 @@ from distill_asr.targets.codebooks import (
     Codebooks,
     write_bytes,
 )
-from distill_asr.targets.codecs import SHA256, MVQCodec, complete_codec
+from distill_asr.targets.codecs import SHA256, codec_class, complete_codec
 from distill_asr.targets.manifest import STD_FLOOR, Settings
 from distill_asr.targets.quantizer import (
     LOGITS,
@@ -58,7 +58,7 @@ def trained_codec(settings: Settings, targets: Sequence[Path], overwrite: bool =
     ------
     UserError : codebooks of another teacher, or damaged ones.
     """
-    if settings.codec["name"] != MVQCodec.name:
+    if not codec_class(settings.codec).has_codebooks:
         return settings
     settings = _without_checksum(settings)
     found: set[str] = set()
@@ -115,7 +115,7 @@ def prepare_codec(
     -------
     The settings with the checksum of the codebooks in ``codec``.
     """
-    if settings.codec["name"] != MVQCodec.name:
+    if not codec_class(settings.codec).has_codebooks:
         return settings
     places = _places(targets)
     with locked(places[0].with_suffix(""), "training codebooks"):

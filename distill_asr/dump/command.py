@@ -184,12 +184,12 @@ def _prepared(jobs: list[DumpJob], workers: Workers, tolerance: float) -> list[D
     """Look how exact the states are, and train codebooks, if the codec has any."""
     from distill_asr.dump.loaded import codec_settings
     from distill_asr.dump.workers import call
-    from distill_asr.targets.codecs import MVQCodec
+    from distill_asr.targets.codecs import codec_class
 
     if unfinished := [job for job in jobs if not job.finished]:
         _require_exact(unfinished[0], workers, tolerance)
     settings = jobs[0].settings
-    if settings.codec["name"] == MVQCodec.name:
+    if codec_class(settings.codec).has_codebooks:
         directories = [job.directory.absolute() for job in jobs]
         sources = [job.source.part(job.source.ids) for job in jobs]
         settings = call(workers, codec_settings, settings, directories, sources)

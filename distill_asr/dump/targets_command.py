@@ -91,13 +91,13 @@ def _hours(manifest: Manifest) -> str:
 
 
 def _codec(directory: Path, manifest: Manifest) -> str:
-    from distill_asr.targets.codecs import MVQCodec
+    from distill_asr.targets.codecs import build_codec
     from distill_asr.targets.quantizer import describe_codebooks
 
-    name = manifest.codec["name"]
-    if name != MVQCodec.name:
-        return name
-    return f"{name}, {describe_codebooks(MVQCodec(manifest.codec, directory).codebooks)}"
+    codec = build_codec(manifest.codec, directory)
+    if codec.codebooks is None:
+        return codec.name
+    return f"{codec.name}, {describe_codebooks(codec.codebooks)}"
 
 
 def _megabytes(count: int) -> str:

@@ -1,15 +1,15 @@
 """How teacher states are stored. Legend: S teacher positions, E teacher width, C codebooks.
 
-A codec is one class with a ``name``, the ``defaults`` of its options, ``encode``, ``decode`` and
-what it says about the stored array, entered in ``CODECS``.
+A codec is one class derived from ``Codec``, entered in ``CODECS``.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -23,29 +23,59 @@ CODEBOOK_COUNTS = (1, 2, 4, 8, 16, 32)  # what the quantizer can be trained with
 SHA256 = "sha256"  # of the codebooks: known once they are trained, and part of the codec then
 
 
-class Codec(Protocol):
-    """Turns float32 [S, E] into the array that is stored, and back."""
+class Codec(ABC):
+    """Turns float32 [S, E] into the array that is stored, and back; a codec declares these members.
 
-    name: str
-    defaults: dict[str, int]  # options of the teacher's YAML
-    stored_dtype: type
+    Parameters
+    ----------
+    options : a manifest's mapping ``{name: ..., **options}``.
+    directory : of the targets, where a codec keeps its codebooks if it has any.
+    device : where states are encoded if that is heavy.
+    """
 
+    name: ClassVar[str]
+    defaults: ClassVar[dict[str, int]] = {}  # options of the teacher's YAML
+    stored_dtype: ClassVar[type[np.generic]]
+    has_codebooks: ClassVar[bool] = False  # which a dump trains before its first shard
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        directory: str | Path | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self._options = options
+        self._directory = None if directory is None else Path(directory)
+        self._device = device
+
+    @classmethod
+    def expected(cls, key: str, value: Any) -> str | None:
+        """What an option should have been; None where it is right."""
+        return None
+
+    @property
+    def codebooks(self) -> Codebooks | None:
+        """What the stored codes point into, if they are codes; UserError if they are others."""
+        return None
+
+    @abstractmethod
     def encode(self, utterance: str, states: np.ndarray) -> np.ndarray:
         """Give the array to store; ``utterance`` is named in errors."""
 
+    @abstractmethod
     def decode(self, stored: np.ndarray) -> np.ndarray:
         """Give float32 [S, E], a fresh writable array."""
 
+    @abstractmethod
     def stored_width(self, width: int) -> int:
         """Columns of the stored array for a teacher of ``width``."""
 
 
-class Float32Codec:
+class Float32Codec(Codec):
     """Nothing lost: 4 bytes a value."""
 
     name = "fp32"
-    defaults: ClassVar[dict[str, int]] = {}
-    stored_dtype: type = np.float32
+    stored_dtype: ClassVar[type[np.generic]] = np.float32
 
     def encode(self, utterance: str, states: np.ndarray) -> np.ndarray:
         """Give float32 [S, E]; a state that is not finite is a UserError."""
@@ -80,14 +110,11 @@ class Float16Codec(Float32Codec):
         return np.ascontiguousarray(stored)
 
 
-class MVQCodec:
+class MVQCodec(Codec):
     """Multi-codebook vector quantisation (arXiv 2211.00508): a byte a codebook and position.
 
-    Parameters
-    ----------
-    options : from a manifest, so that they name the codebooks by their ``sha256``.
-    directory : dump/<set>/targets/<teacher>, with the codebooks in it.
-    device : where states are encoded.
+    ``options`` come from a manifest, so that they name the codebooks by their ``sha256``;
+    ``directory`` is dump/<set>/targets/<teacher>, with the codebooks in it.
     """
 
     name = "mvq"
@@ -98,13 +125,17 @@ class MVQCodec:
         "seed": 0,
     }
     stored_dtype = np.uint8
+    has_codebooks = True
 
-    def __init__(
-        self, options: Mapping[str, Any], directory: str | Path, device: str = "cpu"
-    ) -> None:
-        self._options = options
-        self._directory = Path(directory)
-        self._device = device
+    @classmethod
+    def expected(cls, key: str, value: Any) -> str | None:
+        """A count that the quantizer knows, or a whole number that is not too small."""
+        if key == "codebooks":
+            good = type(value) is int and value in CODEBOOK_COUNTS
+            return None if good else f"one of {', '.join(map(str, CODEBOOK_COUNTS))}"
+        least = {"sample_frames": 1, "steps": 8, "seed": 0}[key]
+        good = type(value) is int and value >= least
+        return None if good else f"a whole number from {least} on"
 
     def encode(self, utterance: str, states: np.ndarray) -> np.ndarray:
         """Give uint8 [S, C]; a state that is not finite is a UserError."""
@@ -122,17 +153,23 @@ class MVQCodec:
     @cached_property
     def codebooks(self) -> Codebooks:
         """The codebooks beside the targets; UserError if they are not those of the manifest."""
-        path = self._directory / CODEBOOKS
+        path = self._place / CODEBOOKS
         return self._checked(path, Codebooks.load(path))
 
     @cached_property
     def _quantizer(self) -> Quantizer:
         from distill_asr.targets.quantizer import Quantizer, quantizer_path
 
-        path = quantizer_path(self._directory)
+        path = quantizer_path(self._place)
         quantizer = Quantizer.load(path).to(self._device)
         self._checked(path, quantizer.codebooks)
         return quantizer
+
+    @property
+    def _place(self) -> Path:
+        if self._directory is None:
+            raise ValueError("codec mvq needs the directory of the targets")
+        return self._directory
 
     def _checked(self, path: Path, codebooks: Codebooks) -> Codebooks:
         if codebooks.sha256 != self._options[SHA256]:
@@ -143,26 +180,24 @@ class MVQCodec:
         return codebooks
 
 
-CODECS: dict[str, type[Any]] = {"fp32": Float32Codec, "fp16": Float16Codec, "mvq": MVQCodec}
+CODECS: dict[str, type[Codec]] = {"fp32": Float32Codec, "fp16": Float16Codec, "mvq": MVQCodec}
 
 
 def build_codec(
     options: Mapping[str, Any], directory: str | Path | None = None, device: str = "cpu"
 ) -> Codec:
-    """Build a codec from a manifest's mapping ``{name: ..., **options}``.
+    """Build the codec of a manifest; see ``Codec`` for the arguments."""
+    return codec_class(options)(options, directory, device)
 
-    Parameters
-    ----------
-    directory : of the targets, where the codec keeps its codebooks if it has any.
-    device : where states are encoded if that is heavy.
-    """
-    kind = CODECS[options["name"]]
-    return kind(options, directory, device) if kind is MVQCodec else kind()
+
+def codec_class(options: Mapping[str, Any]) -> type[Codec]:
+    """The class of a manifest's or a teacher file's codec."""
+    return CODECS[options["name"]]
 
 
 def complete_codec(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a valid teacher file with the defaults of those it leaves out."""
-    return {"name": options["name"], **CODECS[options["name"]].defaults, **options}
+    return {"name": options["name"], **codec_class(options).defaults, **options}
 
 
 def codec_problems(value: Any) -> list[str]:
@@ -182,17 +217,8 @@ def codec_problems(value: Any) -> list[str]:
     return unknown + [
         f"{key}: given {option!r}, expected {expected}"
         for key, option in given.items()
-        if key in allowed and (expected := _expected(key, option))
+        if key in allowed and (expected := CODECS[name].expected(key, option))
     ]
-
-
-def _expected(key: str, value: Any) -> str | None:
-    """What an option of mvq should have been; None where it is right."""
-    if key == "codebooks":
-        good = type(value) is int and value in CODEBOOK_COUNTS
-        return None if good else f"one of {', '.join(map(str, CODEBOOK_COUNTS))}"
-    least = {"sample_frames": 1, "steps": 8, "seed": 0}[key]
-    return None if type(value) is int and value >= least else f"a whole number from {least} on"
 
 
 def _require_finite(utterance: str, states: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from distill_asr.errors import UserError, named
 from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.io.identity import CACHE, audio_identity, content_identity
-from distill_asr.targets.codecs import MVQCodec
+from distill_asr.targets.codecs import build_codec
 from distill_asr.targets.fingerprint import (
     lengths_sha256,
     lines_sha256,
@@ -167,10 +167,8 @@ def check_states(directory: str | Path, data_dir: DataDir) -> list[str]:
 
 def _codebook_problems(directory: Path, manifest: Manifest) -> list[str]:
     """Codes mean nothing without the very codebooks that made them."""
-    if manifest.codec["name"] != MVQCodec.name:
-        return []
     try:
-        MVQCodec(manifest.codec, directory).codebooks  # noqa: B018
+        build_codec(manifest.codec, directory).codebooks  # noqa: B018
     except UserError as error:
         return error.problems
     return []

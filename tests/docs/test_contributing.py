@@ -1,4 +1,4 @@
-"""CONTRIBUTING as a newcomer reads it: its classes, its corpus and its systems work as they stand."""
+"""CONTRIBUTING as a newcomer reads it: its classes, corpus and systems work as they stand."""
 
 from __future__ import annotations
 
