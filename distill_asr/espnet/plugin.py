@@ -7,6 +7,7 @@ from espnet2.tasks.asr import ASRTask  # noqa: F401  import it from here, not fr
 from espnet2.tasks.lm import LMTask  # noqa: F401
 from espnet2.train import dataset
 
+from distill_asr.espnet import trained_encoder
 from distill_asr.models.encoders.chunked import ChunkedEncoder
 from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
 from distill_asr.models.frontends.kaldi_fbank import KaldiFbank
@@ -18,7 +19,7 @@ from distill_asr.models.students.predictors import LSTMPredictor, StatelessPredi
 from distill_asr.models.students.transducer import TransducerStudent
 from distill_asr.targets.loader import load_targets
 
-FRONTENDS = {"kaldi_fbank": KaldiFbank}
+FRONTENDS = {"kaldi_fbank": KaldiFbank, trained_encoder.NAME: trained_encoder.TrainedEncoder}
 ENCODERS = {"chunked": ChunkedEncoder, "hf_speech": HFSpeechEncoder}
 STUDENTS = {
     "cif": CIFStudent,

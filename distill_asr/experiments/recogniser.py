@@ -38,7 +38,8 @@ TEXT_FACTS = ("token_type", "cleaner", "g2p", "non_linguistic_symbols", "preproc
 class RecogniserTeacher(Teacher):
     """A frozen recogniser; build it with ``from_config``.
 
-    With ``output: posteriors`` it gives CTC log-posteriors [T, V]. With ``output: path`` it gives
+    With ``output: posteriors`` it gives CTC log-posteriors [T, V], with ``output: states`` the
+    encoder's output [T, D]. With ``output: path`` it gives
     the one-best path of a transducer through the lattice of a transcript: a row
     ``[t, u, symbol, log-softmax (V)]`` for each node visited, see ``lattice_path``. ``symbol`` and
     the posteriors' columns are numbers of ``tokens``.
@@ -49,8 +50,9 @@ class RecogniserTeacher(Teacher):
     ----------
     reads : ``audio``, or ``audio+text`` for a path, whose transcript may be a pseudo-label.
     step_ms : duration of one frame t.
-    width : V, or 3 + V for a path.
-    tokens : the recogniser's token list; only a student with the same one can learn from it.
+    width : V, 3 + V for a path, D for states.
+    tokens : the recogniser's token list; only a student with the same one can learn from it. None
+        for states.
     blank_id : of ``tokens``.
     fingerprint : SHA-256 over weights, config, token list, tokenisation and output.
     """
@@ -60,10 +62,11 @@ class RecogniserTeacher(Teacher):
     def __init__(
         self, model: Any, trained: ModelConfig, config: TeacherConfig, device: str
     ) -> None:
-        self.tokens = tuple(model.token_list)
+        tokens = tuple(model.token_list)
+        self.tokens = None if config.output == "states" else tokens
         self.blank_id = int(model.blank_id)
         self.reads, self.width, self._answer = _output(model, trained, config)
-        self.fingerprint = fingerprint(model.state_dict(), _facts(self.tokens, trained, config))
+        self.fingerprint = fingerprint(model.state_dict(), _facts(tokens, trained, config))
         self._model = model.eval().requires_grad_(False).to(device)
         self._device = device
         with torch.inference_mode():
@@ -98,7 +101,7 @@ class RecogniserTeacher(Teacher):
 
         Returns
         -------
-        float32 [T_i, V], or [nodes, 3 + V] for a path.
+        float32 [T_i, V], [nodes, 3 + V] for a path, or [T_i, D] for states.
         """
         pairs = items if self.reads == "audio+text" else [(item, "") for item in items]
         return [self._states(waveform, words) for waveform, words in pairs]
@@ -153,6 +156,8 @@ def _output(model: Any, trained: ModelConfig, config: TeacherConfig) -> tuple[st
     """Give what is read, the width, and the function from encoder output and words to rows."""
     where = f"{config.path}: output: {config.output} given, but {config.model}"
     vocabulary = len(model.token_list)
+    if config.output == "states":
+        return "audio", model.encoder.output_size(), lambda encoded, _: encoded[0]
     if config.output == "posteriors":
         if getattr(model, "ctc", None) is None:
             raise UserError(f"{where} has no CTC; use one with ctc_weight above 0")

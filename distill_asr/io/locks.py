@@ -28,6 +28,10 @@ _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # record locks: b
 _held: set[Path] = set()  # by this process: a record lock does not stop its own holder
 
 
+class HeldError(UserError):
+    """A process of this machine, which lives, is writing there."""
+
+
 @dataclass(frozen=True)
 class Holder:
     """Who holds a lock, as its file says."""
@@ -144,7 +148,7 @@ def _taken_over(own: Path, path: Path, directory: Path, holder: Holder) -> bool:
         if not _is_file(path, stream):
             return False
         if alive:
-            raise UserError(
+            raise HeldError(
                 f"{directory}: being written by another command ({found or 'unknown'}); wait for "
                 "it to end, or choose another directory"
             )

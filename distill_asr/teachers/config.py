@@ -25,7 +25,7 @@ CONTEXTS = ("whole", "masked")
 RESIDUALS = ("token",)
 VECTORS = ("piece", "position")
 DTYPES = ("float32", "bfloat16")
-OUTPUTS = ("posteriors", "path")
+OUTPUTS = ("posteriors", "path", "states")
 PATH_CODEC = "fp32"  # a path's frame numbers must come back exactly
 # a CPU is fastest with what its caches hold, a GPU with much at a time
 BATCH_SECONDS = {"cpu": 10.0, "other": 60.0}
@@ -60,7 +60,7 @@ class TeacherConfig:
     batch_seconds: float | None = None  # of padded audio in one teacher call; None: see `on`
     batch_tokens: int = 4096  # padded pieces of text in one teacher call
     text: str = "text"  # file of the data dir that is read, by teachers that read text
-    output: str | None = None  # posteriors | path, of a recogniser
+    output: str | None = None  # posteriors | path | states, of a recogniser
     checkpoint: str | None = None  # file in a recogniser's directory
     conf: dict[str, Any] = field(default_factory=dict)  # arguments of a user's own class
     online: bool = False  # in the training step instead of from disk
@@ -198,8 +198,8 @@ def _recogniser_problems(content: dict[str, Any]) -> list[str]:
             f"codec: {name!r} does not bring a path's frame numbers and symbols back exactly; "
             f"allowed for `output: path`: {{name: {PATH_CODEC}}}"
         )
-    if output == "posteriors" and content.get("text") is not None:
-        problems.append("text: posteriors need no text; remove it, or write `output: path`")
+    if output in ("posteriors", "states") and content.get("text") is not None:
+        problems.append(f"text: {output} need no text; remove it, or write `output: path`")
     return problems
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from distill_asr.errors import NAMED, UserError
+from distill_asr.experiments.config import ModelConfig
 from distill_asr.experiments.layout import Experiment
 from distill_asr.io.checkpoint import read_checkpoint
 from distill_asr.train.config import TrainConfig
 
+FROZEN, BELOW = "trained_encoder", ("frontend", "normalize", "encoder")  # see that front-end
 MEND = (
     "give this student the same front-end, encoder and sizes, or set ignore_init_mismatch: true "
     "to start with what fits"
@@ -34,20 +36,54 @@ def with_initial_parts(
     given = config.espnet.get("init_param") or []
     if not isinstance(given, list):
         return config  # reported by the check of the config
-    taken = config.with_espnet(init_param=[*given, *_initial_parts(source, list(parts))])
+    below = config.espnet.get("frontend") == FROZEN
+    found = _parts_below(config, source) if below else _initial_parts(source, list(parts))
+    taken = config.with_espnet(init_param=[*given, *found])
     file = source.statistics
     if not config.measures_statistics or not file.exists():
         return taken
     return taken.with_espnet(normalize_conf={**config.conf("normalize"), "stats_file": str(file)})
 
 
+def _parts_below(config: TrainConfig, source: Experiment) -> list[str]:
+    """Entries of ``init_param`` that put an experiment's encoder under this student.
+
+    Raises
+    ------
+    UserError : the front-end is described otherwise than that experiment was trained.
+    """
+    _require_model(source)
+    trained = ModelConfig.read(source.directory).values
+    conf = config.conf("frontend")
+    problems = []
+    for key in (key for part in BELOW for key in (part, f"{part}_conf")):
+        ours, theirs = conf.get(key) or {}, trained.get(key) or {}
+        if ours != theirs and not (key == "frontend" and not ours):
+            problems.append(
+                f"frontend_conf.{key}: {ours or 'nothing'}, but {source.config} has "
+                f"{theirs or 'nothing'}; describe the encoder as it was trained"
+            )
+    if problems:
+        raise UserError([f"{config.name}: {problem}" for problem in problems])
+    names = read_checkpoint(source.model, "finish that training again")
+    return [
+        f"{source.model}:{part}:frontend.{part}"
+        for part in BELOW
+        if any(name.startswith(f"{part}.") for name in names)
+    ]
+
+
+def _require_model(source: Experiment) -> None:
+    if not source.model.exists():
+        raise UserError(
+            f"--init {source.directory}: no {source.model.name} there; finish that training first"
+        )
+
+
 def _initial_parts(source: Experiment, parts: list[str]) -> list[str]:
     """ESPnet's ``init_param``, by the beginnings of parameters' names."""
+    _require_model(source)
     model = source.model
-    if not model.exists():
-        raise UserError(
-            f"--init {source.directory}: no {model.name} there; finish that training first"
-        )
     names = read_checkpoint(model, "finish that training again")
     # ESPnet would go on without a word
     known = sorted({name.partition(".")[0] for name in names})

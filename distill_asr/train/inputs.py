@@ -14,6 +14,7 @@ from distill_asr.errors import UserError, named
 from distill_asr.espnet.plugin import TARGETS_TYPE
 from distill_asr.io.files import write_text_atomic
 from distill_asr.models.students.base import TARGET_PREFIX
+from distill_asr.train.cache import list_states
 from distill_asr.train.config import TrainConfig
 from distill_asr.train.requirements import Wanted, list_targets, target_problems, wanted_targets
 
@@ -102,8 +103,14 @@ def _shared_ids(sets: list[DataDir]) -> list[str]:
     return problems
 
 
-def write_inputs(output: Path, part: str, sets: list[DataDir], config: TrainConfig) -> list[str]:
+def write_inputs(
+    output: Path, part: str, sets: list[DataDir], config: TrainConfig, states: str | None = None
+) -> list[str]:
     """Write what ESPnet reads for ``part`` (train or valid).
+
+    Parameters
+    ----------
+    states : what the front-end gives lies there under this name, and is read in place of audio.
 
     Returns
     -------
@@ -123,7 +130,11 @@ def write_inputs(output: Path, part: str, sets: list[DataDir], config: TrainConf
         write_text_atomic(directory / file, lines)
         listed(name, kind, file)
 
-    table("speech", "sound", "wav.scp", [row for data in sets for row in data.wav.items()])
+    if states is None:
+        table("speech", "sound", "wav.scp", [row for data in sets for row in data.wav.items()])
+    else:
+        list_states(directory / "states.json", sets, states)
+        listed("speech", TARGETS_TYPE, "states.json")
     if config.needs_text:
         table("text", "text", "text", [row for data in sets for row in data.text.items()])
     for wanted in wanted_targets(config):

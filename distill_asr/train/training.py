@@ -22,6 +22,7 @@ from distill_asr.experiments.layout import Experiment
 from distill_asr.io.files import write_text_atomic
 from distill_asr.models.frontends.rate import sampling_rate_of
 from distill_asr.models.students.base import TARGET_PREFIX, Student
+from distill_asr.train.cache import cache_problems, caches_states, write_states
 from distill_asr.train.checks import inspect
 from distill_asr.train.config import TrainConfig, TrainOptions
 from distill_asr.train.facts import write_teacher_records
@@ -87,6 +88,7 @@ def prepare(config: TrainConfig, options: TrainOptions, anew: bool = False) -> l
     problems, student = inspect(config)
     problems += _missing_files(config) + _tokenizer_problems(config)
     problems += _statistics_problems(config)
+    problems += cache_problems(config, options.init)
     if student is not None:
         problems += initial_problems(config, student)
     problems = [f"{config.name}: {problem}" for problem in problems]
@@ -108,9 +110,12 @@ def prepare(config: TrainConfig, options: TrainOptions, anew: bool = False) -> l
     write_text_atomic(file, yaml.safe_dump(resolved, sort_keys=False))
     command = ["--config", str(file), "--output_dir", str(output)]
     command += ["--resume", "true", "--allow_variable_data_keys", "true"]
-    command += write_inputs(output, "train", training, config)
+    states = None
+    if options.init is not None and caches_states(config):
+        states = write_states([*training, *judged], options.init)
+    command += write_inputs(output, "train", training, config, states)
     judges = config.without_distillers() if config.needs_text else config
-    command += write_inputs(output, "valid", judged, judges)
+    command += write_inputs(output, "valid", judged, judges, states)
     return command + list(options.espnet)
 
 

@@ -97,7 +97,7 @@ def test_single_mistakes(change: dict, message: str) -> None:
         (TEXT, {"layers": [1, 2]}, "combine: missing, but 2 layers"),
         (TEXT, {"batch_tokens": 0.5}, "batch_tokens: given 0.5"),
         (TEXT, {"text": "a/text"}, "text: given 'a/text', expected the plain name of a file"),
-        (RECOGNISER, {"output": None}, "output: missing; one of posteriors, path"),
+        (RECOGNISER, {"output": None}, "output: missing; one of posteriors, path, states"),
         (RECOGNISER, {"output": "paths"}, "output: unknown value 'paths' (did you mean path?)"),
         (RECOGNISER, {"checkpoint": "a/b.pth"}, "checkpoint: given 'a/b.pth'"),
         (RECOGNISER, {"text": "text"}, "text: posteriors need no text"),
