@@ -33,7 +33,7 @@ NOT_RUN = {  # beginnings of commands: why not
     "hf ": "needs a network",
     "arecord": "needs a microphone; `stream` reads a file here, standard input in tests/decode",
     "PYTHONPATH=. distill-asr dump dump/train --teacher my_teacher.yaml": "tests/teachers/test_own",
-    "distill-asr report": "needs a student a language; the smoke recipes make them",
+    "distill-asr report": "tests/report run it; by language the smoke recipes do",
     "distill-asr score": "tests/scoring run it; the page's systems are trained by no page",
     "distill-asr recipe": "the smoke recipes run it",
     "distill-asr export": "tests/experiments/export runs it",
