@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distill_asr.data.normalise import plain_blanks
+from distill_asr.data.normalise import TranscriptRule, plain_blanks
 from distill_asr.data.sources import is_command
 from distill_asr.errors import Problems, UserError
 from distill_asr.io.audio import AudioFacts, BadAudioError, read_audio
@@ -243,8 +243,8 @@ def check_tables(
     _check_spk2utt(folder, data.utt2spk, problems)
 
 
-def has_language_tags(folder: Path) -> bool:
-    """Whether ``prepare --language-tag`` put a tag in front of each transcript of a directory.
+def transcript_rule(folder: Path) -> TranscriptRule | None:
+    """What ``prepare`` did to the transcripts of a directory; None where it left them as they are.
 
     Raises
     ------
@@ -253,13 +253,25 @@ def has_language_tags(folder: Path) -> bool:
     path = folder / RECORD
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
-        return bool(settings.get("transcripts", {}).get("tag", False))
+        rule = settings.get("transcripts")
+        return None if rule is None else TranscriptRule(**rule)
     except (FileNotFoundError, NotADirectoryError):
-        return False
+        return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: damaged; run the same `distill-asr prepare` again, which writes it anew"
         ) from error
+
+
+def has_language_tags(folder: Path) -> bool:
+    """Whether ``prepare --language-tag`` put a tag in front of each transcript of a directory.
+
+    Raises
+    ------
+    UserError : its record is damaged.
+    """
+    rule = transcript_rule(folder)
+    return rule is not None and rule.tag
 
 
 def id_problem(key: str) -> str | None:

@@ -1,11 +1,4 @@
-"""``distill-asr pseudo-label``: what a trained student hears, as transcripts of unlabelled audio.
-
-An utterance's confidence is the log-probability of the alignment its words come from, divided by
-the number of tokens. Blanks count, each frame's for a transducer, each frame's symbol for CTC: they
-cost next to nothing where there is nothing to hear, and much where a word may have been passed
-over. What a transducer's beam search finds counts by its best alignment of all. Students without
-blanks (CIF, joint CTC/attention) count by the score of their search.
-"""
+"""``distill-asr pseudo-label``: what a recogniser hears, as transcripts of unlabelled audio."""
 
 from __future__ import annotations
 
@@ -13,68 +6,47 @@ import argparse
 import hashlib
 import json
 import math
-import os
-import shutil
-import tempfile
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill_asr.decode.command import add_search_arguments
+from distill_asr.decode.labels import CONFIDENCE, LabelLimits, choose
 from distill_asr.decode.options import DecodeOptions
-from distill_asr.decode.record import NOTES, Recogniser
 from distill_asr.errors import UserError, named
-from distill_asr.io.files import write_text_atomic
+from distill_asr.experiments.layout import AVERAGED, CONFIG
 from distill_asr.io.locks import locked
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from distill_asr.data.datadir import DataDir
-    from distill_asr.decode.search import Hypothesis
-    from distill_asr.experiments.config import ModelConfig
-
-RECORD = "pseudo_label.json"
-CONFIDENCE = "confidence"  # `id confidence` of each utterance kept
-UNKNOWN = "<unk>"
-OF_AUDIO = {"audio", "utterances", "reference"}  # of the record: labelled again
-QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
-
-
-@dataclass(frozen=True)
-class Label:
-    """Words of an utterance, and how sure the student is of them: natural logarithm, a token."""
-
-    words: str
-    confidence: float
-
-    @property
-    def usable(self) -> bool:
-        """There are words, all of them in the student's vocabulary."""
-        return bool(self.words) and UNKNOWN not in self.words
+    from distill_asr.data.normalise import TranscriptRule
+    from distill_asr.decode.transcribers import Transcriber
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distill-asr pseudo-label``."""
     parser.description = (
-        "Writes a prepared dir of the same audio with the student's words as `text`, and "
+        "Writes a prepared dir of the same audio with the recogniser's words as `text`, and "
         f"`{CONFIDENCE}`: mean log-probability a token, 0 at best."
     )
-    parser.add_argument(
-        "--exp", required=True, type=Path, help="experiment directory of the recogniser"
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--exp", type=Path, help="experiment directory of the recogniser")
+    source.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="YAML",
+        help="a teacher's file of `kind: recogniser` and `output: words`",
     )
     parser.add_argument("--data", required=True, type=Path, help="prepared dir")
     parser.add_argument("--output", required=True, type=Path, help="prepared dir to write")
-    chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument(
-        "--min-confidence", type=float, metavar="X", help="keep utterances of at least this"
-    )
-    chosen.add_argument(
-        "--keep-best",
-        type=float,
-        metavar="SHARE",
-        help="keep this share of the utterances that have words, the most confident ones",
+    parser.add_argument(
+        "--normalise-as",
+        type=Path,
+        metavar="DIR",
+        help="write the words as `prepare` wrote the transcripts of this dir, the student's; "
+        "default with --teacher: as those of --data",
     )
     parser.add_argument(
         "--reference",
@@ -82,23 +54,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="true transcripts, to say how wrong the labels are; default: `text` of the data",
     )
+    _add_limits(parser)
     add_search_arguments(parser, method="greedy")
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("which utterances to keep")
+    chosen = group.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--min-confidence", type=float, metavar="X", help="keep utterances of at least this"
+    )
+    chosen.add_argument(
+        "--keep-best",
+        type=float,
+        metavar="SHARE",
+        help="keep this share of the utterances with words and within the other limits, the most "
+        "confident ones",
+    )
+    group.add_argument(
+        "--max-compression", type=float, metavar="X", help="of the words by zlib, as Whisper's 2.4"
+    )
+    group.add_argument(
+        "--max-repeats",
+        type=int,
+        metavar="N",
+        help="how often the same one to five words may stand in a row",
+    )
+    group.add_argument("--min-rate", type=float, metavar="X", help="characters a second")
+    group.add_argument("--max-rate", type=float, metavar="X", help="characters a second")
+    group.add_argument(
+        "--agree",
+        type=Path,
+        metavar="FILE",
+        help="another recogniser: a teacher's file, or an experiment directory",
+    )
+    group.add_argument(
+        "--max-disagreement",
+        type=float,
+        metavar="WER",
+        help="largest word error rate of what it hears, 0.2 for 20 %%",
+    )
 
 
 @dataclass(frozen=True)
 class PseudoLabelOptions:
-    """Which utterances to keep; at most one of the limits is given.
+    """Which utterances to keep; ``lowest`` or ``share`` at most.
 
     Parameters
     ----------
     lowest : confidence to keep, at most 0.
     share : of the utterances with words, the most confident ones.
-    reference : true transcripts, to say how wrong the labels are.
+    limits : what their words may be like.
     """
 
     lowest: float | None = None
     share: float | None = None
-    reference: Mapping[str, str] | None = None
+    limits: LabelLimits = field(default_factory=LabelLimits)
 
     def problems(self) -> list[str]:
         """Everything wrong with the values, by the verb's options."""
@@ -110,34 +121,61 @@ class PseudoLabelOptions:
                 f"--min-confidence {self.lowest}: expected the logarithm of a probability, 0 or "
                 "less"
             )
-        return problems
+        return problems + self.limits.problems()
 
     def deciding(self) -> dict[str, object]:
-        """What the output depends on, for its record."""
+        """What the choice depends on, for the record."""
+        chosen = {"min_confidence": self.lowest, "keep_best": self.share}
+        return chosen | self.limits.deciding()
+
+
+@dataclass(frozen=True)
+class Task:
+    """A labelling, checked; recognisers are loaded when they are needed.
+
+    Parameters
+    ----------
+    transcriber : whose words are written.
+    other : one that must agree; None without.
+    reference : true transcripts, to say how wrong the labels are.
+    """
+
+    output: Path
+    data: DataDir
+    transcriber: Transcriber
+    other: Transcriber | None
+    options: PseudoLabelOptions
+    reference: Mapping[str, str] | None
+
+    def made_from(self) -> dict[str, Any]:
+        """All that the output depends on."""
+        from distill_asr.decode.record import made_from
+
         known = None if self.reference is None else json.dumps(self.reference, sort_keys=True)
-        return {
-            "min_confidence": self.lowest,
-            "keep_best": self.share,
-            "reference": known and hashlib.sha256(known.encode()).hexdigest(),
-        }
+        found = made_from(self.transcriber.decided_by, self.data) | self.options.deciding()
+        if self.other is not None:
+            found["agree"] = self.other.decided_by
+        return found | {"reference": known and hashlib.sha256(known.encode()).hexdigest()}
 
 
 def run(args: argparse.Namespace) -> int:
     """Recognise, choose, write; print the report."""
-    recogniser, data, options = _read(args)
-    made_from = recogniser.made_from(data) | options.deciding()
-    report = _finished(args.output, made_from)
+    from distill_asr.decode.label_dir import finished
+
+    task = _read(args)
+    made_from = task.made_from()
+    report = finished(args.output, made_from)
     if report is None:
         with locked(args.output, f"labelling {args.data}"):
-            report = _label(args.output, recogniser, data, options, made_from)
+            report = _label(task, made_from)
     else:
         print(f"{args.output}: labelled already")
     print(*report, sep="\n")
     return 0
 
 
-def _read(args: argparse.Namespace) -> tuple[Recogniser, DataDir, PseudoLabelOptions]:
-    """Check options, experiment and data.
+def _read(args: argparse.Namespace) -> Task:
+    """Check options, recognisers and data.
 
     Raises
     ------
@@ -145,7 +183,7 @@ def _read(args: argparse.Namespace) -> tuple[Recogniser, DataDir, PseudoLabelOpt
     """
     from distill_asr.data.datadir import DataDir
 
-    # confidence is the student's own: no language model
+    # confidence is the recogniser's own: no language model
     search = DecodeOptions(
         method=args.method,
         beam_size=args.beam_size,
@@ -154,189 +192,161 @@ def _read(args: argparse.Namespace) -> tuple[Recogniser, DataDir, PseudoLabelOpt
         batch_size=args.batch_size,
         device=args.device,
     )
-    options = PseudoLabelOptions(args.min_confidence, args.keep_best)
-    problems, recogniser, data = options.problems(), None, None
+    limits = LabelLimits(
+        args.max_compression, args.max_repeats, args.min_rate, args.max_rate, args.max_disagreement
+    )
+    options = PseudoLabelOptions(args.min_confidence, args.keep_best, limits)
+    problems, found, data, reference = options.problems(), (None, None), None, None
+    if (args.agree is None) != (args.max_disagreement is None):
+        problems.append("--agree and --max-disagreement: each needs the other")
     if args.output.resolve() == args.data.resolve():
         problems.append(f"--data and --output are both {args.data}; give another --output")
     try:
-        recogniser = Recogniser.read(args.exp, search, args.checkpoint)
+        found = _transcribers(args, search)
     except UserError as error:
         problems += error.problems
     try:
         data = DataDir.read(args.data)
-        options = replace(options, reference=_reference(args.reference, data))
+        reference = _reference(args.reference, data)
         if data.num_samples is None:
             problems.append(f"{args.data}: has no utt2num_samples; run `distill-asr prepare`")
     except UserError as error:
         problems += error.problems
-    if recogniser is None or data is None or problems:
+    transcriber, other = found
+    if transcriber is None or data is None or problems:
         raise UserError(problems)
-    return recogniser, data, options
+    return Task(args.output, data, transcriber, other, options, reference)
 
 
-def _label(
-    output: Path,
-    recogniser: Recogniser,
-    data: DataDir,
-    options: PseudoLabelOptions,
-    made_from: dict[str, Any],
-) -> list[str]:
-    """Write the labels; give the lines of the report."""
-    from distill_asr.experiments.student import load_student
+def _transcribers(
+    args: argparse.Namespace, search: DecodeOptions
+) -> tuple[Transcriber | None, Transcriber | None]:
+    """The recogniser and the one that is to agree, if any; UserError with all that is wrong."""
+    from distill_asr.data.datadir import transcript_rule
 
-    student, config = load_student(
-        recogniser.experiment.directory, recogniser.checkpoint, recogniser.options.device
-    )
-    labels = label(data, student, config, recogniser.options)
-    kept = choose(labels, options.lowest, options.share)
-    report = report_lines(data, labels, kept, config.rate, options.reference)
-    new = replace(data.select(kept), text={utt: labels[utt].words for utt in kept})
-    write(output, new, labels, {"made_from": made_from, "report": report})
-    return report
-
-
-def label(
-    data: DataDir, student: nn.Module, config: ModelConfig, options: DecodeOptions
-) -> dict[str, Label]:
-    """The words of every utterance, sorted by id."""
-    from distill_asr.decode.recognise import recognise
-    from distill_asr.decode.text import TokenText
-
-    if config.model == "transducer":  # whose beam would not give its best path
-        options = options.with_timestamps()
-    to_words, labels = TokenText(config), {}
-    for utt, (best, *_) in recognise(data, student, config, options):
-        labels[utt] = Label(to_words(best.tokens), confidence(best))
-    return dict(sorted(labels.items()))
+    rule = transcript_rule(args.normalise_as or args.data)
+    own, problems, found = args.normalise_as is None, [], []
+    sources = [(args.exp or args.teacher, args.exp is not None)]
+    if args.agree is not None:
+        sources.append((args.agree, args.agree.is_dir()))
+    for source, is_student in sources:
+        try:
+            if is_student:
+                one = _student(source, search, args.checkpoint, None if own else rule)
+            else:
+                one = _from_file(source, search, args.checkpoint, rule, own)
+            found.append(one)
+        except UserError as error:
+            problems += [problem for problem in error.problems if problem not in problems]
+    if problems:
+        raise UserError(problems)
+    return found[0], found[1] if len(found) > 1 else None
 
 
-def confidence(best: Hypothesis) -> float:
-    """Log-probability a token of the path through the hypothesis; -inf where it has none."""
-    if not best.tokens:
-        return -math.inf
-    return (best.score if best.path_score is None else best.path_score) / len(best.tokens)
-
-
-def choose(
-    labels: Mapping[str, Label], lowest: float | None = None, share: float | None = None
-) -> list[str]:
-    """Utterances to keep, sorted; never one without words.
+def _from_file(
+    file: Path, search: DecodeOptions, checkpoint: str, rule: TranscriptRule | None, own: bool
+) -> Transcriber:
+    """A transcriber from a teacher's file.
 
     Parameters
     ----------
-    lowest : confidence to keep.
-    share : of the utterances with words, rounded up.
+    search, checkpoint : of a student; a model of transformers has neither.
+    rule : for the words.
+    own : it is the data's own, which is no matter of a student.
 
     Raises
     ------
-    UserError : none is left.
+    UserError : everything wrong with the file or its model.
     """
-    usable = {utt: one for utt, one in labels.items() if one.usable}
-    ranked = sorted(usable, key=lambda utt: (-usable[utt].confidence, utt))
-    if not ranked:
-        raise UserError(f"none of {len(labels)} utterances has words; is the student trained?")
-    if share is not None:
-        ranked = ranked[: math.ceil(share * len(ranked))]
-    if lowest is not None:
-        best = usable[ranked[0]].confidence
-        ranked = [utt for utt in ranked if usable[utt].confidence >= lowest]
-        if not ranked:
-            raise UserError(f"--min-confidence {lowest}: the best of all has {best:.4f}; lower it")
-    return sorted(ranked)
+    from distill_asr.decode.transcribers import PretrainedTranscriber
+    from distill_asr.teachers.config import TeacherConfig
 
-
-def report_lines(
-    data: DataDir,
-    labels: Mapping[str, Label],
-    kept: list[str],
-    rate: int,
-    reference: Mapping[str, str] | None,
-) -> list[str]:
-    """Lines of the report.
-
-    Parameters
-    ----------
-    rate : of the audio, in Hz.
-    """
-    import numpy as np
-
-    hours = {utt: samples / rate / 3600 for utt, samples in data.num_samples.items()}
-
-    empty = sum(not one.words for one in labels.values())
-    unknown = sum(UNKNOWN in one.words for one in labels.values())
-    usable = np.array([one.confidence for one in labels.values() if one.usable])
-    values = ", ".join(f"{100 * q:.0f} %: {np.quantile(usable, q):.4f}" for q in QUANTILES)
-    lines = [
-        f"{data.path}: {len(labels)} utterances, {sum(hours.values()):.2f} h; "
-        f"{empty} without words, {unknown} with {UNKNOWN}",
-        f"kept: {len(kept)} utterances ({100 * len(kept) / len(labels):.1f} %), "
-        f"{sum(hours[utt] for utt in kept):.2f} h; confidence at least "
-        f"{min(labels[utt].confidence for utt in kept):.4f}",
-        f"quantiles of confidence: {values}",
-    ]
-    if reference is not None:
-        rates = [f"{name} {_error_rate(reference, labels, utterances):.2f} %"
-                 for name, utterances in (("all", list(labels)), ("kept", kept))]  # fmt: skip
-        lines.append(f"WER of the labels: {', '.join(rates)}")
-    return lines
-
-
-def write(output: Path, data: DataDir, labels: Mapping[str, Label], record: dict[str, Any]) -> None:
-    """Write the prepared dir, whole or not at all; over older labels the record comes last."""
-    if output.exists():
-        _write_record(output, {"made_from": {}})  # a kill from here on leaves nothing that counts
-        _write_files(output, data, labels)
-        _write_record(output, record)
-        return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=output.parent))
-    try:
-        _write_files(temporary, data, labels)
-        _write_record(temporary, record)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)  # mkdtemp makes it private
-        os.rename(temporary, output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _write_files(folder: Path, data: DataDir, labels: Mapping[str, Label]) -> None:
-    data.write(folder)
-    lines = "".join(f"{utt} {labels[utt].confidence:.6f}\n" for utt in data.wav)
-    write_text_atomic(folder / CONFIDENCE, lines)
-
-
-def _write_record(folder: Path, record: dict[str, Any]) -> None:
-    write_text_atomic(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-
-
-def _finished(output: Path, made_from: dict[str, Any]) -> list[str] | None:
-    """The report of the same labelling, done before; None where there is nothing, or other audio's.
-
-    Raises
-    ------
-    UserError : ``output`` is something else.
-    """
-    if not output.exists():
-        return None
-    way_out = "remove it, or give another --output"
-    if not output.is_dir():
-        raise UserError(f"{output}: is a file; {way_out}")
-    try:
-        record = json.loads((output / RECORD).read_text(encoding="utf-8"))
-        found, report = dict(record["made_from"]), record.get("report")
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    config = TeacherConfig.read(file)
+    if config.kind != "recogniser" or config.output != "words":
         raise UserError(
-            f"{output}: exists, and holds no pseudo-labels, or a damaged {RECORD}; {way_out}"
-        ) from error
-    if not found:  # a killed run's
-        return None
-    keys = sorted((made_from.keys() | found.keys()) - NOTES)
-    other = [key for key in keys if made_from.get(key) != found.get(key)]
-    if set(other) <= OF_AUDIO:
-        return report if not other else None
-    raise UserError(f"{output}: made with another {', '.join(other)}; {way_out}")
+            f"{file}: expected `kind: recogniser` and `output: words`, found kind "
+            f"{config.kind!r}, output {config.output!r}"
+        )
+    directory = Path(config.model).expanduser()
+    if (directory / CONFIG).is_file():
+        if config.language is not None:
+            raise UserError(
+                f"{file}: language: {config.model} is a student of ours, which knows none; "
+                "remove it"
+            )
+        return _student(directory, search, config.checkpoint or checkpoint, None if own else rule)
+    if changed := _changed(search, checkpoint):
+        raise UserError(
+            f"{', '.join(changed)}: of our own students; {config.model} is searched greedily, and "
+            "its batches are bounded by `batch_seconds` of its file"
+        )
+    return PretrainedTranscriber(config, search.device, rule)
+
+
+def _student(
+    directory: Path, search: DecodeOptions, checkpoint: str, rule: TranscriptRule | None
+) -> Transcriber:
+    """A student; UserError with everything wrong with options and files."""
+    from distill_asr.decode.record import Recogniser
+
+    recogniser = Recogniser.read(directory, search, checkpoint)
+    from distill_asr.decode.student_transcriber import StudentTranscriber
+
+    return StudentTranscriber(recogniser, rule)
+
+
+def _changed(search: DecodeOptions, checkpoint: str) -> list[str]:
+    """Options of the search that were asked for."""
+    plain = DecodeOptions(method="greedy")
+    names = {"method": "--method", "beam_size": "--beam-size", "ctc_weight": "--ctc-weight"}
+    names |= {"chunk_size": "--chunk-size", "batch_size": "--batch-size"}
+    changed = [o for name, o in names.items() if getattr(search, name) != getattr(plain, name)]
+    return changed + (["--checkpoint"] if checkpoint != AVERAGED else [])
+
+
+def _label(task: Task, made_from: dict[str, Any]) -> list[str]:
+    """Write the labels; give the lines of the report.
+
+    What was heard lies beside the output until it is written: a kill loses little, and limits that
+    leave nothing can be tried again at once.
+    """
+    from distill_asr.decode import record
+    from distill_asr.decode.heard import hear_all
+    from distill_asr.decode.label_dir import Labelling, disagreements, write
+
+    output, data, others, files = task.output, task.data, {}, []
+    output.parent.mkdir(parents=True, exist_ok=True)
+
+    def heard(transcriber: Transcriber, name: str) -> Any:
+        files.append(output.parent / f".{output.name}.{name}.jsonl")
+        return hear_all(
+            transcriber, data, files[-1], record.made_from(transcriber.decided_by, data)
+        )
+
+    labels = heard(task.transcriber, "heard")
+    if task.other is not None:
+        others = heard(task.other, "other")
+    apart = disagreements(labels, others) if others else {}
+    seconds = {
+        utt: count / task.transcriber.rate for utt, count in (data.num_samples or {}).items()
+    }
+    limits = task.options.limits
+    faults = {utt: limits.faults(one, seconds[utt], apart.get(utt)) for utt, one in labels.items()}
+    good = {utt: one for utt, one in labels.items() if not faults[utt]}
+    if not good:
+        counted = Counter(fault for found in faults.values() for fault in found)
+        reasons = ", ".join(f"{fault} {count}" for fault, count in counted.most_common())
+        raise UserError(
+            f"none of {len(labels)} utterances can be kept: {reasons}; widen the limits, or is the "
+            "recogniser not trained?"
+        )
+    kept = choose(good, task.options.lowest, task.options.share)
+    labelling = Labelling(data, labels, seconds, apart, faults, kept)
+    report = labelling.report(task.reference)
+    write(output, labelling, {"made_from": made_from, "report": report})
+    for file in files:
+        file.unlink(missing_ok=True)
+    return report
 
 
 def _reference(path: Path | None, data: DataDir) -> dict[str, str] | None:
@@ -354,14 +364,3 @@ def _reference(path: Path | None, data: DataDir) -> dict[str, str] | None:
     if problems := reference_problems(texts, path):
         raise UserError(problems)
     return texts
-
-
-def _error_rate(
-    reference: Mapping[str, str], labels: Mapping[str, Label], utterances: list[str]
-) -> float:
-    """Percent of words."""
-    from distill_asr.scoring.wer import count_edits, total
-
-    said = {utt: reference[utt] for utt in utterances}
-    heard = {utt: labels[utt].words for utt in utterances}
-    return 100 * total(count_edits(said, heard).values()).words.rate

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
@@ -14,10 +13,9 @@ from distill_asr.decode import searches
 from distill_asr.decode.greedy import search_all
 from distill_asr.decode.options import DecodeOptions
 from distill_asr.decode.search import Hypothesis
+from distill_asr.decode.speech import read_speech
 from distill_asr.decode.streaming import set_chunk_size
-from distill_asr.errors import UserError
 from distill_asr.experiments.config import ModelConfig
-from distill_asr.io.audio import BadAudioError, read_audio
 
 
 def recognise(
@@ -37,22 +35,3 @@ def recognise(
         for utt in tqdm(names, desc=f"decode {data.path}", unit="utt")
     )
     yield from search_all(search, speech)
-
-
-def read_speech(utt: str, path: str, rate: int) -> np.ndarray:
-    """Samples [n] in float32.
-
-    Raises
-    ------
-    UserError : unreadable audio, or not mono at ``rate`` Hz; named by its utterance.
-    """
-    try:
-        speech, facts = read_audio(path, channel=0)
-    except BadAudioError as error:
-        raise UserError(f"{utt}: {path}: {error.kind}: {error.detail}") from error
-    if facts.rate != rate or facts.channels > 1:
-        raise UserError(
-            f"{utt}: {path}: {facts.rate} Hz, {facts.channels} channel(s), expected {rate} Hz "
-            "mono; run `distill-asr prepare`"
-        )
-    return speech

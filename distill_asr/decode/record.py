@@ -76,13 +76,23 @@ class Recogniser:
         ------
         UserError : audio is missing or cannot be read.
         """
-        audio = audio_identity(data.wav, data.path / CACHE)
-        listed = json.dumps([audio, data.num_samples], sort_keys=True)
-        return self.decided_by | {
-            "data": str(data.path),
-            "utterances": len(data.wav),
-            "audio": hashlib.sha256(listed.encode()).hexdigest(),
-        }
+        return made_from(self.decided_by, data)
+
+
+def made_from(decided_by: dict[str, Any], data: DataDir) -> dict[str, Any]:
+    """What words depend on, for a record: the recogniser's part, and the audio.
+
+    Raises
+    ------
+    UserError : audio is missing or cannot be read.
+    """
+    audio = audio_identity(data.wav, data.path / CACHE)
+    listed = json.dumps([audio, data.num_samples], sort_keys=True)
+    return decided_by | {
+        "data": str(data.path),
+        "utterances": len(data.wav),
+        "audio": hashlib.sha256(listed.encode()).hexdigest(),
+    }
 
 
 @dataclass(frozen=True)

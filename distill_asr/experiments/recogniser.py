@@ -82,6 +82,11 @@ class RecogniserTeacher(Teacher):
         UserError : files are missing, weights that do not fit the config, a recogniser without
             the output asked for or for other audio, no device.
         """
+        if config.output == "words":
+            raise UserError(
+                f"{config.path}: output: words are what `distill-asr pseudo-label --teacher` "
+                "writes; targets need `output: posteriors` or `output: path`"
+            )
         require_device(device)
         model, trained = _load(config)
         _require_audio(config, trained)

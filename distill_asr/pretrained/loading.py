@@ -53,7 +53,7 @@ def load_model(
     """
     try:
         # float32 whatever the checkpoint holds, so that the fingerprint is of the same numbers
-        with _quiet():
+        with quiet():
             model, info = model_class.from_pretrained(
                 locate_model(request.name),
                 config=model_config,
@@ -166,8 +166,8 @@ def input_name(model_config: Any) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the library from listing weights of heads; what matters is checked here."""
+def quiet() -> Iterator[None]:
+    """Keep the library's advice off the terminal; what matters is checked here."""
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:

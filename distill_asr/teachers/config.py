@@ -25,7 +25,8 @@ CONTEXTS = ("whole", "masked")
 RESIDUALS = ("token",)
 VECTORS = ("piece", "position")
 DTYPES = ("float32", "bfloat16")
-OUTPUTS = ("posteriors", "path", "states")
+OUTPUTS = ("posteriors", "path", "states", "words")
+TASKS = ("transcribe", "translate")
 PATH_CODEC = "fp32"  # a path's frame numbers must come back exactly
 # a CPU is fastest with what its caches hold, a GPU with much at a time
 BATCH_SECONDS = {"cpu": 10.0, "other": 60.0}
@@ -39,6 +40,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "random": ("kind", "model", "vectors", "seed", "text", "codec", "batch_tokens"),
     "recogniser": (
         "kind", "model", "checkpoint", "output", "text", "codec", "batch_seconds", "online",
+        "language", "task",
     ),
     OWN: ("kind", "conf", "text", "codec", "batch_seconds", "batch_tokens", "online"),
 }  # fmt: skip
@@ -60,8 +62,10 @@ class TeacherConfig:
     batch_seconds: float | None = None  # of padded audio in one teacher call; None: see `on`
     batch_tokens: int = 4096  # padded pieces of text in one teacher call
     text: str = "text"  # file of the data dir that is read, by teachers that read text
-    output: str | None = None  # posteriors | path | states, of a recogniser
+    output: str | None = None  # posteriors | path | states | words, of a recogniser
     checkpoint: str | None = None  # file in a recogniser's directory
+    language: str | None = None  # code of the words, forced on a recogniser that knows several
+    task: str = TASKS[0]  # of a recogniser that knows both
     conf: dict[str, Any] = field(default_factory=dict)  # arguments of a user's own class
     online: bool = False  # in the training step instead of from disk
     context: str = "whole"  # whole | masked: a text model's positions are read without themselves
@@ -200,6 +204,18 @@ def _recogniser_problems(content: dict[str, Any]) -> list[str]:
         )
     if output in ("posteriors", "states") and content.get("text") is not None:
         problems.append(f"text: {output} need no text; remove it, or write `output: path`")
+    if output == "words":
+        problems += [
+            f"{key}: not with `output: words`, which is for `distill-asr pseudo-label`; remove it"
+            for key in ("text", "codec", "online")
+            if content.get(key) is not None
+        ]
+    elif output in OUTPUTS:
+        problems += [
+            f"{key}: of a recogniser with `output: words`; remove it"
+            for key in ("language", "task")
+            if content.get(key) is not None
+        ]
     return problems
 
 
@@ -264,6 +280,13 @@ def _check_file_name(value: Any) -> list[str]:
     return [f"given {value!r}, expected the plain name of a file"]
 
 
+def _check_language(value: Any) -> list[str]:
+    if isinstance(value, str) and value:
+        return []
+    hint = '; YAML reads a bare no as false: write "no"' if value is False else ""
+    return [f"given {value!r}, expected the code of a language, such as ru{hint}"]
+
+
 def _check_kind(value: Any) -> list[str]:
     if isinstance(value, str) and ("." in value or value in KINDS):
         return []
@@ -309,6 +332,8 @@ _CHECKS: dict[str, Callable[[Any], list[str]]] = {
     "text": _check_file_name,
     "output": _one_of(OUTPUTS),
     "checkpoint": _check_file_name,
+    "language": _check_language,
+    "task": _one_of(TASKS),
     "conf": _instance_of(dict, "a mapping of arguments"),
     "online": _instance_of(bool, "true or false"),
 }

@@ -16,9 +16,11 @@ pytest.importorskip("espnet2")
 from distill_asr import cli
 from distill_asr.data.datadir import DataDir, validate
 from distill_asr.decode.alignment import align
-from distill_asr.decode.pseudo_label import CONFIDENCE, RECORD, Label, choose, confidence
+from distill_asr.decode.label_dir import RECORD
+from distill_asr.decode.labels import CONFIDENCE, Label, choose
 from distill_asr.decode.recognise import read_speech
 from distill_asr.decode.search import Hypothesis, encode
+from distill_asr.decode.student_transcriber import confidence
 from distill_asr.errors import UserError
 from distill_asr.experiments.student import load_student
 from distill_asr.testing.fixtures import TOKENS, make_prepared_dir
@@ -162,19 +164,21 @@ def test_what_is_there_is_not_touched(exps, unlabelled, tmp_path, capsys) -> Non
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
 
 
-def test_a_failure_leaves_nothing(exps, unlabelled, tmp_path, capsys, monkeypatch) -> None:
+def test_a_failure_leaves_nothing_but_what_was_heard(
+    exps, unlabelled, tmp_path, capsys, monkeypatch
+) -> None:
     output = tmp_path / "here/pseudo"
     assert pseudo_label(exps["transducer"], unlabelled, output, "--min-confidence", -0.0001) == 1
     assert "the best of all has -" in capsys.readouterr().err
-    assert not list(output.parent.iterdir())
+    assert [path.name for path in output.parent.iterdir()] == [".pseudo.heard.jsonl"]
 
     def fails(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("distill_asr.decode.pseudo_label.write_text_atomic", fails)
+    monkeypatch.setattr("distill_asr.decode.label_dir.write_text_atomic", fails)
     with pytest.raises(OSError, match="disk full"):
         pseudo_label(exps["transducer"], unlabelled, output)
-    assert list(output.parent.iterdir()) == []
+    assert [path.name for path in output.parent.iterdir()] == [".pseudo.heard.jsonl"]
 
 
 def test_mistakes(exps, unlabelled, tmp_path, capsys) -> None:
