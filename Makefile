@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: mini test test-all smoke lint docs bench setup clean
+.PHONY: mini human test test-all smoke lint docs bench setup clean
 
 setup: $(READY)
 
@@ -13,6 +13,9 @@ $(READY): setup.py constraints.txt tools/setup_venv.sh
 
 mini: $(READY)      ## build the embedded corpus, distil, print the table
 	cd egs/mini/asr1 && ./run.sh $(MINI)
+
+human: $(READY)     ## human speech of Debian packages, Whisper-base as teacher: a small table
+	cd egs/human/asr1 && ./run.sh --systems_file conf/systems_small.yaml --systems all --baseline baseline_small $(HUMAN)
 
 test: $(READY)      ## quick tests
 	$(BIN)/python -m pytest

@@ -9,7 +9,7 @@
 # FSDD=..., or ../shared/data/fsdd/recordings beside the checkout.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-if [ $# -eq 0 ]; then set -- mini mini_homophones mini_multilingual fsdd; fi
+if [ $# -eq 0 ]; then set -- mini mini_homophones mini_multilingual fsdd human; fi
 if [ -z "${FSDD:-}" ] && [ -d "$root/../shared/data/fsdd/recordings" ]; then
     FSDD=$root/../shared/data/fsdd/recordings
 fi
@@ -32,10 +32,17 @@ options() { # recipe: what makes it a miniature, a word a line
             --corpus_opts "--utterances 4" --train_set "$updates" --teacher_set "$small" ;;
         fsdd) words --systems baseline,one_teacher --corpus_opts "--utterances 10" \
             --train_set "$updates" --teacher_set "$small" --decode_opts "--method greedy" ;;
+        human) words --systems baseline,whisper_unlab --token_opts "--vocab-size 30 --bpe-model dump/bpe.model" \
+            --train_set "$updates" --decode_opts "--method greedy" ;;
         *) echo "$0: no miniature of '$1'" >&2; return 1 ;;
     esac
 }
 words() { printf '%s\n' "$@"; }
+recordings() { # folder: a small tree of packages and a tiny Whisper for the recipe human
+    python3 -m distill_asr.testing.human "$1" > /dev/null 2>&1
+    export HUMAN_PACKAGES=$1/packages GCOMPRIS_VOICES=$1/gcompris MODELS=$1/models FSDD='' SPEECH_TO_INTENT=''
+    export HUMAN_LANG=ru HUMAN_CORPUS="--minutes 0.3 --dev-minutes 0.1 --test-minutes 0.1"
+}
 
 smoke() { # recipe: both runs; says what went wrong
     local recipe=$1 tree=$place/$1 log=$place/$1.log table turn start
@@ -43,6 +50,10 @@ smoke() { # recipe: both runs; says what went wrong
     readarray -t given < <(options "$recipe")
     table=$tree/egs/$recipe/asr1/exp/RESULTS.md
     [ "$recipe" != mini_multilingual ] || table=${table%RESULTS.md}REPORT.md
+    if [ "$recipe" = human ]; then
+        recordings "$place/human_tree"
+        table=${table/asr1/asr1/langs/ru}
+    fi
     mkdir -p "$tree"
     tar -c -C "$root" --exclude=data --exclude=dump --exclude=exp --exclude=langs --exclude=downloads conf egs |
         tar -x -C "$tree"

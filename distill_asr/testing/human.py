@@ -109,7 +109,7 @@ def write_gcompris(root: Path, languages: Iterable[str] = LANGUAGES, words: int 
             text = f"{WORDS[language][number]} {WORDS[language][9 - number]}"
             rows.append(f"{language}/words/w{number}.ogg\t{language}\twords\t1.0\t{text}")
         write_sound(root / language / "alphabet/U0061.ogg", noise(0.5, 398))
-        write_sound(root / language / "intro/play.ogg", noise(2.0, 399))
+        write_sound(root / language / "intro/play.ogg", noise(1.2, 399))
         (root / language / "intro/again.ogg").write_text("play.ogg")
     (root / "texts.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return root

@@ -26,6 +26,23 @@ WHISPER = {
     "max_source_positions": 75, "vocab_size": 8, "pad_token_id": 0, "bos_token_id": 1,
     "eos_token_id": 2, "decoder_start_token_id": 1,
 }  # fmt: skip
+MOONSHINE = {
+    "hidden_size": 16, "intermediate_size": 32, "encoder_num_hidden_layers": 3,
+    "encoder_num_attention_heads": 2, "decoder_num_hidden_layers": 1,
+    "decoder_num_attention_heads": 2, "vocab_size": 8, "pad_token_id": 0, "bos_token_id": 1,
+    "eos_token_id": 2, "decoder_start_token_id": 1,
+}  # fmt: skip
+FASTCONFORMER = {
+    "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32,
+    "subsampling_conv_channels": 4, "num_mel_bins": 16,
+}  # fmt: skip
+PARAKEET = {"encoder_config": FASTCONFORMER, "vocab_size": 8, "pad_token_id": 7}
+RNNT = {"decoder_hidden_size": 8, "num_decoder_layers": 1, "blank_token_id": 7}
+CANARY_DECODER = {
+    "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
+    "vocab_size": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+MELS = ("ParakeetFeatureExtractor", {"feature_size": 16})
 
 
 @dataclass(frozen=True)
@@ -58,6 +75,23 @@ FAMILIES = {
         "WhisperForConditionalGeneration",
         WHISPER,
         ("WhisperFeatureExtractor", {"feature_size": 8}),
+    ),
+    "moonshine": TinyFamily(
+        "MoonshineConfig",
+        "MoonshineForConditionalGeneration",
+        MOONSHINE,
+        ("Wav2Vec2FeatureExtractor", {"do_normalize": False}),
+    ),
+    "parakeet-ctc": TinyFamily("ParakeetCTCConfig", "ParakeetForCTC", PARAKEET, MELS),
+    "parakeet-tdt": TinyFamily(
+        "ParakeetTDTConfig", "ParakeetForTDT", PARAKEET | RNNT | {"pad_token_id": 2}, MELS
+    ),
+    "canary": TinyFamily(
+        "CanaryConfig",
+        "CanaryForConditionalGeneration",
+        {"encoder_config": FASTCONFORMER, "decoder_config": CANARY_DECODER, "vocab_size": 8}
+        | {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1},
+        MELS,
     ),
     "sew": TinyFamily("SEWConfig", "SEWModel", SMALL | SEW_CONVOLUTIONS),
 }

@@ -6,7 +6,9 @@ model's 30 s; whatever it reads otherwise than the text is read again through th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +21,12 @@ from distill_asr.errors import UserError
 from distill_asr.pretrained.request import locate_model
 
 WINDOWS = (5, 10, 15, 30)  # seconds
+MULTILINGUAL = 51865  # pieces; models of English alone have fewer
 AT_ONCE = 8
 TOKENS_A_SECOND = 8  # more than any speaker says; a decoder that loops is stopped
+
+_DIGIT = re.compile(r"\d")
+_LANGUAGE = re.compile(r"<\|[a-z]{2,3}\|>")
 
 
 class Reader:
@@ -44,15 +50,14 @@ class Reader:
             ) from error
         self._model = loaded.eval()
         self._positions = loaded.model.encoder.embed_positions.weight.detach()
+        self._languages = _tell_languages(loaded, self._processor.tokenizer)
 
     def require_language(self, language: str) -> None:
         """Refuse a language that the model does not know; UserError."""
-        known = getattr(self._model.generation_config, "lang_to_id", None)
-        if known is not None and f"<|{_code(language)}|>" not in known:
-            codes = " ".join(sorted(code.strip("<|>") for code in known))
+        if self._languages and _code(language) not in self._languages:
             raise UserError(
                 f"--check-with: Whisper does not know the language {language!r}; leave the check "
-                f"out for it; known: {codes}"
+                f"out for it; known: {' '.join(sorted(self._languages))}"
             )
 
     @torch.inference_mode()
@@ -66,12 +71,13 @@ class Reader:
             max_length=window * SAMPLING_RATE,
             return_tensors="pt",
         ).input_features
-        config = self._model.generation_config
-        multilingual = getattr(config, "is_multilingual", True)
-        forced = {"language": _code(language), "task": "transcribe"} if multilingual else {}
+        forced = {"language": _code(language), "task": "transcribe"} if self._languages else {}
         longest = max(map(len, waveforms)) / SAMPLING_RATE
         tokens = self._model.generate(
-            features, max_new_tokens=20 + round(TOKENS_A_SECOND * longest), **forced
+            features,
+            attention_mask=torch.ones(features.shape[0], features.shape[2], dtype=torch.int64),
+            max_new_tokens=20 + round(TOKENS_A_SECOND * longest),
+            **forced,
         )
         return self._processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
 
@@ -136,6 +142,30 @@ def _batches(sounds: Mapping[str, np.ndarray]) -> Iterator[tuple[int, list[str]]
         keys = sorted(key for key, sound in sounds.items() if lower < len(sound) <= upper)
         for start in range(0, len(keys), AT_ONCE):
             yield window, keys[start : start + AT_ONCE]
+
+
+def _tell_languages(model: Any, tokenizer: Any) -> set[str]:
+    """Fill a generation config from the tokenizer; copies of models come with another's, or none.
+
+    Returns
+    -------
+    The languages' codes; none of a model of English alone.
+    """
+    vocabulary, config = tokenizer.get_vocab(), model.generation_config
+    config.decoder_start_token_id = vocabulary["<|startoftranscript|>"]
+    config.eos_token_id = config.pad_token_id = vocabulary["<|endoftext|>"]
+    config.max_length = None  # `read` says how many tokens
+    config.no_timestamps_token_id = vocabulary["<|notimestamps|>"]
+    config.is_multilingual = model.config.vocab_size >= MULTILINGUAL
+    config.lang_to_id = {
+        name: number for name, number in vocabulary.items() if _LANGUAGE.fullmatch(name)
+    }
+    # numbers as words, as transcripts have them
+    config.suppress_tokens = [
+        number for piece, number in vocabulary.items() if _DIGIT.search(piece)
+    ]
+    config.task_to_id = {"transcribe": vocabulary["<|transcribe|>"]}
+    return {name.strip("<|>") for name in config.lang_to_id} if config.is_multilingual else set()
 
 
 def _code(language: str) -> str:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from distill_asr.pretrained.request import ModelRequest
 
+# where checkpoints keep the encoder: of the bare model, and of the one that transcribes
+ENCODER = {r"^model\.encoder\.": "", r"^encoder\.": ""}
 FILES = "config.json, preprocessor_config.json and model.safetensors"
 
 

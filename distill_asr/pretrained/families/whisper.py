@@ -15,13 +15,11 @@ from torch.nn import functional
 
 from distill_asr.errors import UserError
 from distill_asr.io.audio import SAMPLE_RATE
-from distill_asr.pretrained.families.base import FILES, Family
+from distill_asr.pretrained.families.base import ENCODER, FILES, Family
 from distill_asr.pretrained.loading import load_extractor, load_model, require_layers
 from distill_asr.pretrained.request import WINDOW_OF_AUDIO, ModelRequest
 
 SUBSAMPLING = 2  # of the encoder's convolutions
-# where checkpoints keep the encoder: of the bare model, and of the one that transcribes
-ENCODER = {r"^model\.encoder\.": "", r"^encoder\.": ""}
 
 
 class WhisperEncoder(Family):

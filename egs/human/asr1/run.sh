@@ -6,16 +6,16 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ../../common/path.sh
 language=${HUMAN_LANG:-ru}
-here=$PWD
-mkdir -p "langs/$language" && cd "langs/$language"
+code=${language%@*} # be@tarask, pt_BR: as the collections spell them
+mkdir -p "langs/$language" && ln -sfn ../../conf "langs/$language/conf" && cd "langs/$language"
 
-options=(--corpus human --systems_file "$here/conf/systems.yaml" --systems baseline,whisper_unlab
+options=(--corpus human --systems baseline,whisper_unlab
     --train_sets train --unlabelled_sets unlab --valid_set dev
     --token_type bpe --token_opts "--vocab-size 128 --bpe-model dump/bpe.model"
-    --prepare_opts "--normalise unicode --language $language --max-duration 30"
-    --corpus_opts "--langs $language --left-out $here/conf/mismatched.tsv ${HUMAN_CORPUS:-}")
+    --prepare_opts "--normalise unicode --language ${code/_/-} --max-duration 30"
+    --corpus_opts "--langs $language --left-out conf/mismatched.tsv ${HUMAN_CORPUS:-}")
 if [ ! -d data/unlab ]; then # which tests there are depends on the language's voices
-    bash "$here/../../common/distill.sh" "${options[@]}" "$@" --test_sets "" --stage 1 --stop_stage 1
+    bash ../../../../common/distill.sh "${options[@]}" "$@" --test_sets "" --stage 1 --stop_stage 1
 fi
 tests=$(cd data && echo test_*)
-exec bash "$here/../../common/distill.sh" "${options[@]}" --test_sets "$tests" "$@"
+exec bash ../../../../common/distill.sh "${options[@]}" --test_sets "$tests" "$@"

@@ -41,10 +41,14 @@ def assert_equal(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
         np.testing.assert_allclose(one, other, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("family", ["wavlm", "wav2vec2-conformer", "wav2vec2-bert", "whisper"])
+@pytest.mark.parametrize(
+    "family",
+    ["wavlm", "wav2vec2-conformer", "wav2vec2-bert", "whisper", "moonshine", "parakeet-ctc"],
+)
 def test_as_many_positions_as_predicted(tmp_path: Path, family: str) -> None:
     teacher = load(save_speech_model(tmp_path, family))
-    lengths = [teacher.min_samples, 720, 721, 879, 880, 1040, 5000, 15999, 16000, 24000]
+    lengths = [720, 721, 879, 880, 1040, 1279, 1280, 1440, 5000, 15999, 16000, 24000]
+    lengths = [teacher.min_samples, *(n for n in lengths if n >= teacher.min_samples)]
     predicted = [teacher._family.num_positions(n) for n in lengths]
     assert [len(states) for states in teacher.states(waveforms(*lengths))] == predicted
     assert teacher._family.num_positions(teacher.min_samples) == 1
@@ -97,6 +101,19 @@ class TestFilterbank:
         transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
         with pytest.raises(UserError, match=r"expected SeamlessM4T.*SeamlessM4TFeatureExtractor\("):
             load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "family, step_ms, min_samples",
+    [("moonshine", 24.0, 895), ("parakeet-ctc", 80.0, 320), ("canary", 80.0, 320)],
+)
+def test_rates(tmp_path: Path, family: str, step_ms: float, min_samples: int) -> None:
+    teacher = load(save_speech_model(tmp_path, family))
+    assert (teacher.step_ms, teacher.min_samples) == (step_ms, min_samples)
+    long = len(teacher.states(waveforms(16000 * 12))[0]) - len(
+        teacher.states(waveforms(16000 * 6))[0]
+    )
+    assert abs(long - 6000 / step_ms) <= 1
 
 
 class TestWhisper:
