@@ -206,3 +206,53 @@ class TestMismatched:
     )
     def test_character_error(self, text: str, heard: str, error: float) -> None:
         assert character_error(text, heard) == error
+
+
+class FakeReader:
+    """Says what a table says, by the number of samples; notes its windows."""
+
+    def __init__(self, said: dict[int, list[str]]) -> None:
+        self.said, self.calls = said, []
+
+    def require_language(self, language: str) -> None:
+        assert language == "ru"
+
+    def read(self, waveforms: list[np.ndarray], language: str, window: int) -> list[str]:
+        self.calls.append((window, len(waveforms)))
+        return [self.said[len(waveform)].pop(0) for waveform in waveforms]
+
+
+class TestWhisperReads:
+    def read(self, reader: FakeReader, lengths: dict[str, int]) -> dict[str, float]:
+        from distill_asr.corpora.human.whisper import read_all
+
+        rows = {name: (str(count), "Да, нет.") for name, count in lengths.items()}
+        found = read_all(
+            reader, "ru", rows, lambda path: np.zeros(int(path), dtype=np.float32), unicode_words,
+            0.6, "dev",
+        )  # fmt: skip
+        assert all(one.set == "dev" and one.text == "да нет" for one in found)
+        return {one.utterance: one.cer for one in found}
+
+    def test_windows_follow_the_clips(self) -> None:
+        lengths = {"a": 16000, "b": 80000, "c": 160000, "d": 16000 * 30}
+        reader = FakeReader({count: ["да нет"] for count in lengths.values()})
+        assert self.read(reader, lengths) == dict.fromkeys(lengths, 0.0)
+        assert reader.calls == [(5, 1), (10, 1), (15, 1), (30, 1)]  # a second of silence behind
+
+    def test_what_is_read_otherwise_is_read_again(self) -> None:
+        reader = FakeReader({16000: ["мимо", "да нет"], 16001: ["мимо", "другое"]})
+        errors = self.read(reader, {"a": 16000, "b": 16001})
+        assert errors["a"] == 0 and errors["b"] > 0.6
+        assert reader.calls == [(5, 2), (30, 2)]
+
+    def test_models_and_languages_that_are_not_there(self, tmp_path: Path) -> None:
+        from distill_asr.corpora.human.whisper import Reader
+
+        with pytest.raises(UserError, match=r"--check-with .*: no Whisper there"):
+            Reader(str(tmp_path))
+        reader = Reader.__new__(Reader)
+        reader._languages = {"ru", "pt"}
+        reader.require_language("pt_BR")
+        with pytest.raises(UserError, match=r"does not know the language 'nds'.*known: pt ru"):
+            reader.require_language("nds")

@@ -108,7 +108,8 @@ def find_clips(options: HumanOptions) -> dict[str, Clip]:
     ------
     UserError : everything that is missing or damaged.
     """
-    problems, clips = Problems(), []
+    problems = Problems()
+    clips: list[Clip] = []
     if options.packages != NO_PACKAGES:
         roots = find_packages(options.packages, Path(options.downloads))
         clips += package_clips(roots, problems)

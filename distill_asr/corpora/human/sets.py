@@ -125,7 +125,8 @@ def _roles(
     reader: str | None,
 ) -> tuple[str, list[str], list[str], list[str]]:
     """The reader's name, and recordings of the reader, of another corpus, of all others."""
-    voices, corpora = Counter[str](), Counter[str]()
+    voices: dict[str, float] = defaultdict(float)
+    corpora: dict[str, float] = defaultdict(float)
     for name in labelled:
         voices[clips[name].voice] += minutes[name]
     if not voices:
