@@ -120,7 +120,10 @@ class AudioSource(DataSource):
 
     reads = "audio"
     _unit = "samples"
-    _remedy = "drop it with `distill-asr prepare`"
+    _remedy = (
+        "leave it out with `distill-asr prepare` (--min-duration, --max-duration in seconds), or "
+        "cut long recordings with a file `segments`"
+    )
 
     def __init__(self, data_dir: DataDir) -> None:
         self.path = Path(data_dir.path)
