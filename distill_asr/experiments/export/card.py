@@ -13,6 +13,7 @@ import yaml
 from torch import nn
 
 from distill_asr.experiments.config import ModelConfig
+from distill_asr.experiments.export.sherpa import wenet_chunks
 from distill_asr.experiments.layout import Experiment
 from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES, SEED
 
@@ -21,6 +22,7 @@ NAMES = {
     "cif_nar": "CIF recogniser of whole utterances",
     "ctc": "CTC recogniser of whole utterances",
     "transducer": "transducer of whole utterances",
+    "streaming_ctc": "streaming CTC recogniser",
     "streaming_transducer": "streaming transducer",
 }
 UNKNOWN = "not given"
@@ -202,6 +204,11 @@ def _use(card: Card) -> list[str]:
     if card.facts["kind"] == "ctc":
         family = "omnilingual-asr" if width is None else "zipformer-ctc"
         models = f"--{family}-model=model.onnx"
+    if card.facts["kind"] == "streaming_ctc":
+        sizes = wenet_chunks(card.facts["stream"])
+        models = " ".join(["--wenet-ctc-model=model.onnx", *(
+            f"--wenet-ctc-{key.replace('_', '-')}={value}" for key, value in sizes.items()
+        )])  # fmt: skip
     program = "sherpa-onnx" if card.facts["stream"] else "sherpa-onnx-offline"
     lines += ["", "With sherpa-onnx (one token a frame at most, as in the words above):", "",
               "    pip install sherpa-onnx",

@@ -31,6 +31,8 @@ class Expected:
         """Samples [S] to tokens."""
         if self.form.kind == "ctc":
             return self._best_path(self._encoded(samples))
+        if self.form.kind == "streaming_ctc":
+            return self._best_path(self._streamed(samples))
         if self.form.cif is not None:
             return self._integrate(self._encoded(samples))
         if self.form.stream is None:
@@ -84,7 +86,7 @@ class Expected:
         """The best token of each fired vector, up to the end token."""
         if not len(encoded):
             return []
-        student, tokens = self.student, []
+        student, tokens = self.student, list[int]()
         fired = student.integrate(encoded[None], torch.tensor([len(encoded)])).states[0]
         memory = student.decoder.start(fired) if len(fired) else None
         for index in range(len(fired)):

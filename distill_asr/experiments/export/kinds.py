@@ -23,7 +23,7 @@ from distill_asr.experiments.export.graphs import (
     encoder_problems,
 )
 from distill_asr.experiments.export.onnx_file import Signature
-from distill_asr.experiments.export.streaming_graph import StreamingGraph, StreamShape
+from distill_asr.experiments.export.streaming_graph import StreamingGraph, StreamShape, WenetGraph
 from distill_asr.experiments.export.waveform_graph import (
     OneWaveform,
     WaveformGraph,
@@ -66,7 +66,8 @@ class Form:
 
     Parameters
     ----------
-    kind : ``ctc``, ``cif_ar``, ``cif_nar``, ``transducer`` or ``streaming_transducer``.
+    kind : ``cif_ar``, ``cif_nar``, ``ctc``, ``streaming_ctc``, ``transducer`` or
+        ``streaming_transducer``.
     cif : what integrate-and-fire and the decoder's loop have to know.
     """
 
@@ -115,11 +116,37 @@ def form_problems(student: nn.Module, wanted: Wanted) -> list[str]:
         )
     elif student.ctc is None:
         problems.append("model_conf.ctc_weight: 0.0 leaves no CTC to export; train with some")
-    elif wanted.streaming:
-        problems.append("--streaming: a ctc student is exported whole; train a transducer")
+    elif wanted.streaming and isinstance(student.encoder, ChunkedEncoder):
+        problems += _streaming_ctc_problems(student, wanted)
     if student.blank_id != 0:
         problems.append(f"blank: is token {student.blank_id}, expected 0")
     return problems
+
+
+def _streaming_ctc_problems(student: nn.Module, wanted: Wanted) -> list[str]:
+    """The runtime counts left context in chunks, and scales the samples itself."""
+    chunk, left = _chunk(student.encoder, wanted), _left(student.encoder, wanted)
+    problems = []
+    if chunk > 0 and left % chunk:
+        nearest = max(1, round(left / chunk)) * chunk
+        problems.append(
+            f"--left-frames {left}: a streaming ctc student keeps whole chunks of {chunk}; give "
+            f"--left-frames {nearest}"
+        )
+    if isinstance(student.frontend, KaldiFbank) and not _log_of_power(student.frontend):
+        problems.append(
+            "frontend_conf: a streaming ctc student is exported with kaldi_fbank's use_log, "
+            "use_power and input_scale as they are by default"
+        )
+    return problems
+
+
+def _log_of_power(frontend: KaldiFbank) -> bool:
+    own = KaldiFbank()
+    return all(
+        getattr(frontend, key) == getattr(own, key)
+        for key in ("use_log", "use_power", "input_scale")
+    )
 
 
 def reads_waveform(student: nn.Module) -> bool:
@@ -221,6 +248,10 @@ def make_form(student: nn.Module, wanted: Wanted) -> Form:
         student.encoder.chunk_size = _chunk(student.encoder, wanted)
         student.encoder.left_frames = _left(student.encoder, wanted)
     if isinstance(student, CTCStudent):
+        if wanted.streaming:
+            shape = StreamShape.of(student.encoder, student.encoder.chunk_size,
+                                   student.encoder.left_frames)  # fmt: skip
+            return Form("streaming_ctc", {"model": _wenet(student, shape)}, shape)
         one = wanted.sherpa and reads_waveform(student)
         return Form("ctc", {"model": _one_waveform(student) if one else _ctc(student)})
     if isinstance(student, CIFStudent):
@@ -279,6 +310,20 @@ def _stream(student: nn.Module, shape: StreamShape) -> Part:
     feats = _features(student)[0][:, :1].expand(count, shape.window, -1)
     example = (feats, *shape.caches(count), torch.zeros(count, dtype=torch.int64))
     return Part(graph, example, Signature(names, outputs, axes), shape.metadata())
+
+
+def _wenet(student: nn.Module, shape: StreamShape) -> Part:
+    graph = WenetGraph(StreamingGraph(student, shape, CTCHead(student)))
+    names = ["x", "offset", "required_cache_size", "attention_cache", "convolution_cache",
+             "attention_mask"]  # fmt: skip
+    outputs = ["log_probs", "new_attention_cache", "new_convolution_cache"]
+    feats = _features(student)[0][:1, :1].expand(1, shape.window, -1)
+    attention, convolution = shape.caches()
+    attention = torch.cat([attention, attention], dim=-1).transpose(1, 2)
+    mask = torch.ones(1, 1, shape.left + shape.chunk, dtype=torch.bool)
+    left = torch.tensor([shape.left])
+    example = (feats, left, left, attention, convolution.permute(0, 2, 3, 1), mask)
+    return Part(graph, example, Signature(names, outputs), shape.wenet_metadata(student.vocab_size))
 
 
 def _predictor(student: nn.Module) -> Part:

@@ -15,14 +15,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 import soundfile
 
 BLANK = 0
+INT16 = np.float32(2 * np.log(32768))  # of log energies, if samples are not brought to [-1, 1]
 LOG_FLOOR = float(np.finfo(np.float32).eps)  # of a mel energy, below the logarithm
 
 
@@ -122,43 +123,30 @@ class Recogniser:
 
     def _ctc(self, feats: np.ndarray) -> list[int]:
         scores, *lengths = self.run("model", feats[None], np.array([len(feats)]))
-        path = scores[0, : lengths[0][0] if lengths else None].argmax(-1)
+        return self.best_path(scores[0, : lengths[0][0] if lengths else None])
+
+    def best_path(self, scores: np.ndarray) -> list[int]:
+        """Tokens of frames [F, V], runs of the same one made one."""
+        path = scores.argmax(-1)
         begins = np.flatnonzero(np.diff(path, prepend=-1))
         return [int(token) for token in path[begins] if token != BLANK]
 
     def _transducer(self, feats: np.ndarray) -> list[int]:
         encoded, lengths = self.run("encoder", feats[None], np.array([len(feats)]))
-        return self.transduce(encoded[0, : lengths[0]])
+        search = Search(self)
+        search.advance(encoded[0, : lengths[0]])
+        return search.tokens
 
     def _streaming_transducer(self, feats: np.ndarray) -> list[int]:
-        chunks = list(self.chunks(feats))
-        return self.transduce(np.concatenate(chunks)) if chunks else []
+        stream = Stream(self)
+        stream.take(feats)
+        return stream.search.tokens
 
-    def chunks(self, feats: np.ndarray) -> Any:
-        """Encoder output [F, J] of each whole chunk of features [T, C], from caches to caches."""
-        stream = self.facts["stream"]
-        blocks, left, width = (stream[k] for k in ("num_encoder_layers", "left_context",
-                                                   "encoder_dim"))  # fmt: skip
-        attention = np.zeros((blocks, left, 1, width), np.float32)
-        convolution = np.zeros((blocks, stream["cnn_module_kernel"] - 1, 1, width), np.float32)
-        last = len(feats) - stream["T"]  # sherpa-onnx waits for one frame more
-        for begin in range(0, last, stream["decode_chunk_len"]):
-            piece = feats[None, begin : begin + stream["T"]]
-            encoded, attention, convolution = self.run(
-                "encoder", piece, attention, convolution, np.array([begin])
-            )
-            yield encoded[0]
+    _streaming_ctc = _streaming_transducer
 
-    def transduce(self, encoded: np.ndarray) -> list[int]:
-        """Tokens of frames [F, J]: one a frame at most, and unknown ones count as blank."""
-        tokens: list[int] = []
-        predicted = self.run("decoder", np.array([[BLANK]]))[0]
-        for frame in encoded:
-            best = int(self.run("joiner", frame[None], predicted)[0].argmax())
-            if best not in (BLANK, self.facts["unk"]):
-                tokens.append(best)
-                predicted = self.run("decoder", np.array([[best]]))[0]
-        return tokens
+    def chunks(self, feats: np.ndarray) -> Iterator[np.ndarray]:
+        """Output [F, ...] of each whole chunk of features [T, C], from caches to caches."""
+        return Stream(self).encode(feats)
 
     def _cif_nar(self, feats: np.ndarray) -> list[int]:
         fired = self._fired(feats)
@@ -189,6 +177,118 @@ class Recogniser:
         return integrate_and_fire(frames[0, : lengths[0]], weights[0, : lengths[0]], *limits)
 
 
+class Search:
+    """The best symbol of each frame, for audio that goes on.
+
+    Attributes
+    ----------
+    tokens, frames : since ``reset``; and in which frame each came out.
+    time : frames there were.
+    """
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self.recogniser, self.time = recogniser, 0
+        self.transduces = "joiner" in recogniser.models
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the tokens, and what follows from them."""
+        self.tokens: list[int] = []
+        self.frames: list[int] = []
+        self._last = BLANK
+        self._predicted = self._predict(BLANK)
+
+    def advance(self, output: np.ndarray) -> None:
+        """Take frames: encoder output [F, J] of a transducer, scores [F, V] of CTC."""
+        for frame in output:
+            token = self._transduce(frame) if self.transduces else self._spell(frame)
+            if token is not None:
+                self.tokens.append(token)
+                self.frames.append(self.time)
+            self.time += 1
+
+    def _transduce(self, frame: np.ndarray) -> int | None:
+        """One token a frame at most, and unknown ones count as blank."""
+        best = int(self.recogniser.run("joiner", frame[None], self._predicted)[0].argmax())
+        if best in (BLANK, self.recogniser.facts["unk"]):
+            return None
+        self._predicted = self._predict(best)
+        return best
+
+    def _spell(self, scores: np.ndarray) -> int | None:
+        best, last = int(scores.argmax()), self._last
+        self._last = best
+        return None if best in (BLANK, last) else best
+
+    def _predict(self, token: int) -> np.ndarray | None:
+        return self.recogniser.run("decoder", np.array([[token]]))[0] if self.transduces else None
+
+
+class Stream:
+    """Audio that comes in pieces of any length.
+
+    Parameters
+    ----------
+    recogniser : of an export that streams.
+
+    Attributes
+    ----------
+    search : has the tokens.
+    """
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self.recogniser, self.shape = recogniser, recogniser.facts["stream"]
+        self.search = Search(recogniser)
+        self._audio = np.zeros(0, np.float32)
+        self._given = 0  # frames of the audio kept that were given already
+        self._waiting: list[np.ndarray] = []  # features [C]
+        sizes = self.shape
+        width, kept = sizes["encoder_dim"], sizes["cnn_module_kernel"] - 1
+        blocks, left = sizes["num_encoder_layers"], sizes["left_context"]
+        self._caches = [np.zeros((blocks, left, 1, width), np.float32),
+                        np.zeros((blocks, kept, 1, width), np.float32)]  # fmt: skip
+        if not self.search.transduces:  # sherpa-onnx's wenet_ctc has others
+            self._caches = [np.zeros((blocks, 1, left, 2 * width), np.float32),
+                            np.zeros((blocks, 1, width, kept), np.float32)]  # fmt: skip
+
+    def push(self, samples: np.ndarray) -> None:
+        """Take samples [S]; after the last ones ``tail_samples`` of silence, to fill a chunk."""
+        features = self.recogniser.features
+        shift, size = features.options["shift"], len(features.window)
+        snip = features.options["snip_edges"]
+        self._audio = np.concatenate([self._audio, samples.astype(np.float32)])
+        reach = size if snip else shift // 2 - size // 2 + size
+        complete = (len(self._audio) - reach) // shift + 1
+        if complete <= self._given:
+            return
+        self.take(features(self._audio)[self._given : complete])
+        passed = max(0, complete - (0 if snip else -(-size // shift)))
+        self._audio, self._given = self._audio[passed * shift :], complete - passed
+
+    def take(self, feats: np.ndarray) -> None:
+        """Take features [T, C] and search what is complete."""
+        for output in self.encode(feats):
+            self.search.advance(output)
+
+    def encode(self, feats: np.ndarray) -> Iterator[np.ndarray]:
+        """Output [F, ...] of each chunk that features [T, C] complete."""
+        self._waiting += list(feats)
+        while len(self._waiting) > self.shape["T"]:  # sherpa-onnx waits for one frame more
+            window = np.stack(self._waiting[: self.shape["T"]])[None]
+            del self._waiting[: self.shape["decode_chunk_len"]]
+            output, *self._caches = self._run(window)
+            yield output[0]
+
+    def _run(self, window: np.ndarray) -> list[np.ndarray]:
+        if self.search.transduces:
+            return self.recogniser.run("encoder", window, *self._caches, np.zeros(1, np.int64))
+        left = self.shape["left_context"]
+        chunk = self.shape["decode_chunk_len"] // self.shape["subsampling_factor"]
+        seen = np.ones((1, 1, left + chunk), bool)
+        size = np.array([left])
+        return self.recogniser.run("model", window + INT16, size, size, *self._caches, seen)
+
+
 def integrate_and_fire(
     frames: np.ndarray, weights: np.ndarray, threshold: float, tail_threshold: float
 ) -> np.ndarray:
@@ -198,7 +298,8 @@ def integrate_and_fire(
     and what is left of the frame begins the next one. What is left at the end makes a token where
     it is more than ``tail_threshold``.
     """
-    fired, total = [], 0.0
+    fired: list[np.ndarray] = []
+    total = 0.0
     begun = np.zeros(frames.shape[1])
     for frame, weight in zip(frames, weights.astype(np.float64), strict=True):
         before, total = total, total + weight

@@ -21,6 +21,12 @@ def installed() -> bool:
     return sherpa_onnx is not None
 
 
+def wenet_chunks(stream: dict[str, int]) -> dict[str, int]:
+    """What sherpa-onnx has to be told of a streaming CTC model, and no file says."""
+    chunk = stream["decode_chunk_len"] // stream["subsampling_factor"]
+    return {"chunk_size": chunk, "num_left_chunks": stream["left_context"] // chunk}
+
+
 class SherpaRecogniser:
     """Offline or online recogniser, whichever the export is for.
 
@@ -51,8 +57,11 @@ class SherpaRecogniser:
             "feature_dim": facts["feature_dim"],
             "decoding_method": method,
         }
-        self.online = facts["kind"] == "streaming_transducer"
-        if self.online:
+        self.online = facts["stream"] is not None
+        if facts["kind"] == "streaming_ctc":
+            options |= wenet_chunks(facts["stream"])
+            self.recogniser = sherpa_onnx.OnlineRecognizer.from_wenet_ctc(**models, **options)
+        elif self.online:
             self.recogniser = sherpa_onnx.OnlineRecognizer.from_transducer(**models, **options)
         elif facts["kind"] == "transducer":
             self.recogniser = sherpa_onnx.OfflineRecognizer.from_transducer(**models, **options)

@@ -1,4 +1,6 @@
-"""The chunked encoder as a graph that goes on from caches, in sherpa-onnx's ``conformer`` form.
+"""The chunked encoder as a graph that goes on from caches, in forms of sherpa-onnx.
+
+A transducer's is ``conformer``, that of a CTC student ``wenet_ctc``.
 
 Legend: N streams, T feature frames handed over, C their width, F encoder frames of a chunk,
 L blocks, M frames of left context, K frames a convolution sees, D width.
@@ -7,6 +9,7 @@ L blocks, M frames of left context, K frames a convolution sees, D width.
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +21,9 @@ from distill_asr.experiments.export.graphs import (
     relative_positions,
     with_products,
 )
+
+SCALE = 2 * math.log(32768)  # of log energies, where samples are not brought to [-1, 1]
+FLOOR = math.log(torch.finfo(torch.float32).eps)  # of those that are
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,20 @@ class StreamShape:
             "encoder_dim": self.width,
             "pad_length": self.window - self.step,
             "cnn_module_kernel": self.kernel,
+            "subsampling_factor": self.step // self.chunk,
+        }
+
+    def wenet_metadata(self, vocab_size: int) -> dict[str, object]:
+        """Of the ``wenet_ctc`` form. One head, whatever the encoder has, holds the whole width."""
+        return {
+            "model_type": "wenet_ctc",
+            "head": 1,
+            "num_blocks": self.blocks,
+            "output_size": self.width,
+            "cnn_module_kernel": self.kernel,
+            "right_context": self.window - self.step + self.step // self.chunk - 1,
+            "subsampling_factor": self.step // self.chunk,
+            "vocab_size": vocab_size,
         }
 
     def caches(self, streams: int = 1) -> tuple[Tensor, Tensor]:
@@ -133,3 +153,50 @@ class StreamingGraph(nn.Module):
             block.cache = None
         encoded = self.head(self.encoder.encoders.norm_blocks(hidden))
         return encoded, torch.stack(attended), torch.stack(convolved)
+
+
+class WenetGraph(nn.Module):
+    """A ``StreamingGraph`` with the inputs and outputs that sherpa-onnx's ``wenet_ctc`` has.
+
+    That runtime computes features of samples times 32768, keeps keys and values where our blocks
+    keep one vector a frame (the second half stays zero), and gives a mask, which is not looked at:
+    see ``StreamingGraph`` for how it is known what the caches hold.
+    """
+
+    def __init__(self, graph: StreamingGraph) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(
+        self,
+        x: Tensor,
+        offset: Tensor,
+        required_cache_size: Tensor,
+        attention_cache: Tensor,
+        convolution_cache: Tensor,
+        attention_mask: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One chunk of one stream.
+
+        Parameters
+        ----------
+        x : [1, T, C].
+        offset, required_cache_size : [1], encoder frames; not looked at.
+        attention_cache : [L, 1, M, 2 D].
+        convolution_cache : [L, 1, D, K - 1].
+        attention_mask : [1, 1, M + F], bool; not looked at.
+
+        Returns
+        -------
+        Log-probabilities [1, F, V] and the new caches.
+        """
+        width = self.graph.shape.width
+        feats = (x - SCALE).clamp(min=FLOOR)
+        attended = attention_cache[..., :width].transpose(1, 2)
+        convolved = convolution_cache.permute(0, 3, 1, 2)
+        scores, attended, convolved = self.graph(feats, attended, convolved, offset)
+        attended = nn.functional.pad(attended.transpose(1, 2), (0, width))
+        # a runtime hands all inputs over: none may be missing in the file
+        unseen = offset + required_cache_size + attention_mask.to(torch.int64).sum()
+        scores = scores + 0.0 * unseen.to(scores.dtype)
+        return scores, attended, convolved.permute(0, 2, 3, 1)

@@ -44,6 +44,8 @@ class WaveformGraph(nn.Module):
     def __init__(self, student: nn.Module, head: nn.Module) -> None:
         super().__init__()
         encoder: HFSpeechEncoder = student.encoder
+        if not isinstance(encoder._input, WaveformInput):
+            raise ValueError("; ".join(waveform_problems(student)))
         self.input = encoder._input
         self.model = copy.deepcopy(encoder.encoders)
         self.first_norm = None

@@ -31,6 +31,8 @@ WAV2VEC = {"model_type": "wav2vec2", "hidden_size": 16, "num_hidden_layers": 2,
 STUDENTS = {
     "transducer": {"model": "transducer", "encoder_conf": CONFORMER, "normalize": "utterance_mvn"},
     "streaming": {"model": "transducer", "encoder": "chunked", "encoder_conf": CHUNKED},
+    "streaming ctc": {"model": "ctc", "encoder": "chunked",
+                      "encoder_conf": CHUNKED | {"left_frames": 6}},
     "waveform": {"model": "ctc", "frontend": None, "frontend_conf": {}, "input_size": 1,
                  "encoder": "hf_speech",
                  "encoder_conf": {"architecture": WAV2VEC, "do_normalize": True}},
@@ -54,7 +56,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, prepared: Path):
         if name not in made:
             root = tmp_path_factory.mktemp(name)
             exp = talkative(root / "exp", prepared, **STUDENTS[name])
-            more = ["--streaming"] if name == "streaming" else []
+            more = ["--streaming"] if name.startswith("streaming") else []
             assert cli.main(command(exp, root / "out", prepared, *more)) == 0
             made[name] = exp, root / "out"
         return made[name]
@@ -176,15 +178,23 @@ def beam_search(recogniser, samples: np.ndarray) -> list[int]:
     return list(max(beam, key=lambda tokens: beam[tokens] / (len(tokens) + 1)))
 
 
+@pytest.mark.parametrize("name", ["streaming", "streaming ctc"])
 @pytest.mark.parametrize("piece", [160, 1237, 16000])
-def test_streams_in_pieces(exported, piece: int) -> None:
+def test_streams_in_pieces(exported, name: str, piece: int) -> None:
+    from distill_asr.experiments.export.recognise import Recogniser, Stream
     from distill_asr.experiments.export.sherpa import SherpaRecogniser
     from distill_asr.experiments.export.symbols import plain
 
-    exp, out = exported("streaming")
-    recogniser = SherpaRecogniser(out, facts_of(out))
-    found = [plain(text) for text in recogniser(recordings(), piece=piece)]
-    assert found == expected_words(exp, facts_of(out))
+    exp, out = exported(name)
+    recogniser, right = SherpaRecogniser(out, facts_of(out)), expected_words(exp, facts_of(out))
+    assert [plain(text) for text in recogniser(recordings(), piece=piece)] == right
+    own = Recogniser(out)
+    for samples, words in zip(recordings(), right, strict=True):
+        stream = Stream(own)
+        for begin in range(0, len(samples), piece):
+            stream.push(samples[begin : begin + piece])
+        stream.push(np.zeros(own.facts["tail_samples"], np.float32))
+        assert plain(own.text(stream.search.tokens)) == words
 
 
 def test_what_lies_there(exported, prepared: Path) -> None:
