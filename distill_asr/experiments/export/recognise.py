@@ -252,7 +252,7 @@ class Stream:
                             np.zeros((blocks, 1, width, kept), np.float32)]  # fmt: skip
 
     def push(self, samples: np.ndarray) -> None:
-        """Take samples [S]; after the last ones ``tail_samples`` of silence, to fill a chunk."""
+        """Take samples [S]."""
         features = self.recogniser.features
         shift, size = features.options["shift"], len(features.window)
         snip = features.options["snip_edges"]
@@ -264,6 +264,11 @@ class Stream:
         self.take(features(self._audio)[self._given : complete])
         passed = max(0, complete - (0 if snip else -(-size // shift)))
         self._audio, self._given = self._audio[passed * shift :], complete - passed
+
+    def finish(self) -> None:
+        """The audio is over: silence fills the last chunk."""
+        self.push(np.zeros(self.recogniser.facts["tail_samples"], np.float32))
+        self.take(self.recogniser.features(self._audio)[self._given :])
 
     def take(self, feats: np.ndarray) -> None:
         """Take features [T, C] and search what is complete."""

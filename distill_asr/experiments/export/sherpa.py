@@ -94,7 +94,11 @@ class SherpaRecogniser:
                     self._advance([stream])
             stream.input_finished()
         self._advance(streams)
-        return [self.recogniser.get_result(stream) for stream in streams]
+        return [self._text(stream) for stream in streams]
+
+    def _text(self, stream: Any) -> str:
+        """The tokens in a row: the text of a stream that begins with ``<unk>`` lacks its ``<``."""
+        return "".join(self.recogniser.tokens(stream)).replace("▁", " ").strip()
 
     def _advance(self, streams: Sequence[Any]) -> None:
         """Decode what is complete, all streams that are ready at a time."""

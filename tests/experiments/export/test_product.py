@@ -193,7 +193,7 @@ def test_streams_in_pieces(exported, name: str, piece: int) -> None:
         stream = Stream(own)
         for begin in range(0, len(samples), piece):
             stream.push(samples[begin : begin + piece])
-        stream.push(np.zeros(own.facts["tail_samples"], np.float32))
+        stream.finish()
         assert plain(own.text(stream.search.tokens)) == words
 
 
