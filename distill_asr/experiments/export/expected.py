@@ -5,8 +5,11 @@ Legend: S samples, T feature frames, C their width, F encoder frames, D width.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from espnet.nets.pytorch_backend.transformer.subsampling import TooShortUttError
+from espnet2.asr_transducer.decoder.stateless_decoder import StatelessDecoder
 from torch import Tensor, nn
 
 from distill_asr.experiments.export.kinds import Form, reads_waveform
@@ -74,12 +77,12 @@ class Expected:
     def _transduce(self, encoded: Tensor) -> list[int]:
         """One token a frame at most."""
         joint, blank, tokens = self.student.joint_network, self.student.blank_id, []
-        predicted = self._predicted(blank)
+        predicted, state = self._predicted(blank, None)
         for frame in joint.lin_enc(encoded):
             best = int(joint(frame, predicted, no_projection=True).argmax())
             if best not in (blank, self.unknown):
                 tokens.append(best)
-                predicted = self._predicted(best)
+                predicted, state = self._predicted(best, state)
         return tokens
 
     def _integrate(self, encoded: Tensor) -> list[int]:
@@ -98,8 +101,14 @@ class Expected:
             tokens.append(best)
         return tokens
 
-    def _predicted(self, token: int) -> Tensor:
-        return self.student.joint_network.lin_dec(self.student.decoder.embed(torch.tensor(token)))
+    def _predicted(self, token: int, state: Any) -> tuple[Tensor, Any]:
+        """Projected output of the predictor after one more token, and its state."""
+        decoder, project = self.student.decoder, self.student.joint_network.lin_dec
+        embedded = decoder.embed(torch.tensor([[token]]))
+        if isinstance(decoder, StatelessDecoder):
+            return project(embedded[0, 0]), None
+        out, state = decoder.rnn_forward(embedded, state or decoder.init_state(1))
+        return project(out[0, 0]), state
 
 
 def _without(logits: Tensor, blank: int) -> int:

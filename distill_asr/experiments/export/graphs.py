@@ -277,6 +277,26 @@ class PredictorGraph(nn.Module):
         return self.project(self.embed(y)[:, 0])
 
 
+class LSTMGraph(nn.Module):
+    """LSTM predictor and its projection: tokens [N, 1] and states to [N, J] and new states."""
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.embed = copy.deepcopy(student.decoder.embed)
+        self.layers = copy.deepcopy(student.decoder.rnn)
+        self.project = copy.deepcopy(student.joint_network.lin_dec)
+
+    def forward(self, y: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One token of each history; states are [layers, N, width], zeros before the first."""
+        x, hiddens, cells = self.embed(y), [], []
+        for number, layer in enumerate(self.layers):
+            place = slice(number, number + 1)
+            x, (one, other) = layer(x, (hidden[place], cell[place]))
+            hiddens.append(one)
+            cells.append(other)
+        return self.project(x[:, 0]), torch.cat(hiddens), torch.cat(cells)
+
+
 class JoinerGraph(nn.Module):
     """What the joint network does after its projections: [N, J] and [N, J] to logits [N, V]."""
 

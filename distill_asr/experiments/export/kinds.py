@@ -19,6 +19,7 @@ from distill_asr.experiments.export.graphs import (
     CTCHead,
     EncoderGraph,
     JoinerGraph,
+    LSTMGraph,
     PredictorGraph,
     encoder_problems,
 )
@@ -69,12 +70,14 @@ class Form:
     kind : ``cif_ar``, ``cif_nar``, ``ctc``, ``streaming_ctc``, ``transducer`` or
         ``streaming_transducer``.
     cif : what integrate-and-fire and the decoder's loop have to know.
+    states : shape of each of a predictor's states, [layers, 1, width]; none for a stateless one.
     """
 
     kind: str
     parts: Mapping[str, Part]
     stream: StreamShape | None = None
     cif: Mapping[str, object] | None = None
+    states: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,10 +105,10 @@ def form_problems(student: nn.Module, wanted: Wanted) -> list[str]:
         problems = _frontend_problems(student.frontend, wanted.sherpa) + encoder_problems(student)
     problems += _chunk_problems(student, wanted)
     if isinstance(student, TransducerStudent):
-        if not isinstance(student.decoder, StatelessDecoder):
+        if wanted.sherpa and not isinstance(student.decoder, StatelessDecoder):
             problems.append(
-                f"decoder: {type(student.decoder).__name__} has a state that grows with the "
-                "history, which the runtime cannot hold; train with decoder: stateless"
+                f"decoder: {type(student.decoder).__name__} has a state, which sherpa-onnx holds "
+                "for other features than ours alone; train with decoder: stateless, or --to onnx"
             )
     elif isinstance(student, CIFStudent):
         problems += _cif_problems(wanted)
@@ -258,9 +261,17 @@ def make_form(student: nn.Module, wanted: Wanted) -> Form:
         return _cif(student)
     parts = {"decoder": _predictor(student), "joiner": _joiner(student)}
     if not wanted.streaming:
-        return Form("transducer", {"encoder": _encoder(student)} | parts)
+        return Form("transducer", {"encoder": _encoder(student)} | parts, states=_states(student))
     shape = StreamShape.of(student.encoder, student.encoder.chunk_size, student.encoder.left_frames)
-    return Form("streaming_transducer", {"encoder": _stream(student, shape)} | parts, shape)
+    parts |= {"encoder": _stream(student, shape)}
+    return Form("streaming_transducer", parts, shape, states=_states(student))
+
+
+def _states(student: nn.Module) -> tuple[int, int, int] | None:
+    decoder = student.decoder
+    if isinstance(decoder, StatelessDecoder):
+        return None
+    return decoder.dlayers, 1, decoder.output_size
 
 
 def _features(student: nn.Module) -> tuple[Tensor, Tensor]:
@@ -329,8 +340,14 @@ def _wenet(student: nn.Module, shape: StreamShape) -> Part:
 def _predictor(student: nn.Module) -> Part:
     signature = Signature(["y"], ["decoder_out"], {"y": BATCH, "decoder_out": BATCH})
     metadata = {"vocab_size": student.vocab_size, "context_size": CONTEXT_SIZE}
-    example = (torch.tensor([[0], [1]]),)
-    return Part(PredictorGraph(student), example, signature, metadata, small=False)
+    tokens = torch.tensor([[0], [1]])
+    if isinstance(student.decoder, StatelessDecoder):
+        return Part(PredictorGraph(student), (tokens,), signature, metadata, small=False)
+    names, outputs = ["y", "hidden", "cell"], ["decoder_out", "new_hidden", "new_cell"]
+    axes = {"y": BATCH, "decoder_out": BATCH} | {key: {1: "N"} for key in names[1:] + outputs[1:]}
+    states = student.decoder.init_state(len(tokens))
+    graph, signature = LSTMGraph(student), Signature(names, outputs, axes)
+    return Part(graph, (tokens, *states), signature, metadata, small=False)
 
 
 def _joiner(student: nn.Module) -> Part:

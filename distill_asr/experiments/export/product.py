@@ -123,6 +123,7 @@ def _facts(order: Order, student: nn.Module, config: ModelConfig, form: Form) ->
         "tail_samples": tail_samples(student, form),
         "stream": form.stream and form.stream.metadata(),
         "cif": form.cif,
+        "states": form.states,
         "sherpa": order.wanted.sherpa,
         "experiment": str(order.experiment),
         "checkpoint": {

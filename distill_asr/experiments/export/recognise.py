@@ -196,7 +196,9 @@ class Search:
         self.tokens: list[int] = []
         self.frames: list[int] = []
         self._last = BLANK
-        self._predicted = self._predict(BLANK)
+        shape = self.recogniser.facts["states"]  # of an LSTM predictor
+        self._states = [] if shape is None else [np.zeros(shape, np.float32)] * 2
+        self._predicted = self._predict(BLANK) if self.transduces else None
 
     def advance(self, output: np.ndarray) -> None:
         """Take frames: encoder output [F, J] of a transducer, scores [F, V] of CTC."""
@@ -220,8 +222,10 @@ class Search:
         self._last = best
         return None if best in (BLANK, last) else best
 
-    def _predict(self, token: int) -> np.ndarray | None:
-        return self.recogniser.run("decoder", np.array([[token]]))[0] if self.transduces else None
+    def _predict(self, token: int) -> np.ndarray:
+        last = np.array([[token]])
+        predicted, *self._states = self.recogniser.run("decoder", last, *self._states)
+        return predicted
 
 
 class Stream:

@@ -31,6 +31,8 @@ WAV2VEC = {"model_type": "wav2vec2", "hidden_size": 16, "num_hidden_layers": 2,
 STUDENTS = {
     "transducer": {"model": "transducer", "encoder_conf": CONFORMER, "normalize": "utterance_mvn"},
     "streaming": {"model": "transducer", "encoder": "chunked", "encoder_conf": CHUNKED},
+    "lstm": {"model": "transducer", "encoder": "chunked", "encoder_conf": CHUNKED,
+             "decoder": "lstm", "decoder_conf": {"hidden_size": 8, "num_layers": 2}},
     "streaming ctc": {"model": "ctc", "encoder": "chunked",
                       "encoder_conf": CHUNKED | {"left_frames": 6}},
     "waveform": {"model": "ctc", "frontend": None, "frontend_conf": {}, "input_size": 1,
@@ -57,7 +59,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory, prepared: Path):
             root = tmp_path_factory.mktemp(name)
             exp = talkative(root / "exp", prepared, **STUDENTS[name])
             more = ["--streaming"] if name.startswith("streaming") else []
-            assert cli.main(command(exp, root / "out", prepared, *more)) == 0
+            to = "onnx" if name == "lstm" else "sherpa"  # which has no states but for NeMo's
+            assert cli.main(command(exp, root / "out", prepared, *more, to=to)) == 0
             made[name] = exp, root / "out"
         return made[name]
 
@@ -135,7 +138,7 @@ def test_same_words_everywhere(exported, name: str) -> None:
     assert len(set(right)) > 2
     recogniser = Recogniser(out)
     assert [plain(recogniser(one)) for one in recordings()] == right
-    assert spoken(out) == right
+    assert name == "lstm" or spoken(out) == right
 
 
 @pytest.mark.parametrize("name", ["transducer", "streaming"])
