@@ -7,12 +7,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torchaudio.functional import forced_align, merge_tokens
 
-from distill_asr.decode.streaming import Recognised, StreamingSession
+from distill_asr.decode.recognised import Recognised
 from distill_asr.models.encoders.chunked import FULL_CONTEXT
 
 
@@ -64,15 +65,25 @@ def _middle(values: list[float]) -> str:
     return f"{1000 * median:.0f} ms (median; 90 %: {1000 * most:.0f} ms)"
 
 
+class Session(Protocol):
+    """What listens: a ``StreamingSession`` or an ``OnnxSession``."""
+
+    def push(self, samples: Any) -> list[Recognised]:
+        """Take samples [n]; give every change of the hypothesis."""
+
+    def finish(self) -> list[Recognised]:
+        """End of the audio."""
+
+
 class TimedUtterance:
     """One utterance through a session, with a stop-watch.
 
     Parameters
     ----------
-    session : fresh.
+    session : fresh, in any runtime.
     """
 
-    def __init__(self, session: StreamingSession) -> None:
+    def __init__(self, session: Session) -> None:
         self.session = session
         self.computing = 0.0
         self.tokens: list[int] = []
@@ -80,7 +91,7 @@ class TimedUtterance:
         self.heard: list[float] = []  # audio there was when they showed
         self._open = 0  # tokens of the segment that is not final yet
 
-    def push(self, samples: Tensor) -> list[Recognised]:
+    def push(self, samples: Any) -> list[Recognised]:
         """As the session's."""
         return self._timed(lambda: self.session.push(samples))
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
 
 from distill_asr.errors import UserError
 from distill_asr.experiments.layout import AVERAGED
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from distill_asr.decode.streaming import Recognised
+    from distill_asr.decode.recognised import Recognised
 
 STDIN = "-"
+FORMS = ("fp32", "int8", "fp16")
 SAMPLE = 2  # bytes of a 16-bit sample
 
 
@@ -32,7 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mono audio files of any sampling rate; '-', or none: raw PCM on standard input, "
         "16-bit little-endian mono at the student's sampling rate",
     )
-    parser.add_argument("--exp", required=True, help="experiment directory")
+    parser.add_argument(
+        "--exp", required=True, help="experiment directory; with --runtime onnx that of an export"
+    )
+    parser.add_argument(
+        "--runtime", choices=["torch", "onnx"], default="torch",
+        help="onnx: a directory of `distill-asr export --streaming`, without PyTorch",
+    )  # fmt: skip
+    parser.add_argument(
+        "--form", choices=FORMS, default=FORMS[0], help="onnx: which models of the export"
+    )
+    parser.add_argument(
+        "--align-with", metavar="EXP",
+        help="onnx, --latency: experiment whose CTC aligns; default: the one that was exported",
+    )  # fmt: skip
     parser.add_argument("--checkpoint", default=AVERAGED)
     parser.add_argument(
         "--chunk-size", type=int, metavar="FRAMES", help="default: the one of the student's config"
@@ -55,30 +71,89 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Recognise each file, or standard input, printing as words come."""
-    from distill_asr.decode.latency import Latency, TimedUtterance
+    _check_options(args)
+    runtime = _onnx(args) if args.runtime == "onnx" else _torch(args)
+    if args.latency:
+        _run_timed(args, runtime)
+        return 0
+    for name in args.wav:
+        session = runtime.start()
+        for piece in _pieces(name, runtime.rate, args.piece_ms):
+            _print(name, session.push(piece))
+        _print(name, session.finish())
+    return 0
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What listens.
+
+    Parameters
+    ----------
+    rate : of its audio, in Hz.
+    start : a fresh session, which takes numpy's arrays.
+    aligner : loads the student whose CTC aligns, for the latency report.
+    """
+
+    rate: int
+    start: Callable[[], Any]
+    aligner: Callable[[], Any]
+
+
+def _torch(args: argparse.Namespace) -> Runtime:
     from distill_asr.decode.streaming import StreamingSession, streaming_problems
     from distill_asr.decode.text import TokenText
     from distill_asr.experiments.student import load_student
 
-    _check_options(args)
     student, config = load_student(args.exp, args.checkpoint, args.device)
     if problems := streaming_problems(student, args.chunk_size):
         raise UserError([f"{config.file}: {problem}" for problem in problems])
-    to_words, rate = TokenText(config), config.rate
-    latency = Latency()
+    to_words, rate, endpoint = TokenText(config), config.rate, args.endpoint or None
+
+    def start() -> StreamingSession:
+        return StreamingSession(student, to_words, rate, args.chunk_size, endpoint)
+
+    return Runtime(rate, start, lambda: student)
+
+
+def _onnx(args: argparse.Namespace) -> Runtime:
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise UserError(
+            "--runtime onnx: onnxruntime is not installed; pip install 'distill_asr[export]'"
+        )
+    from distill_asr.decode.onnx_session import OnnxSession, open_export
+
+    recogniser = open_export(args.exp, args.form)
+    facts, endpoint = recogniser.facts, args.endpoint or None
+
+    def aligner() -> Any:
+        from distill_asr.experiments.student import load_student
+
+        exp = args.align_with or facts["experiment"]
+        if not Path(exp).is_dir():
+            raise UserError(
+                f"--latency: {exp}, of which {args.exp} was exported, is not there; give it by "
+                "--align-with EXP"
+            )
+        return load_student(exp, facts["checkpoint"]["name"])[0]
+
+    return Runtime(facts["sample_rate"], lambda: OnnxSession(recogniser, endpoint), aligner)
+
+
+def _run_timed(args: argparse.Namespace, runtime: Runtime) -> None:
+    import torch
+
+    from distill_asr.decode.latency import Latency, TimedUtterance
+
+    student, latency = runtime.aligner(), Latency()
     for name in args.wav:
-        session = StreamingSession(student, to_words, rate, args.chunk_size, args.endpoint or None)
-        timed, heard = TimedUtterance(session), []
-        for piece in _pieces(name, rate, args.piece_ms):
+        timed, heard = TimedUtterance(runtime.start()), [np.zeros(0, np.float32)]
+        for piece in _pieces(name, runtime.rate, args.piece_ms):
             _print(name, timed.push(piece))
-            if args.latency:
-                heard.append(piece)
+            heard.append(piece)
         _print(name, timed.finish())
-        if args.latency:
-            timed.add_to(latency, student, _joined(heard), rate)
-    if args.latency:
-        print(*latency.lines(), sep="\n", file=sys.stderr)
-    return 0
+        timed.add_to(latency, student, torch.from_numpy(np.concatenate(heard)), runtime.rate)
+    print(*latency.lines(), sep="\n", file=sys.stderr)
 
 
 def _print(name: str, results: Iterable[Recognised]) -> None:
@@ -87,20 +162,18 @@ def _print(name: str, results: Iterable[Recognised]) -> None:
         print(name, f"{result.heard:.2f}", kind, result.text, sep="\t", flush=True)
 
 
-def _pieces(name: str, rate: int, piece_ms: float) -> Iterator[Tensor]:
+def _pieces(name: str, rate: int, piece_ms: float) -> Iterator[np.ndarray]:
     """[n] samples at a time."""
     size = max(1, round(rate * piece_ms / 1000))
     if name == STDIN:
         yield from pcm_pieces(sys.stdin.buffer, size)
     else:
-        yield from _speech(name, rate).split(size)
+        speech = _speech(name, rate)
+        yield from (speech[begin : begin + size] for begin in range(0, len(speech), size))
 
 
-def _speech(path: str, rate: int) -> Tensor:
+def _speech(path: str, rate: int) -> np.ndarray:
     """A file's samples [n] at the student's rate, resampled as ``prepare`` does."""
-    import numpy as np
-    import torch
-
     from distill_asr.io.audio import BadAudioError, read_audio, resample
 
     try:
@@ -109,17 +182,14 @@ def _speech(path: str, rate: int) -> Tensor:
         raise UserError(f"{path}: {error.kind}: {error.detail}") from error
     if facts.rate != rate:
         samples = np.clip(resample(samples, facts.rate, rate), -1.0, 1.0)
-    return torch.from_numpy(samples)
+    return samples
 
 
-def pcm_pieces(stream: BinaryIO, size: int) -> Iterator[Tensor]:
+def pcm_pieces(stream: BinaryIO, size: int) -> Iterator[np.ndarray]:
     """16-bit little-endian samples as they arrive, [n] in [-1, 1], n at most ``size``.
 
     A sample may come in two parts; half of one at the end is dropped.
     """
-    import numpy as np
-    import torch
-
     held = b""
     read = getattr(stream, "read1", stream.read)  # what is there, instead of waiting for all
     while data := read(size * SAMPLE):
@@ -127,13 +197,7 @@ def pcm_pieces(stream: BinaryIO, size: int) -> Iterator[Tensor]:
         whole = len(data) // SAMPLE * SAMPLE
         held = data[whole:]
         samples = np.frombuffer(data[:whole], dtype="<i2").astype(np.float32)
-        yield torch.from_numpy(samples / 2**15)
-
-
-def _joined(pieces: list[Tensor]) -> Tensor:
-    import torch
-
-    return torch.cat(pieces) if pieces else torch.zeros(0)
+        yield samples / 2**15
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -146,6 +210,15 @@ def _check_options(args: argparse.Namespace) -> None:
         problems.append(f"--piece-ms {args.piece_ms}: expected more than 0")
     if args.endpoint < 0:
         problems.append(f"--endpoint {args.endpoint}: expected seconds, or 0 for none")
+    onnx = args.runtime == "onnx"
+    given = (("--chunk-size", args.chunk_size is not None, not onnx),
+             ("--checkpoint", args.checkpoint != AVERAGED, not onnx),
+             ("--device", args.device != "cpu", not onnx),
+             ("--form", args.form != FORMS[0], onnx),
+             ("--align-with", args.align_with is not None, onnx))  # fmt: skip
+    other = "torch: an export has one of its own" if onnx else "onnx"
+    problems += [f"{name}: goes with --runtime {other}" for name, there, fits in given
+                 if there and not fits]  # fmt: skip
     if problems:
         raise UserError(problems)
 

@@ -6,36 +6,17 @@ Legend: C encoder frames of a chunk, D width of the encoder.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from distill_asr.decode.greedy import MAX_SYMBOLS, GreedySearch
+from distill_asr.decode.recognised import Recognised
 from distill_asr.errors import UserError
 from distill_asr.models.encoders.chunked import FULL_CONTEXT, ChunkedEncoder, ChunkedStream
 from distill_asr.models.frontends.kaldi_fbank import KaldiFbank
 from distill_asr.models.frontends.streaming import FbankStream
-
-
-@dataclass(frozen=True)
-class Recognised:
-    """What is known of a segment, which lasts from one endpoint to the next.
-
-    Parameters
-    ----------
-    text : words.
-    tokens : their ids; grow at the end only.
-    times : seconds from the begin of the audio to the encoder frame in which each came out.
-    heard : seconds of audio that had come in.
-    final : the segment is complete.
-    """
-
-    text: str
-    tokens: list[int]
-    times: list[float]
-    heard: float
-    final: bool
 
 
 class EncoderStream:
@@ -119,7 +100,7 @@ class StreamingSession:
         self._endpoint = endpoint
         self._samples = 0
 
-    def push(self, samples: Tensor) -> list[Recognised]:
+    def push(self, samples: Tensor | np.ndarray) -> list[Recognised]:
         """Take more audio; give every change of the hypothesis.
 
         Parameters
@@ -127,7 +108,8 @@ class StreamingSession:
         samples : [n] in [-1, 1], any n.
         """
         results = []
-        for piece in samples.split(self._encoder.chunk_samples):  # long audio takes no more memory
+        # long audio takes no more memory
+        for piece in torch.as_tensor(samples).split(self._encoder.chunk_samples):
             self._samples += len(piece)
             for chunk in self._encoder.push(piece.to(self._device)):
                 results += self._listen(chunk)

@@ -20,12 +20,15 @@ from distill_asr import cli
 from distill_asr.decode import latency as latency_module
 from distill_asr.decode.greedy import GreedySearch
 from distill_asr.decode.latency import Latency, TimedUtterance, align
+from distill_asr.decode.recognised import Recognised
 from distill_asr.decode.stream_command import pcm_pieces
-from distill_asr.decode.streaming import EncoderStream, Recognised, StreamingSession
+from distill_asr.decode.streaming import EncoderStream, StreamingSession
 from distill_asr.errors import UserError
+from distill_asr.experiments.layout import AVERAGED
 from distill_asr.experiments.student import load_student
 from distill_asr.io.audio import resample
 from distill_asr.testing.fixtures import TOKENS
+from distill_asr.testing.recognisers import save_recogniser
 from distill_asr.testing.students import tiny_student
 
 BLANK, RATE, CHUNK, FRAME = 0, 16000, 4, 640
@@ -222,7 +225,7 @@ def test_raw_pcm_in_odd_parts() -> None:
 
     pieces = list(pcm_pieces(Odd(samples.tobytes() + b"x"), 100))
     assert max(map(len, pieces)) <= 4
-    assert torch.equal(torch.cat(pieces), torch.from_numpy(samples.astype(np.float32) / 32768))
+    assert np.array_equal(np.concatenate(pieces), samples.astype(np.float32) / 32768)
 
 
 def test_delays_are_counted_from_the_alignment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,3 +354,67 @@ def test_decoding_with_other_chunks(experiment: Path, tmp_path: Path, capsys) ->
         assert best["frames"] == sorted(best["frames"]) and set(best["tokens"]) <= set(TOKENS)
     assert cli.main([str(word) for word in [*command, "--chunk-size", -1]]) == 1
     assert "expected frames, or 0 for full context" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A streaming student, and what it was exported to."""
+    pytest.importorskip("onnxruntime")
+    root = tmp_path_factory.mktemp("exported")
+    exp = save_recogniser(root / "exp", **STREAMING)
+    weights = torch.load(exp / AVERAGED, weights_only=True)
+    torch.save({k: student().state_dict().get(k, v) for k, v in weights.items()}, exp / AVERAGED)
+    soundfile.write(root / "a.wav", tones(1.5).numpy(), RATE)
+    (root / "data").mkdir()
+    for name, value in {"wav.scp": str(root / "a.wav"), "text": "a", "utt2spk": "a",
+                        "utt2num_samples": str(int(1.5 * RATE))}.items():  # fmt: skip
+        (root / "data" / name).write_text(f"a {value}\n")
+    (root / "data" / "spk2utt").write_text("a a\n")
+    words = ["export", "--to", "onnx", "--streaming", "--exp", str(exp), "--wavs",
+             str(root / "data"), "--output", str(root / "out")]  # fmt: skip
+    assert cli.main(words) == 0
+    return exp, root / "out"
+
+
+def test_onnx_runtime(exported: tuple[Path, Path], capsys: pytest.CaptureFixture) -> None:
+    """The same lines as PyTorch, a token a frame at most, and the report."""
+    _, out = exported
+    wav = str(out.parent / "b.wav")
+    soundfile.write(wav, np.concatenate([tones(2, 1), silence(1.2), tones(1, 2)]), RATE)
+    for latency in ([], ["--latency"]):
+        capsys.readouterr()
+        assert cli.main(["stream", "--exp", str(out), "--runtime", "onnx", wav, *latency]) == 0
+        found = capsys.readouterr()
+        lines = [line.split("\t") for line in found.out.splitlines()]
+        assert [line[2] for line in lines].count("final") >= 2
+        heard = [float(line[1]) for line in lines]
+        assert heard == sorted(heard) and heard[0] < 1.0 and heard[-1] == pytest.approx(4.2)
+    assert "first partial after" in found.err and "real-time factor" in found.err
+    from distill_asr.decode.onnx_session import OnnxSession, open_export
+
+    recogniser = open_export(out)
+    samples, _ = soundfile.read(wav, dtype="float32")
+    texts = set()
+    for size in (100, 1600, len(samples)):
+        session = OnnxSession(recogniser, endpoint=None)
+        results = [one for begin in range(0, len(samples), size)
+                   for one in session.push(samples[begin : begin + size])]  # fmt: skip
+        results += session.finish()
+        texts.add(results[-1].text)
+        assert results[-1].times == sorted(results[-1].times)
+    assert texts == {recogniser(samples)}
+
+
+def test_onnx_runtime_is_refused(exported: tuple[Path, Path], capsys, monkeypatch) -> None:
+    exp, out = exported
+    wav, onnx = str(out.parent / "a.wav"), ["--runtime", "onnx"]
+    cases = {
+        "export --streaming": ["--exp", str(exp), *onnx],
+        "--chunk-size: goes with --runtime torch": ["--exp", str(out), *onnx, "--chunk-size", "4"],
+        "--form: goes with --runtime onnx": ["--exp", str(exp), "--form", "int8"],
+        "export with --quantize int8": ["--exp", str(out), *onnx, "--form", "int8"],
+        "give it by --align-with": ["--exp", str(out), *onnx, "--latency", "--align-with", "none"],
+    }
+    for message, words in cases.items():
+        assert cli.main(["stream", wav, *words]) == 1
+        assert message in capsys.readouterr().err

@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export."""
+    import distill_asr.espnet  # noqa: F401  first: no other import of ESPnet is as quick
     from distill_asr.experiments.export.directory import refuse_existing
 
     refuse_existing(Path(args.output))
