@@ -62,7 +62,8 @@ def cache_problems(config: TrainConfig, source: Experiment | None) -> list[str]:
 def write_states(sets: Sequence[DataDir], source: Experiment) -> str:
     """Let the encoder of an experiment hear all utterances, as a teacher that is dumped.
 
-    What is there already stays; other trainings that want the same wait for whoever comes first.
+    What is there already stays, unless the encoder or the audio has changed since; other trainings
+    that want the same wait for whoever comes first.
 
     Returns
     -------
@@ -70,7 +71,7 @@ def write_states(sets: Sequence[DataDir], source: Experiment) -> str:
 
     Raises
     ------
-    UserError : states of another experiment of that name lie there.
+    UserError : the experiment is not finished or damaged, or audio that cannot be read.
     """
     once = list({Path(data.path).resolve(): data for data in sets}.values())
     name = f"encoder_{source.directory.name}"
@@ -82,7 +83,7 @@ def write_states(sets: Sequence[DataDir], source: Experiment) -> str:
     while True:
         try:
             workers = ThisProcess(config.on(device), device, torch.get_num_threads())
-            dump_sets(once, name, config.on(device), workers, SHARD_UTTS)
+            dump_sets(once, name, config.on(device), workers, SHARD_UTTS, overwrite=True)
             return name
         except HeldError:
             time.sleep(WAIT)

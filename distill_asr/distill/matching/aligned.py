@@ -123,7 +123,7 @@ class AlignedMatcher(TokenMatcher):
         path = logits.argmax(dim=-1).cpu().numpy()  # the one wait for the device
         found = []
         for frames, length, expected in zip(path, lengths, rows, strict=True):
-            runs = [r for r in _runs(frames[:length]) if r[0] not in (self.blank, self.unk)]
+            runs = [r for r in _runs(frames[:length]) if r[0] != self.blank and r[0] != self.unk]
             stretch = self.unmatched == "stretch"
             pairs, right = paired_units([run[0] for run in runs], expected, stretch)
             found.append(Segments([(*runs[i][1:], u) for i, u in pairs], right, len(runs)))
@@ -159,14 +159,14 @@ class AlignedMatcher(TokenMatcher):
         states, taught = self._token_states(teacher, context, rows)
         kept = [[s for s in one.spans if taught[i][s[2]]] for i, one in enumerate(found)]
         frames = student.values.size(1)
-        unit = torch.full(student.values.shape[:2], frames, dtype=torch.int64)
+        unit = np.full(tuple(student.values.shape[:2]), frames, dtype=np.int64)
         for i, spans in enumerate(kept):
             for number, (begin, end, _) in enumerate(spans):
                 unit[i, begin:end] = number
         places = [(i, n, s[2]) for i, spans in enumerate(kept) for n, s in enumerate(spans)]
         batch, number, token = torch.tensor(places, dtype=torch.int64).reshape(-1, 3).T.to(device)
         tokens = pad_sequence([torch.tensor(r, dtype=torch.int64) for r in rows], True).to(device)
-        values = means(student.values, unit.to(device))
+        values = means(student.values, torch.from_numpy(unit).to(device))
         paired, units = len(places), sum(one.units for one in found)
         right = sum(one.right for one in found)
         return Pairs(
