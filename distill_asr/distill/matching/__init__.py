@@ -11,6 +11,7 @@ losses.
 from distill_asr.distill.matching.aligned import AlignedMatcher
 from distill_asr.distill.matching.ctc import CTCMatcher
 from distill_asr.distill.matching.frame import FrameMatcher
+from distill_asr.distill.matching.greedy import GreedyMatcher
 from distill_asr.distill.matching.path import PathMatcher
 from distill_asr.distill.matching.shrink import ShrinkMatcher
 from distill_asr.distill.matching.token import TokenMatcher
@@ -24,4 +25,5 @@ MATCHERS = {
     "ctc": CTCMatcher,
     "aligned": AlignedMatcher,
     "transport": TransportMatcher,
+    "greedy": GreedyMatcher,
 }

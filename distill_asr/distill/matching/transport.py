@@ -6,10 +6,8 @@ N pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from distill_asr.distill.contracts import VECTORS, Matcher
 from distill_asr.distill.matching.optimal_transport import (
@@ -18,10 +16,8 @@ from distill_asr.distill.matching.optimal_transport import (
     sinkhorn,
     uniform_masses,
 )
-from distill_asr.distill.matching.shrink import ctc_path, shrink
+from distill_asr.distill.matching.sides import SideOptions, Sides, projected
 from distill_asr.distill.states import Context, Pairs, States
-
-UNITS = ("frames", "runs")
 
 
 class TransportMatcher(Matcher):
@@ -65,10 +61,7 @@ class TransportMatcher(Matcher):
         unk: int = 1,
     ) -> None:
         super().__init__()
-        if units not in UNITS:
-            raise ValueError(f"units must be one of {UNITS}, not {units!r}")
-        if special_tokens not in ("keep", "drop"):
-            raise ValueError(f"special_tokens must be keep or drop, not {special_tokens!r}")
+        self.sides = SideOptions("match: transport", units, special_tokens, (blank, unk))
         positive: dict[str, float | None] = {
             "epsilon": epsilon,
             "iterations": iterations,
@@ -82,24 +75,18 @@ class TransportMatcher(Matcher):
             raise ValueError(f"graph must be from 0 to 1, not {graph}")
         if graph and penalty is not None:
             raise ValueError("graph and penalty cannot be combined; leave one of them out")
-        self.units = units
         self.epsilon = epsilon
         self.iterations = iterations
         self.penalty = penalty
         self.order = order
         self.graph = graph
         self.rounds = rounds
-        self.first = 1 if special_tokens == "drop" else 0
-        self.dropped = (blank, unk)
 
     def paired_width(
         self, teacher_width: int, student_step_ms: float | None, teacher_step_ms: float | None
     ) -> int:
         """Width of ``Pairs.teacher``; ValueError unless frames meet tokens."""
-        if student_step_ms is None or teacher_step_ms is not None:
-            raise ValueError(
-                "match: transport needs a tap of frames (encoder, encoder:k) and a text teacher"
-            )
+        self.sides.require_text(student_step_ms, teacher_step_ms)
         return teacher_width
 
     def forward(self, student: States, teacher: States, context: Context) -> Pairs:
@@ -109,41 +96,20 @@ class TransportMatcher(Matcher):
         ------
         ValueError : no CTC output at the tap's rate, for ``units: runs``.
         """
-        values, counts = student.values, student.lengths
-        if self.units == "runs":
-            path = ctc_path(student, context, "match: transport with units: runs")
-            values, counts = shrink(values, counts, path, self.dropped)
-        positions = (teacher.lengths - 2 * self.first).clamp(min=0)
-        last = max(teacher.values.size(1) - self.first, self.first)
-        targets = teacher.values[:, self.first : last].float()
-        counts = counts * (positions > 0)
-        plan = self.plan(values, counts, targets, positions, context.project)
+        sides = self.sides.take(student, teacher, context)
+        plan = self.plan(sides, context)
         mass = plan.sum(dim=2)
         batch, unit = torch.nonzero(mass > 0, as_tuple=True)
         sent = mass[batch, unit]
-        centres = (plan @ targets)[batch, unit] / sent.unsqueeze(1)
-        return Pairs(values[batch, unit], centres, batch, weight=sent * counts[batch])
+        centres = (plan @ sides.targets)[batch, unit] / sent.unsqueeze(1)
+        weight = sent * sides.counts[batch]
+        return Pairs(sides.values[batch, unit], centres, batch, weight=weight)
 
-    def plan(
-        self,
-        values: Tensor,
-        counts: Tensor,
-        targets: Tensor,
-        positions: Tensor,
-        project: Callable[[Tensor], Tensor] | None,
-    ) -> Tensor:
-        """How much of each state goes to each position, float32 [B, T, S], without a gradient.
-
-        Parameters
-        ----------
-        values : [B, T, D], of which ``counts`` [B] are valid.
-        targets : [B, S, E], of which ``positions`` [B] are valid.
-        project : the block's head, D to E.
-        """
-        with torch.no_grad(), torch.autocast(values.device.type, enabled=False):
-            projected = values.float() if project is None else project(values.float())
-            ours = nn.functional.normalize(projected, dim=-1)
-            theirs = nn.functional.normalize(targets, dim=-1)
+    def plan(self, sides: Sides, context: Context) -> Tensor:
+        """How much of each state goes to each position, float32 [B, T, S], without a gradient."""
+        counts, positions = sides.counts, sides.positions
+        with torch.no_grad(), torch.autocast(sides.values.device.type, enabled=False):
+            ours, theirs = projected(sides, context)
             sizes = ours.size(1), theirs.size(1)
             masses = uniform_masses(counts, sizes[0]), uniform_masses(positions, sizes[1])
             cost = 1 - ours @ theirs.transpose(1, 2)

@@ -1,0 +1,68 @@
+"""The two sides of a soft matching: units of speech and positions of text.
+
+Legend: B batch, T student frames or runs, D student width, S teacher positions, E teacher width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from distill_asr.distill.matching.shrink import ctc_path, shrink
+from distill_asr.distill.states import Context, States
+
+UNITS = ("frames", "runs")
+SPECIAL_TOKENS = ("drop", "keep")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What is matched; an utterance without positions has no units either."""
+
+    values: Tensor  # [B, T, D]
+    counts: Tensor  # [B], valid units
+    targets: Tensor  # float32 [B, S, E]
+    positions: Tensor  # [B], valid positions
+
+
+@dataclass(frozen=True)
+class SideOptions:
+    """How units and positions are taken; ValueError for values that are not allowed."""
+
+    what: str  # begins the messages, such as "match: transport"
+    units: str = "frames"  # frames | runs of the CTC path
+    special_tokens: str = "drop"  # drop | keep the teacher's first and last position
+    dropped: tuple[int, ...] = (0, 1)  # tokens whose runs are no units
+
+    def __post_init__(self) -> None:
+        if self.units not in UNITS:
+            raise ValueError(f"units must be one of {UNITS}, not {self.units!r}")
+        if self.special_tokens not in SPECIAL_TOKENS:
+            raise ValueError(f"special_tokens must be keep or drop, not {self.special_tokens!r}")
+
+    def require_text(self, student_step_ms: float | None, teacher_step_ms: float | None) -> None:
+        """ValueError unless frames meet tokens."""
+        if student_step_ms is None or teacher_step_ms is not None:
+            raise ValueError(
+                f"{self.what} needs a tap of frames (encoder, encoder:k) and a text teacher"
+            )
+
+    def take(self, student: States, teacher: States, context: Context) -> Sides:
+        """Both sides of a batch; ValueError without the CTC output that ``runs`` need."""
+        values, counts = student.values, student.lengths
+        if self.units == "runs":
+            path = ctc_path(student, context, f"{self.what} with units: runs")
+            values, counts = shrink(values, counts, path, self.dropped)
+        first = 1 if self.special_tokens == "drop" else 0
+        positions = (teacher.lengths - 2 * first).clamp(min=0)
+        last = max(teacher.values.size(1) - first, first)
+        targets = teacher.values[:, first:last].float()
+        return Sides(values, counts * (positions > 0), targets, positions)
+
+
+def projected(sides: Sides, context: Context) -> tuple[Tensor, Tensor]:
+    """Units as the block's head projects them, and positions, both of length 1: [B, T or S, E]."""
+    values = sides.values.float()
+    ours = values if context.project is None else context.project(values)
+    return nn.functional.normalize(ours, dim=-1), nn.functional.normalize(sides.targets, dim=-1)
