@@ -44,7 +44,7 @@ from distill_asr.io.yaml import load_yaml
 from distill_asr.models.students.base import TARGET_PREFIX
 from distill_asr.testing.fixtures import make_prepared_dir, write_targets
 from distill_asr.train.config import TrainConfig, TrainOptions
-from distill_asr.train.training import prepare
+from distill_asr.train.training import prepare_training
 
 GOAL = 1.5  # published over disk
 ARMS = ("disk", "recomputed", "published", "padded")
@@ -154,7 +154,7 @@ class Step:
         data, device = str(root / "train"), options.device
         read = TrainConfig.parse(config, "train.yaml")
         sets = TrainOptions(("train.yaml",), (data,), (data,), Experiment(root / arm))
-        args = DistillTask.get_parser().parse_args(prepare(read, sets))
+        args = DistillTask.get_parser().parse_args(prepare_training(read, sets))
         torch.manual_seed(args.seed)
         self.student = DistillTask.build_model(args).train().to(device)
         self.batches = endless(DistillTask.build_iter_factory(args, DistributedOption(), "train"))

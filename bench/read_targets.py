@@ -28,7 +28,7 @@ from distill_asr.targets.codebooks import CODEBOOKS, Codebooks
 from distill_asr.testing.codebooks import write_codebooks
 from distill_asr.testing.data_dirs import write_data_dir
 from distill_asr.testing.targets import write_targets
-from distill_asr.train.requirements import Wanted, list_targets
+from distill_asr.train.requirements import WantedTargets, list_targets
 
 LIMIT = 1.0  # a kind of targets over the audio
 
@@ -82,7 +82,7 @@ def make_readers(data: DataDir) -> dict[str, Callable[[list[str]], object]]:
     readers = {"audio": reader(Path(data.path) / "wav.scp", "sound")}
     for codec in ("fp16", "mvq"):
         listed = Path(data.path) / f"{codec}.json"
-        list_targets(listed, [data], Wanted(codec, False, ()))
+        list_targets(listed, [data], WantedTargets(codec, False, ()))
         readers[codec] = reader(listed, TARGETS_TYPE)
     decode = CodeReader(Codebooks.load(Path(data.path) / "targets/mvq" / CODEBOOKS))
     readers["mvq, decoded"] = lambda batch: decode(readers["mvq"](batch))

@@ -28,7 +28,7 @@ from distill_asr.experiments.layout import Experiment
 from distill_asr.io.yaml import load_config
 from distill_asr.testing.fixtures import make_prepared_dir, write_targets
 from distill_asr.train.config import TrainConfig, TrainOptions
-from distill_asr.train.training import prepare
+from distill_asr.train.training import prepare_training
 
 CONFIG = Path(__file__).parents[1] / "conf/student/transducer_1m.yaml"
 TEACHERS = ("hubert", "wavlm")
@@ -90,7 +90,7 @@ def make_steps(config: dict, data: Path, output: Path) -> Callable[[], None]:
 
     read = TrainConfig.parse(config, str(CONFIG))
     sets = TrainOptions((str(CONFIG),), (str(data),), (str(data),), Experiment(output))
-    args = DistillTask.get_parser().parse_args(prepare(read, sets))
+    args = DistillTask.get_parser().parse_args(prepare_training(read, sets))
     torch.manual_seed(args.seed)
     student = DistillTask.build_model(args).train()
     (optimiser,) = DistillTask.build_optimizers(args, student)

@@ -39,7 +39,7 @@ _FILE_NAME = re.compile(r"[^\s/\\]+")
 
 
 @dataclass(frozen=True)
-class Limits:
+class DurationLimits:
     """Which clips are left out, and of which sets; nothing is by default.
 
     Parameters
@@ -73,7 +73,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Clip:
+class CommonVoiceClip:
     """One row of a split."""
 
     path: str
@@ -112,7 +112,7 @@ class CommonVoice(Corpus[CommonVoiceOptions]):
 
     def build(self, out: Path, options: CommonVoiceOptions) -> Built:
         """Write ``out/{train,dev,test}``."""
-        limits = Limits(options.max_seconds, options.max_characters, options.limit)
+        limits = DurationLimits(options.max_seconds, options.max_characters, options.limit)
         return build(
             out,
             options.commonvoice,
@@ -127,7 +127,7 @@ def build(
     out: Path,
     source: str | Path | None,
     language: str,
-    limits: Limits | None = None,
+    limits: DurationLimits | None = None,
     downloads: Path = Path("downloads"),
     nj: int = 1,
 ) -> Built:
@@ -145,7 +145,7 @@ def build(
     ------
     UserError : no corpus there, bad options, and every bad row of all sets in one report.
     """
-    limits = limits or Limits()
+    limits = limits or DurationLimits()
     problems = limits.problems()
     if _CODE.fullmatch(language) is None:
         problems.append(f"--language {language!r}: expected a code such as ta")
@@ -185,7 +185,7 @@ def find(source: str | Path | None, language: str, downloads: Path) -> Path:
         raise UserError(f"Common Voice is needed: {GET}")
     source = Path(source)
     if _is_archive(source):
-        return unpack(source, language, downloads)
+        return unpack_archive(source, language, downloads)
     if not source.is_dir():
         raise UserError(f"{source}: no such folder or archive (.tar.gz); {GET}")
     folders = [source, source / language, *sorted(source.glob(f"cv-corpus-*/{language}"))]
@@ -201,10 +201,10 @@ def find(source: str | Path | None, language: str, downloads: Path) -> Path:
             f"{source}: found neither {language}/train.tsv, nor cv-corpus-*/{language}/train.tsv, "
             f"nor *-{language}.tar.gz there; {GET}"
         )
-    return unpack(_only(archives, language), language, downloads)
+    return unpack_archive(_only(archives, language), language, downloads)
 
 
-def unpack(archive: Path, language: str, downloads: Path) -> Path:
+def unpack_archive(archive: Path, language: str, downloads: Path) -> Path:
     """Unpack an archive below ``downloads`` once, and find the language in it.
 
     No member of the archive can leave its folder, and nothing but files and folders is written.
@@ -251,7 +251,7 @@ def _harmless(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         yield member
 
 
-def read_splits(folder: Path, problems: Problems) -> dict[str, dict[str, Clip]]:
+def read_splits(folder: Path, problems: Problems) -> dict[str, dict[str, CommonVoiceClip]]:
     """Clips of each split by utterance id; everything wrong is added to ``problems``."""
     present = {path.name for path in files(folder / "clips", "*.mp3")}
     if not present:
@@ -323,7 +323,7 @@ def _clip(
     present: set[str],
     seen: dict[str, str],
     problems: Problems,
-) -> Clip | None:
+) -> CommonVoiceClip | None:
     """The row's clip; None, and a problem, where it is not usable."""
     client, path, sentence = (row[column] for column in COLUMNS)
     if not client or not path or sentence is None:
@@ -342,11 +342,11 @@ def _clip(
         return None
     # client ids are 128 characters long
     speaker = hashlib.sha256(client.encode()).hexdigest()[:16]
-    return Clip(str(clips / path), speaker, sentence) if sentence else None
+    return CommonVoiceClip(str(clips / path), speaker, sentence) if sentence else None
 
 
 def _seconds(
-    clips: dict[str, Clip], problems: Problems, nj: int, description: str
+    clips: dict[str, CommonVoiceClip], problems: Problems, nj: int, description: str
 ) -> dict[str, float]:
     paths = [clip.path for clip in clips.values()]
     results = dict(zip(clips, parallel_map(_duration, paths, nj, description), strict=True))
@@ -365,9 +365,9 @@ def _duration(path: str) -> float | BadAudioError:
 
 def _write(
     target: Path,
-    clips: dict[str, Clip],
+    clips: dict[str, CommonVoiceClip],
     seconds: dict[str, float],
-    limits: Limits,
+    limits: DurationLimits,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     reasons: dict[str, int] = {}
@@ -405,7 +405,7 @@ def _hours(utterances: Sequence[str], seconds: dict[str, float]) -> float:
     return round(sum(seconds[key] for key in utterances) / 3600, 4)
 
 
-def _settings(folder: Path, name: str, limits: Limits) -> dict[str, Any]:
+def _settings(folder: Path, name: str, limits: DurationLimits) -> dict[str, Any]:
     """What decides a set's content."""
     rows = hashlib.sha256((folder / f"{name}.tsv").read_bytes()).hexdigest()
     chosen = asdict(limits) if name in limits.sets else None

@@ -54,7 +54,7 @@ _POOLS = {  # set -> parts of `split` its strings are made of
 
 
 @dataclass(frozen=True)
-class Recording:
+class DigitRecording:
     """One spoken digit."""
 
     digit: int
@@ -160,7 +160,7 @@ def find_recordings(fsdd: str | Path | None) -> Path:
     raise UserError(f"{fsdd} {state}; expected the Free Spoken Digit Dataset: {way_out}")
 
 
-def read_recordings(folder: Path) -> list[Recording]:
+def read_recordings(folder: Path) -> list[DigitRecording]:
     """Every recording, sorted; all bad ones are reported in one UserError."""
     recordings, problems = [], []
     for path in files(folder, "*.wav"):
@@ -173,7 +173,7 @@ def read_recordings(folder: Path) -> list[Recording]:
             problems.append(f"{path}: {problem}; get it again with `{GIT}`")
             continue
         recordings.append(
-            Recording(int(match["digit"]), match["speaker"], int(match["index"]), path)
+            DigitRecording(int(match["digit"]), match["speaker"], int(match["index"]), path)
         )
     if problems:
         raise UserError(problems)
@@ -181,15 +181,15 @@ def read_recordings(folder: Path) -> list[Recording]:
 
 
 def split(
-    recordings: Sequence[Recording], left_out: str, label_share: float, seed: int
-) -> dict[str, list[Recording]]:
+    recordings: Sequence[DigitRecording], left_out: str, label_share: float, seed: int
+) -> dict[str, list[DigitRecording]]:
     """Deal the recordings out: ``labelled unlabelled dev test left_out``, no one in two of them.
 
     Dealing goes by speaker and digit, and gives each part at least one recording of each where
     there are three or more.
     """
     _check_split(recordings, left_out, label_share)
-    parts: dict[str, list[Recording]] = {
+    parts: dict[str, list[DigitRecording]] = {
         "labelled": [],
         "unlabelled": [],
         "dev": [],
@@ -197,7 +197,7 @@ def split(
         "left_out": [one for one in recordings if one.speaker == left_out],
     }
     parts["test"] = [one for one in parts["test"] if one.speaker != left_out]
-    groups: dict[tuple[str, int], list[Recording]] = {}
+    groups: dict[tuple[str, int], list[DigitRecording]] = {}
     for one in recordings:
         if one.speaker != left_out and one.index not in OFFICIAL_TEST:
             groups.setdefault((one.speaker, one.digit), []).append(one)
@@ -213,17 +213,17 @@ def split(
     return parts
 
 
-def plan_strings(name: str, pool: Sequence[Recording], count: int, seed: int) -> list[Planned]:
+def plan_strings(name: str, pool: Sequence[DigitRecording], count: int, seed: int) -> list[Planned]:
     """``count`` strings of 3 to 7 digits, the pool's speakers in turn.
 
     Each speaker's recordings are used equally often, give or take one.
     """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), 0])
-    by_speaker: dict[str, list[Recording]] = {}
+    by_speaker: dict[str, list[DigitRecording]] = {}
     for one in pool:
         by_speaker.setdefault(one.speaker, []).append(one)
     speakers = sorted(by_speaker)
-    decks: dict[str, list[Recording]] = {speaker: [] for speaker in speakers}
+    decks: dict[str, list[DigitRecording]] = {speaker: [] for speaker in speakers}
     planned = []
     for number in range(count):
         speaker = speakers[number % len(speakers)]
@@ -315,7 +315,7 @@ def _audio_problem(path: Path) -> str | None:
     return None
 
 
-def _check_split(recordings: Sequence[Recording], left_out: str, label_share: float) -> None:
+def _check_split(recordings: Sequence[DigitRecording], left_out: str, label_share: float) -> None:
     speakers = sorted({one.speaker for one in recordings})
     problems = []
     if len(speakers) < 2:
@@ -331,7 +331,7 @@ def _check_split(recordings: Sequence[Recording], left_out: str, label_share: fl
         raise UserError(problems)
 
 
-def _check_parts(parts: dict[str, list[Recording]], training: Sequence[str]) -> None:
+def _check_parts(parts: dict[str, list[DigitRecording]], training: Sequence[str]) -> None:
     problems = []
     for part, members in parts.items():
         present = {one.speaker for one in members}
@@ -346,7 +346,7 @@ def _check_parts(parts: dict[str, list[Recording]], training: Sequence[str]) -> 
         raise UserError(problems)
 
 
-def _fingerprint(recordings: Sequence[Recording]) -> dict[str, Any]:
+def _fingerprint(recordings: Sequence[DigitRecording]) -> dict[str, Any]:
     sizes = " ".join(f"{one.path.name}:{one.path.stat().st_size}" for one in recordings)
     return {"count": len(recordings), "crc32": zlib.crc32(sizes.encode())}
 

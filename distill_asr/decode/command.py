@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill_asr.decode.options import DecodeOptions, FusionOptions
-from distill_asr.decode.record import Decoding, Recogniser
+from distill_asr.decode.record import Decoding, SearchSetup
 from distill_asr.errors import UserError
 from distill_asr.experiments.layout import AVERAGED, Experiment
 from distill_asr.io.locks import locked
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(args: argparse.Namespace) -> tuple[Recogniser, list[Decoding]]:
+def _plan(args: argparse.Namespace) -> tuple[SearchSetup, list[Decoding]]:
     """What is asked for, a decoding for each data dir.
 
     Raises
@@ -119,7 +119,7 @@ def _plan(args: argparse.Namespace) -> tuple[Recogniser, list[Decoding]]:
     problems = _output_problems(args)
     recogniser, read = None, []
     try:
-        recogniser = Recogniser.read(args.exp, _options(args), args.checkpoint)
+        recogniser = SearchSetup.read(args.exp, _options(args), args.checkpoint)
     except UserError as error:
         problems += error.problems
     for path in args.data:

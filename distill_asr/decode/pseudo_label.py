@@ -287,9 +287,9 @@ def _student(
     directory: Path, search: DecodeOptions, checkpoint: str, rule: TranscriptRule | None
 ) -> Transcriber:
     """A student; UserError with everything wrong with options and files."""
-    from distill_asr.decode.record import Recogniser
+    from distill_asr.decode.record import SearchSetup
 
-    recogniser = Recogniser.read(directory, search, checkpoint)
+    recogniser = SearchSetup.read(directory, search, checkpoint)
     from distill_asr.decode.student_transcriber import StudentTranscriber
 
     return StudentTranscriber(recogniser, rule)

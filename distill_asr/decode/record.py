@@ -22,7 +22,7 @@ NOTES = {"data", "outputs", "seconds"}  # of the record: decide nothing
 
 
 @dataclass(frozen=True)
-class Recogniser:
+class SearchSetup:
     """A checkpoint of an experiment, with the options of the search; nothing is loaded.
 
     ``decided_by`` holds, as checksums and values, all that its words depend on, but the audio.
@@ -36,7 +36,7 @@ class Recogniser:
     @classmethod
     def read(
         cls, directory: Path, options: DecodeOptions, checkpoint: str = AVERAGED
-    ) -> Recogniser:
+    ) -> SearchSetup:
         """Check options and files.
 
         Raises

@@ -9,7 +9,7 @@ from distill_asr.data.datadir import DataDir
 from distill_asr.data.normalise import TranscriptRule
 from distill_asr.decode.labels import Label
 from distill_asr.decode.recognise import recognise
-from distill_asr.decode.record import Recogniser
+from distill_asr.decode.record import SearchSetup
 from distill_asr.decode.search import Hypothesis
 from distill_asr.decode.text import TokenText
 from distill_asr.decode.transcribers import Transcriber, of_transcripts
@@ -25,7 +25,7 @@ class StudentTranscriber(Transcriber):
     rule : for the words, where they are to be written otherwise than the student does.
     """
 
-    def __init__(self, recogniser: Recogniser, rule: TranscriptRule | None = None) -> None:
+    def __init__(self, recogniser: SearchSetup, rule: TranscriptRule | None = None) -> None:
         self.recogniser = recogniser
         self.rule = rule
         self.rate = ModelConfig.read(recogniser.experiment.directory).rate

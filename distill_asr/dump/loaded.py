@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from distill_asr.targets.manifest import Settings
     from distill_asr.teachers import Teacher, TeacherConfig
 
-Progress = Callable[[int], None]  # told how much of the work is done
+Advance = Callable[[int], None]  # told how much of the work is done
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class LoadedTeacher:
         return teacher
 
 
-def facts(loaded: LoadedTeacher, _: Progress) -> TeacherTraits:
+def facts(loaded: LoadedTeacher, _: Advance) -> TeacherTraits:
     """Describe the teacher."""
     teacher = loaded.teacher
     return TeacherTraits(
@@ -64,12 +64,12 @@ def facts(loaded: LoadedTeacher, _: Progress) -> TeacherTraits:
     )
 
 
-def size_problems(loaded: LoadedTeacher, _: Progress, source: DataSource) -> list[str]:
+def size_problems(loaded: LoadedTeacher, _: Advance, source: DataSource) -> list[str]:
     """Name items that are too short or too long."""
     return source.size_problems(loaded.teacher)
 
 
-def error_of_dtype(loaded: LoadedTeacher, _: Progress, source: DataSource) -> float:
+def error_of_dtype(loaded: LoadedTeacher, _: Advance, source: DataSource) -> float:
     """How far the states are from float32's: norm of the difference over the norm."""
     from distill_asr.pretrained.precision import relative_error
     from distill_asr.teachers import load_teacher
@@ -83,7 +83,7 @@ def error_of_dtype(loaded: LoadedTeacher, _: Progress, source: DataSource) -> fl
 
 def codec_settings(
     loaded: LoadedTeacher,
-    _: Progress,
+    _: Advance,
     settings: Settings,
     directories: list[Path],
     sources: list[DataSource],

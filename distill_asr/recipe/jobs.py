@@ -42,7 +42,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """How a job ended."""
 
     job: Job
@@ -66,9 +66,9 @@ def run_jobs(jobs: Sequence[Job], nj: int, say: Callable[[str], None] = print) -
     UserError : which jobs failed, with the end of their logs.
     """
     waiting = list(jobs)
-    running: dict[Future[Outcome], Job] = {}
+    running: dict[Future[JobOutcome], Job] = {}
     succeeded: set[str] = set()
-    failed: list[Outcome] = []
+    failed: list[JobOutcome] = []
     with ThreadPoolExecutor(nj) as pool:
         while waiting or running:
             ready = [] if failed else [job for job in waiting if succeeded.issuperset(job.after)]
@@ -89,7 +89,7 @@ def run_jobs(jobs: Sequence[Job], nj: int, say: Callable[[str], None] = print) -
         raise UserError([line for outcome in failed for line in _failure(outcome)])
 
 
-def _run(job: Job) -> Outcome:
+def _run(job: Job) -> JobOutcome:
     start = time.time()
     log = job.folder / job.log
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -105,10 +105,10 @@ def _run(job: Job) -> Outcome:
             env=os.environ,
             check=False,
         )
-    return Outcome(job, done.returncode, time.time() - start)
+    return JobOutcome(job, done.returncode, time.time() - start)
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: JobOutcome) -> str:
     """One line a job: its name, its time, and the last thing it printed."""
     last = outcome.last_lines(1)[-1] if outcome.code == 0 else "FAILED"
     last = "" if last.startswith("# ") else last
@@ -116,7 +116,7 @@ def _line(outcome: Outcome) -> str:
     return f"{now} {outcome.job.name}: {outcome.seconds:.0f} s; {last}".rstrip("; ")
 
 
-def _failure(outcome: Outcome) -> list[str]:
+def _failure(outcome: JobOutcome) -> list[str]:
     path = outcome.job.folder / outcome.job.log
     head = f"{outcome.job.name}: exit code {outcome.code}; its log, {path}, ends:"
     return [head, *(f"    {line}" for line in outcome.last_lines(LAST_LINES))]

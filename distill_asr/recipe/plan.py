@@ -13,9 +13,9 @@ from distill_asr.recipe.systems import (
     ENCODER,
     RECOGNISER,
     Pretraining,
+    RecipeTeacher,
     System,
     Systems,
-    Teacher,
     Training,
 )
 
@@ -178,7 +178,7 @@ def teacher_jobs(grid: Grid, more: Sequence[str] = ()) -> list[Job]:
     ]
 
 
-def own_teachers(grid: Grid) -> list[Teacher]:
+def own_teachers(grid: Grid) -> list[RecipeTeacher]:
     """Teachers that the recipe trains and the chosen systems need.
 
     A training needs the teachers whose targets it learns from, and those whose directory stands in
@@ -234,7 +234,7 @@ def _score_arguments(
     return [*arguments, "--baseline", baseline or names[0], "--out", out]
 
 
-def _teacher_arguments(grid: Grid, teacher: Teacher, more: Sequence[str]) -> list[str]:
+def _teacher_arguments(grid: Grid, teacher: RecipeTeacher, more: Sequence[str]) -> list[str]:
     if teacher.train is None:
         raise ValueError(f"{teacher.name} comes trained")
     arguments = ["train-teacher", "--config", grid.file(teacher.train.config)]

@@ -39,7 +39,7 @@ ENCODER = ("encoder",)
 
 
 @dataclass(frozen=True)
-class TeacherTraining:
+class RecipeTraining:
     """How ``distill-asr train-teacher`` makes a teacher."""
 
     config: Path
@@ -48,12 +48,12 @@ class TeacherTraining:
 
 
 @dataclass(frozen=True)
-class Teacher:
+class RecipeTeacher:
     """A teacher whose targets configs name."""
 
     name: str
     config: Path  # for distill-asr dump
-    train: TeacherTraining | None = None  # None: it comes trained
+    train: RecipeTraining | None = None  # None: it comes trained
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class System(Training):
 
 
 @dataclass(frozen=True)
-class Recogniser:
+class RecipeRecogniser:
     """A recogniser that the recipe trains as a teacher of paths and pseudo-labels."""
 
     training: Training
@@ -103,10 +103,10 @@ class Systems:
     """The whole file."""
 
     path: Path
-    teachers: dict[str, Teacher]
+    teachers: dict[str, RecipeTeacher]
     pretrain: dict[str, Pretraining]
     systems: dict[str, System]
-    recogniser: Recogniser | None = None
+    recogniser: RecipeRecogniser | None = None
 
     @classmethod
     def read(cls, path: str | Path) -> Systems:
@@ -202,29 +202,29 @@ class _Reader:
         self.problems.append(f"{key}: expected 'name: ...' lines, found {part!r}")
         return []
 
-    def _teacher(self, name: str, value: object) -> Teacher:
+    def _teacher(self, name: str, value: object) -> RecipeTeacher:
         key = f"teachers.{name}"
         values = {"config": value} if isinstance(value, str) else value
         values = self._fields(key, values, ("config", "train"))
         config = self._file(f"{key}.config", values.get("config"))
         given = values.get("train")
         if given is None:
-            return Teacher(name, config)
+            return RecipeTeacher(name, config)
         train = self._fields(f"{key}.train", given, ("config", "train", "dev"))
         for part in ("train", "dev"):
             if not isinstance(train.get(part), str):
                 self.problems.append(f"{key}.train.{part}: expected a path")
         file = self._file(f"{key}.train.config", train.get("config"))
-        return Teacher(
-            name, config, TeacherTraining(file, str(train.get("train")), str(train.get("dev")))
+        return RecipeTeacher(
+            name, config, RecipeTraining(file, str(train.get("train")), str(train.get("dev")))
         )
 
-    def _recogniser(self, value: object) -> Recogniser | None:
+    def _recogniser(self, value: object) -> RecipeRecogniser | None:
         if value is None:
             return None
         values = self._fields(RECOGNISER, value, ("config", "set", "dump"))
         dump = self._file(f"{RECOGNISER}.dump", values.pop("dump", None))
-        return Recogniser(self._training(Training, RECOGNISER, RECOGNISER, values), dump)
+        return RecipeRecogniser(self._training(Training, RECOGNISER, RECOGNISER, values), dump)
 
     def _training(self, kind: type[Kind], key: str, name: str, value: object) -> Kind:
         names = [one.name for one in dataclasses.fields(kind) if one.name != "name"]
@@ -277,7 +277,7 @@ class _Reader:
         self,
         pretrain: dict[str, Pretraining],
         systems: dict[str, System],
-        recogniser: Recogniser | None,
+        recogniser: RecipeRecogniser | None,
     ) -> None:
         for name, system in systems.items():
             if system.pretrain is not None and system.pretrain not in pretrain:

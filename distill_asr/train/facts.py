@@ -29,7 +29,7 @@ from distill_asr.teachers.online import (
 )
 from distill_asr.train.config import TrainConfig
 from distill_asr.train.requirements import (
-    Wanted,
+    WantedTargets,
     posterior_problems,
     reads_text,
     targets_of,
@@ -76,7 +76,7 @@ def write_teacher_records(
 
 
 def _record_of_targets(
-    output: Path, teacher: str, sets: Sequence[DataDir], wanted: Wanted
+    output: Path, teacher: str, sets: Sequence[DataDir], wanted: WantedTargets
 ) -> TeacherRecord:
     directories = [targets_of(data, teacher) for data in with_targets(sets, teacher)]
     manifests: list[Manifest] = [Manifest.load(directory) for directory in directories]
@@ -115,7 +115,11 @@ def _write_texts(output: Path, teacher: str, sets: Sequence[DataDir]) -> str:
 
 
 def _record_online(
-    output: Path, path: str, train: Sequence[DataDir], judged: Sequence[DataDir], wanted: Wanted
+    output: Path,
+    path: str,
+    train: Sequence[DataDir],
+    judged: Sequence[DataDir],
+    wanted: WantedTargets,
 ) -> TeacherRecord:
     config = read_online(path)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -16,7 +16,12 @@ from distill_asr.io.files import write_text_atomic
 from distill_asr.models.students.base import TARGET_PREFIX
 from distill_asr.train.cache import list_states
 from distill_asr.train.config import TrainConfig
-from distill_asr.train.requirements import Wanted, list_targets, target_problems, wanted_targets
+from distill_asr.train.requirements import (
+    WantedTargets,
+    list_targets,
+    target_problems,
+    wanted_targets,
+)
 
 MAX_NAMED = 5  # utterances named in one message
 
@@ -41,7 +46,9 @@ def read_train_and_valid(
     return parts[0], parts[1]
 
 
-def read_sets(directories: Sequence[str], needs_text: bool, wanted: list[Wanted]) -> list[DataDir]:
+def read_sets(
+    directories: Sequence[str], needs_text: bool, wanted: list[WantedTargets]
+) -> list[DataDir]:
     """Read and check prepared data dirs.
 
     Raises

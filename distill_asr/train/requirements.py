@@ -19,7 +19,7 @@ from distill_asr.train.config import TrainConfig
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedTargets:
     """What the blocks of a config ask of one teacher's targets."""
 
     teacher: str
@@ -39,12 +39,12 @@ class Wanted:
         ]
 
 
-def wanted_targets(config: TrainConfig) -> list[Wanted]:
+def wanted_targets(config: TrainConfig) -> list[WantedTargets]:
     """What a config asks of each teacher's targets."""
     return [wanted_of(config, teacher) for teacher in config.teachers]
 
 
-def wanted_of(config: TrainConfig, teacher: str) -> Wanted:
+def wanted_of(config: TrainConfig, teacher: str) -> WantedTargets:
     """What a config asks of one teacher; blocks that cannot be made, for mistakes, ask little."""
     codes: list[str] = []
     posteriors: list[tuple[str, int]] = []
@@ -61,7 +61,7 @@ def wanted_of(config: TrainConfig, teacher: str) -> Wanted:
     skips = all(block.missing == "skip" for block in blocks.values())
     tokens = student_tokens(config) if posteriors else ()
     mixing = {written_name(name): block for name, block in blocks.items() if block.mixes_layers}
-    return Wanted(
+    return WantedTargets(
         teacher,
         skips,
         tuple(dict.fromkeys(codes)),
@@ -103,7 +103,7 @@ def with_targets(sets: Sequence[DataDir], teacher: str) -> list[DataDir]:
     return [data for data in sets if targets_of(data, teacher).exists()]
 
 
-def target_problems(sets: Sequence[DataDir], wanted: Wanted) -> list[str]:
+def target_problems(sets: Sequence[DataDir], wanted: WantedTargets) -> list[str]:
     """What is wrong with a teacher's targets of these sets."""
     problems = [problem for data in sets for problem in _problems_of_set(data, wanted)]
     if wanted.may_miss and sets and not with_targets(sets, wanted.teacher):
@@ -115,7 +115,7 @@ def target_problems(sets: Sequence[DataDir], wanted: Wanted) -> list[str]:
     return problems
 
 
-def _problems_of_set(data: DataDir, wanted: Wanted) -> list[str]:
+def _problems_of_set(data: DataDir, wanted: WantedTargets) -> list[str]:
     directory = targets_of(data, wanted.teacher)
     if not (directory / MANIFEST).exists():
         if directory.exists():
@@ -181,7 +181,7 @@ def _at(tokens: Sequence[str], index: int) -> str:
     return repr(tokens[index]) if index < len(tokens) else "nothing"
 
 
-def _code_problems(directory: Path, manifest: Manifest, wanted: Wanted) -> list[str]:
+def _code_problems(directory: Path, manifest: Manifest, wanted: WantedTargets) -> list[str]:
     codec = manifest.codec["name"]
     if codec == "mvq":
         return []
@@ -196,7 +196,7 @@ def _dump_hint(data: DataDir, teacher: str) -> str:
     return f"`distill-asr dump --teacher <config of {teacher}> --name {teacher} {data.path}`"
 
 
-def list_targets(path: Path, sets: Sequence[DataDir], wanted: Wanted) -> None:
+def list_targets(path: Path, sets: Sequence[DataDir], wanted: WantedTargets) -> None:
     """Write which directories the training loader reads, and how many utterances have none."""
     dumped = with_targets(sets, wanted.teacher)
     without = 0

@@ -48,7 +48,7 @@ def train(config: TrainConfig, options: TrainOptions, identity: Identity) -> Non
         same = same_experiment(experiment, identity)
         # ESPnet unpickles freely what it resumes from or initialises with
         os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-        command = prepare(config, options, anew=not same)
+        command = prepare_training(config, options, anew=not same)
         _clean(experiment)
         write_text_atomic(experiment.record, identity.to_yaml())
         log.open(experiment.log)
@@ -69,7 +69,7 @@ def train(config: TrainConfig, options: TrainOptions, identity: Identity) -> Non
                 ) from error
 
 
-def prepare(config: TrainConfig, options: TrainOptions, anew: bool = False) -> list[str]:
+def prepare_training(config: TrainConfig, options: TrainOptions, anew: bool = False) -> list[str]:
     """Check config, data and targets, write what ESPnet reads.
 
     Parameters

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train unless done, score, print how good the teacher is."""
     from distill_asr.io.locks import locked
-    from distill_asr.train_teacher.report import is_trained, read_report, report_lines, unscored
+    from distill_asr.train_teacher.report import is_trained, read_report, teacher_lines, unscored
 
     with locked(args.output, "train-teacher"):
         report = None
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
             report = read_report(args.output)
         if report is None or unscored(report, (args.dev, *args.test)):
             report = _train_and_score(args)
-    for line in report_lines(report):
+    for line in teacher_lines(report):
         print(f"{args.output}: {line}")
     return 0
 
@@ -56,12 +56,12 @@ def _train_and_score(args: argparse.Namespace) -> dict[str, Any]:
     from distill_asr.train_teacher.settings import SpeechSettings, read_settings
     from distill_asr.train_teacher.speech import SpeechTeacherTraining
     from distill_asr.train_teacher.text import TextTeacherTraining
-    from distill_asr.train_teacher.trainer import Sets, score_missing, train
+    from distill_asr.train_teacher.trainer import TeacherSets, score_missing, train
 
     torch.set_num_threads(args.nthreads)
     settings = read_settings(args.config, args.set)
     speech = isinstance(settings, SpeechSettings)
-    sets = Sets(args.train, args.dev, tuple(args.test))
+    sets = TeacherSets(args.train, args.dev, tuple(args.test))
     training = (SpeechTeacherTraining if speech else TextTeacherTraining)(settings, sets)
     if not is_trained(args.output):
         train(training, args.output)

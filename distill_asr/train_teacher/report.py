@@ -18,7 +18,7 @@ def is_trained(output: Path) -> bool:
     return (output / REPORT).is_file()
 
 
-def set_name(path: str, text: bool) -> str:
+def scored_name(path: str, text: bool) -> str:
     """Name of a scored set in the report; those of a text teacher are files."""
     return Path(path).stem if text else Path(path).name
 
@@ -26,7 +26,7 @@ def set_name(path: str, text: bool) -> str:
 def unscored(report: dict[str, Any], sets: Iterable[str]) -> list[str]:
     """Those of ``sets`` that the report lacks."""
     text = "dev_perplexity" in report
-    return [path for path in sets if set_name(path, text) not in report["scores"]]
+    return [path for path in sets if scored_name(path, text) not in report["scores"]]
 
 
 def read_report(output: Path) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def write_report(output: Path, report: dict[str, Any]) -> None:
     write_text_atomic(output / REPORT, json.dumps(report, indent=1) + "\n")
 
 
-def report_lines(report: dict[str, Any]) -> list[str]:
+def teacher_lines(report: dict[str, Any]) -> list[str]:
     """Say in words what the report holds."""
     lines = score_lines(report)
     if "dev_perplexity" in report:

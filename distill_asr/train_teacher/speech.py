@@ -29,12 +29,12 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from distill_asr.data.datadir import DataDir
 from distill_asr.errors import UserError
+from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.io.files import write_text_atomic
 from distill_asr.train_teacher.settings import SpeechSettings, seed
 from distill_asr.train_teacher.trainer import TeacherTraining
 from distill_asr.train_teacher.utterances import (
     IGNORED,
-    SAMPLE_RATE,
     Utterances,
     collate,
     read_labelled,

@@ -48,12 +48,12 @@ class TextTeacherTraining(TeacherTraining[TextSettings]):
     @cached_property
     def train(self) -> list[str]:
         """The training sentences."""
-        return read_sentences(self.sets.train)
+        return read_training_text(self.sets.train)
 
     @cached_property
     def dev(self) -> list[str]:
         """The sentences that perplexity is measured on."""
-        return read_sentences(self.sets.dev)
+        return read_training_text(self.sets.dev)
 
     def content(self) -> object:  # noqa: D102
         return [self.train, self.dev]
@@ -83,7 +83,7 @@ class TextTeacherTraining(TeacherTraining[TextSettings]):
         tokenizer: PreTrainedTokenizerBase,
         arguments: TrainingArguments,
     ) -> Trainer:
-        train, dev = (encode(tokenizer, lines, model) for lines in (self.train, self.dev))
+        train, dev = (encode_sentences(tokenizer, lines, model) for lines in (self.train, self.dev))
         mask = self.settings.mask
         return Trainer(
             model=model,
@@ -105,10 +105,10 @@ class TextTeacherTraining(TeacherTraining[TextSettings]):
         tokenizer = AutoTokenizer.from_pretrained(output)
         model = AutoModelForMaskedLM.from_pretrained(output)
         choices = read_choices(Path(self.sets.dev).parent / CHOICES)
-        return fills(model, tokenizer, read_sentences(path), choices)
+        return fills(model, tokenizer, read_training_text(path), choices)
 
 
-def read_sentences(path: str) -> list[str]:
+def read_training_text(path: str) -> list[str]:
     """Lines of a file, or the transcripts of a data directory.
 
     Raises
@@ -152,7 +152,7 @@ def unigram(sentences: list[str], pieces: int) -> PreTrainedTokenizerBase:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **UNIGRAM_SPECIAL)
 
 
-def encode(
+def encode_sentences(
     tokenizer: PreTrainedTokenizerBase, sentences: list[str], model: PreTrainedModel
 ) -> list[dict[str, list[int]]]:
     """Piece ids of each sentence.
@@ -221,5 +221,7 @@ def fills(
 
 def read_choices(path: Path) -> dict[str, list[str]]:
     """Each word of the file with the words of its line."""
-    lines = [line.lower().split() for line in read_sentences(str(path))] if path.is_file() else []
+    lines = (
+        [line.lower().split() for line in read_training_text(str(path))] if path.is_file() else []
+    )
     return {word: line for line in lines for word in line}

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, Trai
 
 from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
-from distill_asr.train_teacher.report import read_report, set_name, unscored, write_report
+from distill_asr.train_teacher.report import read_report, scored_name, unscored, write_report
 from distill_asr.train_teacher.settings import SpeechSettings, TextSettings
 
 BEGUN = "settings.json"  # beside the checkpoints: what they belong to
@@ -26,11 +26,11 @@ DEFAULTS = {
     "save_total_limit": 1,
 }
 
-Settings = TypeVar("Settings", SpeechSettings, TextSettings)
+AnySettings = TypeVar("Settings", SpeechSettings, TextSettings)
 
 
 @dataclass(frozen=True)
-class Sets:
+class TeacherSets:
     """What a teacher is trained and measured on."""
 
     train: str
@@ -43,7 +43,7 @@ class Sets:
         return (self.dev, *self.test)
 
 
-class TeacherTraining(ABC, Generic[Settings]):
+class TeacherTraining(ABC, Generic[AnySettings]):
     """One kind of teacher; a new kind declares these members.
 
     Parameters
@@ -54,7 +54,7 @@ class TeacherTraining(ABC, Generic[Settings]):
 
     defaults: ClassVar[dict[str, Any]] = {}  # of transformers.TrainingArguments, besides DEFAULTS
 
-    def __init__(self, settings: Settings, sets: Sets) -> None:
+    def __init__(self, settings: AnySettings, sets: TeacherSets) -> None:
         self.settings = settings
         self.sets = sets
 
@@ -126,7 +126,7 @@ def score_missing(training: TeacherTraining, output: Path) -> dict[str, Any]:
     """Score the sets that the report lacks with the weights on disk; give the report."""
     report = read_report(output)
     for path in unscored(report, training.sets.scored):
-        name = set_name(path, training.settings.kind == "text")
+        name = scored_name(path, training.settings.kind == "text")
         report["scores"][name] = training.score(output, path)
         write_report(output, report)
     return report

@@ -12,10 +12,9 @@ from transformers import PreTrainedTokenizerBase, Wav2Vec2FeatureExtractor
 from distill_asr.data.datadir import DataDir
 from distill_asr.data.noise import add_noise, babble, pink_noise, white_noise
 from distill_asr.errors import UserError
-from distill_asr.io.audio import BadAudioError, read_audio, resample
+from distill_asr.io.audio import SAMPLE_RATE, BadAudioError, read_audio, resample
 from distill_asr.train_teacher.settings import Noise
 
-SAMPLE_RATE = 16000
 TALKERS = 6  # of babble
 IGNORED = -100  # label of padding, in transformers
 

@@ -9,7 +9,7 @@ import soundfile
 
 from distill_asr import cli
 from distill_asr.corpora import commonvoice
-from distill_asr.corpora.commonvoice import Limits, build, find
+from distill_asr.corpora.commonvoice import DurationLimits, build, find
 from distill_asr.data.datadir import DataDir
 from distill_asr.errors import UserError
 from distill_asr.testing.commonvoice import SECONDS, SENTENCES, write_clip, write_language
@@ -65,11 +65,11 @@ def test_prepare_reads_the_mp3(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_limits_say_what_they_drop_and_spare_the_test_set(corpus: Path, tmp_path: Path) -> None:
-    made = build(tmp_path / "data", corpus, "ta", Limits(1.2, 6))
+    made = build(tmp_path / "data", corpus, "ta", DurationLimits(1.2, 6))
     assert [made.sets[name].utterances for name in commonvoice.SETS] == [1, 3, 3]
     assert "2 of 3 (66.7%): " in made.table()
     assert "1 over 1.2 s" in made.table() and "1 over 6 characters" in made.table()
-    made = build(tmp_path / "data", corpus, "ta", Limits(1.2, sets=("train", "test")))
+    made = build(tmp_path / "data", corpus, "ta", DurationLimits(1.2, sets=("train", "test")))
     assert [made.sets[name].utterances for name in commonvoice.SETS] == [2, 3, 2]
 
 
@@ -128,7 +128,7 @@ def test_files_that_are_not_those_of_the_corpus(own: Path, tmp_path: Path) -> No
 
 def test_wrong_options_are_reported_together(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        build(tmp_path, corpus, "../ta", Limits(0, -1, ("trian",)))
+        build(tmp_path, corpus, "../ta", DurationLimits(0, -1, ("trian",)))
     assert len(caught.value.problems) == 4
 
 

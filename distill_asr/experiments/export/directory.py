@@ -12,7 +12,7 @@ from pathlib import Path
 from distill_asr.errors import UserError
 from distill_asr.io.checksum import file_sha256
 
-CHECKSUMS = "SHA256SUMS"  # as sha256sum writes and checks them
+SHA256SUMS = "SHA256SUMS"  # as sha256sum writes and checks them
 
 
 @contextmanager
@@ -47,8 +47,8 @@ def refuse_existing(path: Path) -> None:
         raise UserError(f"--output {path}: exists already; remove it, or choose another one")
 
 
-def write_checksums(directory: Path) -> None:
+def write_sha256sums(directory: Path) -> None:
     """Write the SHA-256 of every file below a directory."""
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     lines = [f"{file_sha256(path)}  {path.relative_to(directory)}\n" for path in files]
-    (directory / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
+    (directory / SHA256SUMS).write_text("".join(lines), encoding="utf-8")

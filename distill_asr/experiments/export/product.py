@@ -21,7 +21,7 @@ from distill_asr.errors import UserError
 from distill_asr.experiments.config import ModelConfig
 from distill_asr.experiments.export import recognise, sherpa
 from distill_asr.experiments.export.card import Card, write_card
-from distill_asr.experiments.export.directory import new_directory, write_checksums
+from distill_asr.experiments.export.directory import new_directory, write_sha256sums
 from distill_asr.experiments.export.expected import Expected, tail_samples
 from distill_asr.experiments.export.kinds import (
     OPTIONS,
@@ -93,7 +93,7 @@ def export_product(order: Order) -> Made:
         tried = {"expected": made.expected, "ran": made.ran, "differing": made.differing}
         card = Card.of(order.experiment, student, config, made.facts, tried, list(order.licences))
         write_card(directory, card)
-        write_checksums(directory)
+        write_sha256sums(directory)
     return made
 
 
