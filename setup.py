@@ -49,7 +49,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["distill_asr", "distill_asr.*"]),
-    package_data={"distill_asr.report": ["templates/*"]},
+    package_data={"distill_asr": ["py.typed", "*.pyi"], "distill_asr.report": ["templates/*"]},
     python_requires=">=3.10",
     install_requires=[
         "espnet>=202511",

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from distill_asr.data.datadir import DataDir
-from distill_asr.dump.command import dump_sets
 from distill_asr.dump.machine import usable_cores
+from distill_asr.dump.run import dump_sets
 from distill_asr.dump.workers import Processes
 from distill_asr.io.audio import SAMPLE_RATE, read_audio
 from distill_asr.pretrained.precision import has_bfloat16, relative_error

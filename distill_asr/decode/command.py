@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from distill_asr.data.datadir import DataDir
-    from distill_asr.decode.search import Hypothesis
     from distill_asr.experiments.config import ModelConfig
 
 
@@ -177,9 +176,7 @@ def decode(
 
     to_words, rows, timed = TokenText(config), {}, {}
     for utt, found in recognise(data, student, config, options):
-        best: dict[str, Hypothesis] = {}
-        for hypothesis in found:  # alignments of the same words count once
-            best.setdefault(to_words(hypothesis.tokens), hypothesis)
+        best = to_words.best(found)
         if not timed and any(one.frames is not None for one in found):
             timed = {"step_ms": step_ms(student, config.rate)}
         ranked = [to_words.entry(words, one) for words, one in best.items()]

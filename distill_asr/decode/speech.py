@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from distill_asr.errors import UserError
-from distill_asr.io.audio import BadAudioError, read_audio
+from distill_asr.io.audio import BadAudioError, read_audio, resample
 
 
 def read_speech(utt: str, path: str, rate: int) -> np.ndarray:
@@ -25,3 +27,24 @@ def read_speech(utt: str, path: str, rate: int) -> np.ndarray:
             "mono; run `distill-asr prepare`"
         )
     return speech
+
+
+def read_at(path: str | Path, rate: int) -> np.ndarray:
+    """Samples [n] of a mono file at ``rate`` Hz, resampled as ``prepare`` does.
+
+    Raises
+    ------
+    UserError : unreadable audio, or several channels.
+    """
+    try:
+        samples, facts = read_audio(path)
+    except BadAudioError as error:
+        raise UserError(f"{path}: {error.kind}: {error.detail}") from error
+    return at_rate(samples, facts.rate, rate)
+
+
+def at_rate(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """Samples [n] in [-1, 1] at another rate, as ``prepare`` writes them."""
+    if rate == new_rate:
+        return samples
+    return np.clip(resample(samples, rate, new_rate), -1.0, 1.0)

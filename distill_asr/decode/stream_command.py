@@ -164,25 +164,14 @@ def _print(name: str, results: Iterable[Recognised]) -> None:
 
 def _pieces(name: str, rate: int, piece_ms: float) -> Iterator[np.ndarray]:
     """[n] samples at a time."""
+    from distill_asr.decode.speech import read_at
+
     size = max(1, round(rate * piece_ms / 1000))
     if name == STDIN:
         yield from pcm_pieces(sys.stdin.buffer, size)
     else:
-        speech = _speech(name, rate)
+        speech = read_at(name, rate)
         yield from (speech[begin : begin + size] for begin in range(0, len(speech), size))
-
-
-def _speech(path: str, rate: int) -> np.ndarray:
-    """A file's samples [n] at the student's rate, resampled as ``prepare`` does."""
-    from distill_asr.io.audio import BadAudioError, read_audio, resample
-
-    try:
-        samples, facts = read_audio(path)
-    except BadAudioError as error:
-        raise UserError(f"{path}: {error.kind}: {error.detail}") from error
-    if facts.rate != rate:
-        samples = np.clip(resample(samples, facts.rate, rate), -1.0, 1.0)
-    return samples
 
 
 def pcm_pieces(stream: BinaryIO, size: int) -> Iterator[np.ndarray]:

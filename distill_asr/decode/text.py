@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from espnet2.text.build_tokenizer import build_tokenizer
@@ -41,6 +42,13 @@ class TokenText:
     def __call__(self, ids: list[int]) -> str:
         """Words of a token sequence; the end token is no word."""
         return self.tokenizer.tokens2text([self.tokens[i] for i in ids if i != self.end]).strip()
+
+    def best(self, found: Iterable[Hypothesis]) -> dict[str, Hypothesis]:
+        """Hypotheses by their words, in order; alignments of the same words count once."""
+        best: dict[str, Hypothesis] = {}
+        for hypothesis in found:
+            best.setdefault(self(hypothesis.tokens), hypothesis)
+        return best
 
     def entry(self, words: str, found: Hypothesis) -> dict[str, Any]:
         """A line's part of ``nbest.jsonl``; with the frame of every token where it is known."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
 from distill_asr.io.locks import locked
-from distill_asr.scoring.command import list_of_names, list_of_seeds, write_json
+from distill_asr.scoring.command import list_of_names, list_of_seeds
 from distill_asr.scoring.languages import (
     LANGUAGE,
     LanguageStudy,
@@ -17,6 +17,7 @@ from distill_asr.scoring.languages import (
     compare_languages,
     figures,
 )
+from distill_asr.scoring.score import write_json
 
 TABLE = Path("exp/REPORT.md")
 

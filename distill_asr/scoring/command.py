@@ -1,25 +1,12 @@
 """`distill-asr score`: every system, seed and test set of a recipe in one table."""
 
 import argparse
-import json
-import math
 import sys
 from pathlib import Path
-from typing import Any
 
 from distill_asr.errors import UserError
-from distill_asr.io.files import write_text_atomic
-from distill_asr.io.locks import locked
-from distill_asr.scoring.systems import (
-    Comparison,
-    compare_systems,
-    count_all,
-    missing_lines,
-    noise_floors,
-    run_figures,
-    summary_figures,
-)
-from distill_asr.scoring.table import systems_table, table_notes
+from distill_asr.scoring.score import write_scores
+from distill_asr.scoring.systems import Comparison
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,20 +44,9 @@ def run(args: argparse.Namespace) -> int:
     UserError : with every missing or unfit file of all systems, seeds and sets.
     """
     wanted = _comparison(args)
-    counted = count_all(wanted)
-    results = compare_systems(wanted, counted)
-    floors = noise_floors(wanted, counted)
-    missing = missing_lines(wanted, counted)
-    table = systems_table(results, wanted.references(), floors)
-    shown = _paragraphs(table, _legend(wanted), *table_notes(results, floors))
-    with locked(args.out, "scoring"):
-        for run, edits in counted.edits.items():
-            figures = run_figures(edits, counted.missing.get(run, []))
-            write_json(wanted.decoded(run) / "score.json", figures)
-        write_json(args.out.with_suffix(".json"), summary_figures(wanted, results, floors))
-        write_text_atomic(args.out, shown + "".join(f"\n{line}\n" for line in missing))
-    print(shown, end="")
-    for line in missing:
+    scores = write_scores(wanted, args.out)
+    print(scores.table, end="")
+    for line in scores.missing:
         print(f"warning: {line}", file=sys.stderr)
     return 0
 
@@ -118,8 +94,6 @@ def _comparison(args: argparse.Namespace) -> Comparison:
             )
     if args.noise_floor is not None and not 0 <= args.noise_floor < 100:
         problems.append(f"--noise-floor: {args.noise_floor}, expected percent from 0 to 100")
-    if args.out.suffix == ".json":
-        problems.append(f"--out: {args.out} is where the figures go; name the table, e.g. .md")
     if problems:
         raise UserError(problems)
     return Comparison(
@@ -134,31 +108,3 @@ def _comparison(args: argparse.Namespace) -> Comparison:
         dict(args.repeat),
         None if args.noise_floor is None else args.noise_floor / 100,
     )
-
-
-def _paragraphs(table: str, *notes: str) -> str:
-    return "\n".join([table, *(f"{note}\n" for note in notes)])
-
-
-def _legend(wanted: Comparison) -> str:
-    than = " and ".join(wanted.references())
-    return (
-        f"Percent. WER and CER: mean ± standard deviation over seeds "
-        f"{', '.join(map(str, wanted.seeds))}; sub / ins / del: all seeds together. "
-        f"Fewer errors: relative reduction of the WER against {than}, all seeds together."
-    )
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write figures; those that JSON does not know become null."""
-    text = json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False)
-    write_text_atomic(path, text + "\n")
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no infinity: null instead."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value

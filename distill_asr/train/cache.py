@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from distill_asr.data.datadir import DataDir
-from distill_asr.dump.command import dump_sets
+from distill_asr.dump.run import dump_sets
 from distill_asr.dump.workers import ThisProcess
 from distill_asr.espnet.trained_encoder import NAME
 from distill_asr.experiments.layout import AVERAGED, Experiment

@@ -16,6 +16,7 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
+import distill_asr
 from distill_asr import cli
 from distill_asr.decode import latency as latency_module
 from distill_asr.decode.greedy import GreedySearch
@@ -313,6 +314,22 @@ def test_the_verb(experiment: Path, tmp_path: Path, capsys, monkeypatch) -> None
     assert [line[2] for line in joined].count("final") == 1
     other, _ = stream(capsys, experiment, tmp_path / "a.wav", "--chunk-size", 25)
     assert len(other) < len(expected)
+
+
+def test_the_function_streams_as_the_verb_does(experiment: Path, tmp_path: Path, capsys) -> None:
+    speech = torch.cat([tones(1.0), silence(1.5), tones(0.7, seed=2)]).numpy()
+    soundfile.write(tmp_path / "a.wav", speech, RATE, subtype="PCM_16")
+    expected, _ = stream(capsys, experiment, tmp_path / "a.wav")
+    samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    student = distill_asr.load_student(experiment, "talks.pth")
+    session = student.stream()
+    found = [one for piece in np.array_split(samples, 9) for one in session.push(piece)]
+    found += session.finish()
+    lines = [["final" if one.final else "partial", one.text] for one in found]
+    assert lines == [line[2:] for line in expected]
+    greedy = distill_asr.DecodeOptions("greedy", chunk_size=25)
+    assert student.transcribe(samples, greedy).times
+    assert student.model.encoder.chunk_size == CHUNK  # for the next one
 
 
 def test_mistakes_with_the_verb(experiment: Path, tmp_path: Path, capsys) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distill_asr.data.datadir import DataDir
-from distill_asr.dump.command import dump_sets
+from distill_asr.dump.run import dump_sets
 from distill_asr.dump.workers import ThisProcess
 from distill_asr.errors import UserError
 from distill_asr.targets.manifest import Manifest

@@ -1,0 +1,84 @@
+"""Scoring all that a comparison asks for, onto disk."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill_asr.errors import UserError
+from distill_asr.io.files import write_text_atomic
+from distill_asr.io.locks import locked
+from distill_asr.scoring.systems import (
+    Comparison,
+    compare_systems,
+    count_all,
+    missing_lines,
+    noise_floors,
+    run_figures,
+    summary_figures,
+)
+from distill_asr.scoring.table import SystemResult, systems_table, table_notes
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Results of every system and set, their table as Markdown, and what had no hypothesis."""
+
+    results: list[SystemResult]
+    table: str
+    missing: list[str]
+
+
+def write_scores(wanted: Comparison, out: Path) -> Scores:
+    """Score; write the table, its figures (``.json``) and a ``score.json`` beside each text.
+
+    Raises
+    ------
+    UserError : with every missing or unfit file of all systems, seeds and sets.
+    """
+    if out.suffix == ".json":
+        raise UserError(f"--out: {out} is where the figures go; name the table, e.g. .md")
+    counted = count_all(wanted)
+    results = compare_systems(wanted, counted)
+    floors = noise_floors(wanted, counted)
+    missing = missing_lines(wanted, counted)
+    table = systems_table(results, wanted.references(), floors)
+    shown = _paragraphs(table, _legend(wanted), *table_notes(results, floors))
+    with locked(out, "scoring"):
+        for run, edits in counted.edits.items():
+            figures = run_figures(edits, counted.missing.get(run, []))
+            write_json(wanted.decoded(run) / "score.json", figures)
+        write_json(out.with_suffix(".json"), summary_figures(wanted, results, floors))
+        write_text_atomic(out, shown + "".join(f"\n{line}\n" for line in missing))
+    return Scores(results, shown, missing)
+
+
+def _paragraphs(table: str, *notes: str) -> str:
+    return "\n".join([table, *(f"{note}\n" for note in notes)])
+
+
+def _legend(wanted: Comparison) -> str:
+    than = " and ".join(wanted.references())
+    return (
+        f"Percent. WER and CER: mean ± standard deviation over seeds "
+        f"{', '.join(map(str, wanted.seeds))}; sub / ins / del: all seeds together. "
+        f"Fewer errors: relative reduction of the WER against {than}, all seeds together."
+    )
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write figures; those that JSON does not know become null."""
+    text = json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False)
+    write_text_atomic(path, text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity: null instead."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
