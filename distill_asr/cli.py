@@ -18,6 +18,7 @@ from distill_asr.errors import UserError, os_error_message
 # Each has `add_arguments(parser)` and `run(args) -> int`.
 VERBS = {
     "init": ("distill_asr.start.command", "make a recipe of recordings of your own"),
+    "plan": ("distill_asr.start.plan_command", "time, disk and memory that a recipe will take"),
     "corpus": ("distill_asr.corpora.command", "build the data directories of a corpus"),
     "recipe": ("distill_asr.recipe.command", "compute the systems of a recipe, stage by stage"),
     "prepare": (

@@ -32,7 +32,7 @@ def check_systems(path: Path) -> int:
     """
     systems = Systems.read(path)
     problems: list[str] = []
-    with _inside(systems.path.resolve().parent.parent):
+    with inside(systems.path.resolve().parent.parent):
         trainings = [*systems.pretrain.values(), *systems.systems.values()]
         if systems.recogniser is not None:
             trainings.append(systems.recogniser.training)
@@ -77,7 +77,8 @@ def _problems(check: Any, *arguments: object) -> list[str]:
 
 
 @contextmanager
-def _inside(folder: Path) -> Iterator[None]:
+def inside(folder: Path) -> Iterator[None]:
+    """Within the block, the working directory is this one."""
     before = Path.cwd()
     os.chdir(folder)
     try:

@@ -1,0 +1,235 @@
+"""What the jobs of a recipe cost, from rates that were measured or stated; needs no torch.
+
+Processor time, since a machine may be busy while its rates are measured; the time that a stage
+takes follows from how many jobs run at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from distill_asr.recipe.jobs import Job
+
+PCM = 32000  # bytes of a second of 16-bit audio at 16 kHz
+FILL = 0.9  # of a batch that is audio and not padding
+KEPT = 3.0  # models of an epoch's size that a training keeps besides its best: resumed, optimiser
+MIB, GIB = 2**20, 2**30
+
+
+@dataclass(frozen=True)
+class SetSize:
+    """Audio of a set; ``converted``: seconds of it that ``prepare`` writes anew."""
+
+    seconds: float
+    utterances: int
+    converted: float = 0.0
+
+
+@dataclass(frozen=True)
+class CommonRates:
+    """Seconds of processor time: to start a verb with ESPnet, or without; to read and resample."""
+
+    start: float
+    start_small: float
+    read: float  # a second of audio
+    resample: float  # a second of audio
+    epoch: float  # what an epoch costs besides its audio: checkpoints, logs
+    flops: float  # multiplications and additions a second, of large matrices
+
+
+@dataclass(frozen=True)
+class StudentRates:
+    """Of one config on a device.
+
+    Parameters
+    ----------
+    train, valid, decode : seconds of processor (or GPU) time a second of audio.
+    parameters : of the student.
+    memory : MiB at the largest batch, the interpreter included.
+    """
+
+    train: float
+    valid: float
+    decode: float
+    parameters: int
+    memory: float
+
+
+@dataclass(frozen=True)
+class TeacherRates:
+    """Seconds of processor (or GPU) time a second of audio, and what is stored of it."""
+
+    dump: float
+    bytes_per_second: float
+    memory: float  # MiB
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A training in numbers.
+
+    Parameters
+    ----------
+    epochs, batch_seconds : of the config; ``iterations``: ``num_iters_per_epoch``, if any.
+    seconds, valid_seconds : of audio an epoch.
+    kept : models kept, ``keep_nbest_models``.
+    """
+
+    epochs: int
+    batch_seconds: float
+    seconds: float
+    valid_seconds: float
+    kept: int
+    iterations: int | None = None
+
+    @property
+    def updates_an_epoch(self) -> int:
+        """Batches, the last one included."""
+        whole = math.ceil(self.seconds / (FILL * self.batch_seconds))
+        return min(whole, self.iterations) if self.iterations else max(1, whole)
+
+    @property
+    def heard(self) -> float:
+        """Seconds of audio of an epoch that are learnt from."""
+        return min(self.seconds, self.updates_an_epoch * FILL * self.batch_seconds)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one job: seconds alone on a core, MiB of disk and of memory; what it consists of."""
+
+    seconds: float
+    disk: float = 0.0
+    memory: float = 0.0
+    work: str = ""
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Of a stage: its jobs, and the time they take together."""
+
+    name: str
+    jobs: dict[str, Cost]
+    wall: float
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def disk(self) -> float:
+        """MiB written."""
+        return sum(cost.disk for cost in self.jobs.values())
+
+    @property
+    def memory(self) -> float:
+        """MiB of the largest job."""
+        return max((cost.memory for cost in self.jobs.values()), default=0.0)
+
+
+def training_cost(plan: TrainingPlan, student: StudentRates, common: CommonRates) -> Cost:
+    """A training from its start to its averaged model."""
+    epoch = plan.heard * (student.train + common.read) + plan.valid_seconds * student.valid
+    seconds = common.start + plan.epochs * (epoch + common.epoch)
+    size = 4 * student.parameters / MIB
+    updates = plan.epochs * plan.updates_an_epoch
+    work = f"{updates} updates, {plan.epochs} epochs, {student.parameters / 1e6:.1f} M parameters"
+    return Cost(seconds, size * (plan.kept + KEPT), student.memory, work)
+
+
+def dump_cost(sizes: Iterable[SetSize], teacher: TeacherRates, common: CommonRates) -> Cost:
+    """Targets of some sets."""
+    total = sum(one.seconds for one in sizes)
+    return Cost(
+        common.start_small + total * (teacher.dump + common.read),
+        total * teacher.bytes_per_second / MIB,
+        teacher.memory,
+        f"{total / 3600:.2f} h of audio",
+    )
+
+
+def decode_cost(sizes: Iterable[SetSize], student: StudentRates, common: CommonRates) -> Cost:
+    """Words of some sets."""
+    total = sum(one.seconds for one in sizes)
+    return Cost(
+        common.start + total * (student.decode + common.read),
+        0.0,
+        student.memory,
+        f"{total / 3600:.2f} h of audio",
+    )
+
+
+def prepare_cost(sizes: Mapping[str, SetSize], common: CommonRates, nj: int) -> StageCost:
+    """Every set read once, and what is not mono wav at the right rate written anew."""
+    jobs = {
+        f"prepare {name}": Cost(
+            common.start_small + one.seconds * common.read + one.converted * common.resample,
+            one.converted * PCM / MIB,
+            200.0,
+            f"{one.seconds / 3600:.2f} h of audio",
+        )
+        for name, one in sizes.items()
+    }
+    audio = sum(cost.seconds - common.start_small for cost in jobs.values())
+    return StageCost("prepare", jobs, len(jobs) * common.start_small + audio / max(1, nj))
+
+
+def wall_seconds(jobs: Sequence[Job], costs: Mapping[str, Cost], nj: int, cores: float) -> float:
+    """How long jobs take that run ``nj`` at a time, in their order, after those they wait for.
+
+    Of more jobs than cores each gets its share of them.
+    """
+    slots = max(1, nj)
+    slower = max(1.0, slots / cores)
+    waiting, now = list(jobs), 0.0
+    ends: dict[str, float] = {}
+    running: dict[str, float] = {}
+    while waiting or running:
+        for job in list(waiting):
+            if len(running) == slots:
+                break
+            if all(ends.get(name, math.inf) <= now for name in job.after):
+                waiting.remove(job)
+                running[job.name] = now + slower * costs[job.name].seconds
+        if not running:
+            break  # what they wait for is not among the jobs
+        name = min(running, key=lambda one: running[one])
+        now = ends[name] = running.pop(name)
+    return now
+
+
+def table(stages: Sequence[StageCost], jobs: bool = True) -> list[str]:
+    """Lines: a stage each with its jobs, and the sum."""
+    rows = [("stage", "time", "disk", "memory", "")]
+    for stage in stages:
+        rows.append((stage.name, duration(stage.wall), _size(stage.disk), _size(stage.memory), ""))
+        for name, cost in stage.jobs.items() if jobs else ():
+            rows.append(
+                (
+                    f"  {name}",
+                    duration(cost.seconds),
+                    _size(cost.disk),
+                    _size(cost.memory),
+                    cost.work,
+                )
+            )
+    total, disk = sum(one.wall for one in stages), sum(one.disk for one in stages)
+    most = max((one.memory for one in stages), default=0.0)
+    rows.append(("together", duration(total), _size(disk), _size(most), ""))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return [
+        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  "
+        f"{row[3]:>{widths[3]}}  {row[4]}".rstrip()
+        for row in rows
+    ]
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``3.2 min``, ``5.1 h``, ``2.3 d``."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _size(mib: float) -> str:
+    return f"{mib / 1024:.1f} GiB" if mib >= 1024 else f"{mib:.0f} MiB"

@@ -1,0 +1,314 @@
+"""The cost of every stage of a recipe: its jobs, as ``run.sh`` runs them, with rates for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import soundfile
+
+from distill_asr.data.sources import AudioLocation
+from distill_asr.decode.options import DecodeOptions
+from distill_asr.errors import Problems, UserError
+from distill_asr.io.audio import SAMPLE_RATE
+from distill_asr.io.tables import collect_table
+from distill_asr.recipe import plan
+from distill_asr.recipe.jobs import Job
+from distill_asr.recipe.plan import Grid
+from distill_asr.recipe.stages import READY
+from distill_asr.recipe.systems import RECOGNISER, Training
+from distill_asr.start.cost import (
+    CommonRates,
+    Cost,
+    SetSize,
+    StageCost,
+    StudentRates,
+    TeacherRates,
+    TrainingPlan,
+    decode_cost,
+    dump_cost,
+    prepare_cost,
+    training_cost,
+    wall_seconds,
+)
+from distill_asr.start.pretrained import PUBLISHED, cached_model
+from distill_asr.teachers.config import TeacherConfig
+from distill_asr.train.config import TrainConfig
+
+LOOKED_AT = 100  # recordings whose headers are read where no table tells lengths
+FRAMES = 50  # of a published speech model, a second
+SCORING = 3.0  # seconds
+
+
+class Measures(Protocol):
+    """Where rates come from; see ``calibration.Calibration``."""
+
+    def common(self) -> CommonRates:
+        """Starting, reading, resampling."""
+
+    def student(
+        self, config: TrainConfig, batch_seconds: float, seconds: float, options: DecodeOptions
+    ) -> StudentRates:
+        """Of a config."""
+
+    def teacher(self, config: TeacherConfig, seconds: float) -> TeacherRates:
+        """Of a teacher file whose model lies here."""
+
+
+@dataclass(frozen=True)
+class ForecastOptions:
+    """What differs from this machine as it is.
+
+    Parameters
+    ----------
+    nj : jobs at a time.
+    cores : that they share.
+    hours : of a set, instead of what lies there.
+    rates : seconds of audio a second, by ``dump``, ``train`` and ``decode``: of a GPU or a
+        cluster, instead of what is measured here.
+    search : options of decoding.
+    """
+
+    nj: int
+    cores: float
+    hours: Mapping[str, float] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
+    search: DecodeOptions = field(default_factory=lambda: DecodeOptions(beam_size=4))
+
+
+def forecast(grid: Grid, measures: Measures, options: ForecastOptions) -> list[StageCost]:
+    """Stages of the grid, in their order; run from the recipe's directory.
+
+    Raises
+    ------
+    UserError : sets whose size is not known, configs that are wrong.
+    """
+    return _Forecast(grid, measures, options).stages()
+
+
+class _Forecast:
+    def __init__(self, grid: Grid, measures: Measures, options: ForecastOptions) -> None:
+        self.grid = grid
+        self.measures = measures
+        self.options = options
+        self.common = measures.common()
+        sets = grid.sets
+        names = (*sets.train, *sets.unlabelled, *sets.valid, *sets.test)
+        self.sizes = set_sizes(tuple(dict.fromkeys(names)), grid.folder, options.hours)
+        for name in plan.pseudo_labelled(grid):
+            self.sizes[f"{name}_pseudo"] = self.sizes[name]
+
+    def stages(self) -> list[StageCost]:
+        """Every stage that has jobs."""
+        sets = {name: size for name, size in self.sizes.items() if not name.endswith("_pseudo")}
+        stages = [prepare_cost(sets, self.common, self.options.nj)]
+        stages += self._stage("teachers", plan.teacher_jobs(self.grid), self._own_teacher)
+        stages += self._stage(RECOGNISER, plan.recogniser_jobs(self.grid, (), ()), self._recogniser)
+        stages += self._stage("dump", plan.dump_jobs(self.grid), self._dump)
+        stages += self._stage("train", plan.train_jobs(self.grid), self._train)
+        stages += self._stage("decode", plan.decode_jobs(self.grid), self._decode)
+        scoring = self._stage("score", plan.score_jobs(self.grid), lambda _: Cost(SCORING))
+        return stages + scoring
+
+    def _stage(self, name: str, jobs: list[Job], cost: Callable[[Job], Cost]) -> list[StageCost]:
+        if not jobs:
+            return []
+        costs = {job.name: cost(job) for job in jobs}
+        wall = wall_seconds(jobs, costs, self.options.nj, self.options.cores)
+        return [StageCost(name, costs, wall)]
+
+    def _own_teacher(self, job: Job) -> Cost:
+        name = job.name.split()[-1]
+        if (self.grid.folder / READY / name).is_dir():
+            tests = sum(self.sizes[one].seconds for one in self.grid.sets.test)
+            return Cost(self.common.start_small + tests * 0.01, work="comes trained; scored")
+        return Cost(0.0, work="trained here: not estimated")
+
+    def _recogniser(self, job: Job) -> Cost:
+        recogniser = self.grid.systems.recogniser
+        assert recogniser is not None  # else there are no such jobs
+        verb = job.name.split()[0]
+        if verb == "train":
+            return self._training(recogniser.training, self.grid.sets.train)
+        names = [job.name.split()[-1]] if verb == "pseudo-label" else list(self.grid.sets.test)
+        return self._recognised(recogniser.training, names)
+
+    def _train(self, job: Job) -> Cost:
+        kind, name = job.name.split()
+        name = name.rpartition("_seed")[0]
+        if kind == "pretrain":
+            pretraining = self.grid.systems.pretrain[name]
+            return self._training(pretraining, pretraining.train)
+        system = self.grid.systems.systems[name]
+        pseudo = tuple(f"{one}_pseudo" for one in system.pseudo_labels)
+        return self._training(system, (*self.grid.sets.train, *pseudo))
+
+    def _decode(self, job: Job) -> Cost:
+        name = job.name.split()[1].rpartition("_seed")[0]
+        return self._recognised(self.grid.systems.systems[name], list(self.grid.sets.test))
+
+    def _dump(self, job: Job) -> Cost:
+        name = job.name.split()[1]
+        sizes = [self.sizes[one] for one in plan.targets(self.grid)[name]]
+        systems = self.grid.systems
+        if name == RECOGNISER and systems.recogniser is not None:
+            student = self._student(systems.recogniser.training, self.grid.sets.train)
+            rates = TeacherRates(2 * student.valid, 25 * 4 * 4, student.memory)
+        else:
+            rates = self._teacher(systems.teachers[name].config, name, _mean_seconds(sizes))
+        if "dump" in self.options.rates:
+            rates = replace(rates, dump=1 / self.options.rates["dump"])
+        return dump_cost(sizes, rates, self.common)
+
+    def _training(self, training: Training, sets: tuple[str, ...]) -> Cost:
+        student = self._student(training, sets)
+        numbers = _numbers(training.resolved(self.grid.set), self._total(sets),
+                           self._total(self.grid.sets.valid), self._mean(sets))  # fmt: skip
+        return training_cost(numbers, student, self.common)
+
+    def _recognised(self, training: Training, sets: list[str]) -> Cost:
+        student = self._student(training, self.grid.sets.train)
+        return decode_cost([self.sizes[name] for name in sets], student, self.common)
+
+    def _student(self, training: Training, sets: tuple[str, ...]) -> StudentRates:
+        config = training.resolved(self.grid.set)
+        config = _with_model_here(config, self.grid.folder)
+        mean = self._mean(sets)
+        batch = _numbers(config, self._total(sets), 0.0, mean).batch_seconds
+        rates = self.measures.student(config, batch, mean, self.options.search)
+        stated = self.options.rates
+        if "train" in stated:
+            rates = replace(rates, train=1 / stated["train"], valid=1 / (3 * stated["train"]))
+        if "decode" in stated:
+            rates = replace(rates, decode=1 / stated["decode"])
+        return rates
+
+    def _teacher(self, path: Path, name: str, seconds: float) -> TeacherRates:
+        config = TeacherConfig.read(path)
+        ready = self.grid.folder / READY / name
+        local = Path(config.model) if Path(config.model).is_dir() else cached_model(config.model)
+        place = local or (ready if ready.is_dir() else None)
+        if place is not None:
+            return self.measures.teacher(replace(config, model=str(place)), seconds)
+        known = next((one for one in PUBLISHED if one.model == config.model), None)
+        if known is None:
+            raise UserError(
+                f"{path}: model {config.model} is not on this machine, and its size is not known; "
+                "fetch it (`hf download`)"
+            )
+        each = 2e6 * known.millions * FRAMES / self.common.flops
+        return TeacherRates(each, FRAMES * known.width * 2.0, 500 + 4.5 * known.millions)
+
+    def _total(self, sets: tuple[str, ...]) -> float:
+        return sum(self.sizes[name].seconds for name in sets)
+
+    def _mean(self, sets: tuple[str, ...]) -> float:
+        return _mean_seconds([self.sizes[name] for name in sets])
+
+
+def set_sizes(
+    names: tuple[str, ...], folder: Path, hours: Mapping[str, float]
+) -> dict[str, SetSize]:
+    """Audio of each set: as stated, as prepared, or as its data directory tells.
+
+    Raises
+    ------
+    UserError : nothing tells.
+    """
+    sizes, problems = {}, []
+    for name in names:
+        found = _prepared(folder / "dump" / name) or _unprepared(folder / "data" / name)
+        if name in hours:
+            mean = found.seconds / found.utterances if found else 5.0
+            seconds = 3600 * hours[name]
+            share = found.converted / found.seconds if found else 0.0
+            found = SetSize(seconds, max(1, round(seconds / mean)), share * seconds)
+        if found is None:
+            problems.append(
+                f"{name}: neither data/{name} nor dump/{name} is there; state it, --hours {name}=10"
+            )
+        else:
+            sizes[name] = found
+    if problems:
+        raise UserError(problems)
+    return sizes
+
+
+def _prepared(folder: Path) -> SetSize | None:
+    lengths = collect_table(folder / "utt2num_samples", Problems(), required=False)
+    if not lengths:
+        return None
+    wav = collect_table(folder / "wav.scp", Problems(), required=False) or {}
+    seconds = {key: int(count) / SAMPLE_RATE for key, count in lengths.items()}
+    # what was converted lies below the directory
+    written = sum(
+        seconds.get(key, 0.0) for key, path in wav.items() if f"/{folder.name}/wav/" in path
+    )
+    return SetSize(sum(seconds.values()), len(seconds), written)
+
+
+def _unprepared(folder: Path) -> SetSize | None:
+    durations = collect_table(folder / "utt2dur", Problems(), required=False)
+    wav = collect_table(folder / "wav.scp", Problems(), required=False)
+    if not wav:
+        return None
+    looked = list(wav.values())[:: max(1, len(wav) // LOOKED_AT)][:LOOKED_AT]
+    facts = []
+    for location in looked:
+        place = AudioLocation(location)
+        try:
+            facts.append(soundfile.info(place.location) if place.is_file else None)
+        except (soundfile.LibsndfileError, OSError):
+            facts.append(None)
+    kept = [one for one in facts if one is not None]
+    fine = [one for one in kept if one.samplerate == SAMPLE_RATE and one.channels == 1]
+    share = 1 - len(fine) / len(facts)
+    if durations:
+        total = sum(map(float, durations.values()))
+        return SetSize(total, len(durations), share * total)
+    if not kept:
+        return None
+    total = sum(one.duration for one in kept) / len(kept) * len(wav)
+    return SetSize(total, len(wav), share * total)
+
+
+def _numbers(
+    config: TrainConfig, seconds: float, valid_seconds: float, mean: float
+) -> TrainingPlan:
+    """A config in numbers; those of ESPnet where it does not say."""
+    values = config.espnet
+    if values.get("batch_type", "folded") in ("numel", "length"):
+        batch = float(values.get("batch_bins", 1000000)) / SAMPLE_RATE
+    else:
+        batch = float(values.get("batch_size", 20)) * mean
+    iterations = values.get("num_iters_per_epoch")
+    return TrainingPlan(
+        int(values.get("max_epoch", 40)),
+        batch,
+        seconds,
+        valid_seconds,
+        _count(values.get("keep_nbest_models", 10)),
+        None if iterations is None else int(iterations),
+    )
+
+
+def _count(value: object) -> int:
+    return max(map(int, value)) if isinstance(value, list) else int(str(value))
+
+
+def _with_model_here(config: TrainConfig, folder: Path) -> TrainConfig:
+    """A recogniser on a teacher that the recipe has yet to put in its place."""
+    model = config.conf("encoder").get("model")
+    if not isinstance(model, str) or (folder / model).is_dir():
+        return config
+    ready = folder / READY / Path(model).name
+    if not ready.is_dir():
+        return config
+    return config.with_espnet(encoder_conf={**config.conf("encoder"), "model": str(ready)})
+
+
+def _mean_seconds(sizes: list[SetSize]) -> float:
+    utterances = sum(one.utterances for one in sizes)
+    return sum(one.seconds for one in sizes) / max(1, utterances)

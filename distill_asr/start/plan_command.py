@@ -1,0 +1,116 @@
+"""``distill-asr plan``: time, disk and memory of every stage of a recipe, before it is run."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shlex
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distill_asr.errors import UserError
+
+if TYPE_CHECKING:
+    from distill_asr.recipe.plan import Grid
+
+SETS = ("train_sets", "unlabelled_sets", "valid_set", "test_sets")
+RATES = ("dump", "train", "decode")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``distill-asr plan``."""
+    parser.description = (
+        "Estimate what the stages of a recipe take on this machine, if it does nothing else. Rates "
+        "are measured once, in half a minute a student, and kept; sets and systems are those of "
+        "the recipe's run.sh."
+    )
+    add = parser.add_argument
+    add("recipe", type=Path, nargs="?", default=Path(), metavar="RECIPE", help="its directory")
+    add("--file", type=Path, default=Path("conf/systems.yaml"), help="(%(default)s)")
+    add("--systems", metavar="NAMES", help="split by commas, or all (those of run.sh)")
+    add("--seeds", type=int, default=1, metavar="N", help="how many (%(default)s)")
+    add("--nj", type=int, help="jobs at a time (that of run.sh)")
+    add("--cores", type=int, help="that the jobs share (those of this machine)")
+    add("--hours", action="append", default=[], metavar="SET=HOURS",
+        help="of audio, instead of what lies in data/")  # fmt: skip
+    add("--rate", action="append", default=[], metavar="STAGE=X",
+        help="seconds of audio that a GPU or node takes a second, for dump, train or decode, "
+        "instead of what is measured here")  # fmt: skip
+    add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="for every training")
+    add("--brief", action="store_true", help="stages alone, without their jobs")
+    add("--measure", action="store_true", help="measure again")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table."""
+    from distill_asr.dump.machine import usable_cores
+    from distill_asr.recipe.check import inside
+    from distill_asr.start.calibration import Calibration, cache_file
+    from distill_asr.start.cost import table
+    from distill_asr.start.forecast import ForecastOptions, forecast
+
+    if not (args.recipe / args.file).is_file():
+        raise UserError(f"{args.recipe / args.file}: no such file; is {args.recipe} a recipe?")
+    hours, rates = _numbers(args.hours, "--hours"), _numbers(args.rate, "--rate")
+    if unknown := [name for name in rates if name not in RATES]:
+        raise UserError([f"--rate {name}: expected one of {', '.join(RATES)}" for name in unknown])
+    if args.seeds < 1 or (args.nj or 1) < 1 or (args.cores or 1) < 1:
+        raise UserError("--seeds, --nj and --cores: expected at least 1")
+    with inside(args.recipe.resolve()):
+        script = read_script(Path("run.sh"))
+        nj = args.nj or int(script.get("nj", 2))
+        options = ForecastOptions(nj, args.cores or usable_cores(), hours, rates)
+        if args.measure:
+            cache_file().unlink(missing_ok=True)
+        measures = Calibration(cache_file(), lambda line: print(line, file=sys.stderr, flush=True))
+        stages = forecast(_grid(args, script), measures, options)
+    print(*table(stages, not args.brief), sep="\n")
+    print(f"{nj} job(s) at a time, a thread each, on {options.cores} core(s) that are free")
+    return 0
+
+
+def read_script(path: Path) -> dict[str, str]:
+    """Options that a recipe's run.sh gives to the common stages; empty where there is none."""
+    try:
+        words = shlex.split(path.read_text(encoding="utf-8"), comments=True)
+    except (OSError, ValueError):
+        return {}
+    return {
+        name[2:].replace("-", "_"): value
+        for name, value in pairwise(words)
+        if name.startswith("--")
+    }
+
+
+def _grid(args: argparse.Namespace, script: dict[str, str]) -> Grid:
+    from distill_asr.recipe.plan import Grid, Sets
+    from distill_asr.recipe.systems import Systems
+
+    systems = Systems.read(args.file)
+    train, unlabelled, valid, test = (tuple(script.get(name, "").split()) for name in SETS)
+    return Grid(
+        systems=systems,
+        chosen=systems.chosen(args.systems or script.get("systems", "all")),
+        seeds=tuple(range(1, args.seeds + 1)),
+        sets=Sets(train or ("train",), unlabelled, valid or ("dev",), test),
+        set=tuple(args.set),
+    )
+
+
+def _numbers(given: list[str], option: str) -> dict[str, float]:
+    numbers, problems = {}, []
+    for one in given:
+        name, _, text = one.rpartition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if name and 0 < value < math.inf:
+            numbers[name] = value
+        else:
+            problems.append(f"{option} {one}: expected NAME=NUMBER, more than 0")
+    if problems:
+        raise UserError(problems)
+    return numbers

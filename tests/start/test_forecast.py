@@ -1,0 +1,145 @@
+"""What ``distill-asr plan`` makes of rates and sizes; nothing is measured here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill_asr import cli
+from distill_asr.errors import UserError
+from distill_asr.recipe.jobs import Job
+from distill_asr.recipe.plan import Grid, Sets
+from distill_asr.recipe.systems import Systems
+from distill_asr.start.cost import (
+    CommonRates,
+    Cost,
+    StageCost,
+    StudentRates,
+    TeacherRates,
+    TrainingPlan,
+    duration,
+    table,
+    training_cost,
+    wall_seconds,
+)
+from distill_asr.start.forecast import ForecastOptions, forecast, set_sizes
+from distill_asr.start.plan_command import read_script
+
+MINI = Path(__file__).parents[2] / "egs/mini/asr1"
+COMMON = CommonRates(10.0, 2.0, 0.001, 0.002, 1.0, 1e10)
+HOURS = {"train": 0.07, "unlab": 1.15, "dev": 0.05, "test_clean": 0.14, "test_noisy": 0.14}
+
+
+class Rates:
+    """The same for everybody."""
+
+    def common(self) -> CommonRates:
+        return COMMON
+
+    def student(self, config, batch_seconds, seconds, options) -> StudentRates:
+        return StudentRates(0.01, 0.004, 0.03, 1_000_000, 900.0)
+
+    def teacher(self, config, seconds) -> TeacherRates:
+        return TeacherRates(0.01, 50 * 128 * 2, 700.0)
+
+
+def job(name: str, *after: str) -> Job:
+    return Job(name, ("true",), Path("log"), after=after)
+
+
+@pytest.fixture
+def mini(monkeypatch: pytest.MonkeyPatch) -> Grid:
+    monkeypatch.chdir(MINI)
+    systems = Systems.read("conf/systems.yaml")
+    sets = Sets(("train",), ("unlab",), ("dev",), ("test_clean", "test_noisy"))
+    return Grid(systems, systems.chosen("baseline,two_teachers_unlab"), (1,), sets)
+
+
+def test_every_stage_of_a_recipe_has_its_cost(mini: Grid) -> None:
+    stages = forecast(mini, Rates(), ForecastOptions(2, 2, HOURS))
+    names = [stage.name for stage in stages]
+    assert names == ["prepare", "teachers", "dump", "train", "decode", "score"]
+    train = stages[3]
+    assert set(train.jobs) == {
+        "pretrain two_unlab_seed1", "train baseline_seed1", "train two_teachers_unlab_seed1",
+    }  # fmt: skip
+    assert all(stage.wall > 0 for stage in stages)
+    # two at a time: no longer than one after the other, no shorter than the longest
+    alone = [cost.seconds for cost in train.jobs.values()]
+    assert max(alone) <= train.wall < sum(alone)
+    heard = (1.15 + 0.07 + 0.05) * 3600
+    assert stages[2].jobs["dump hubert"].disk == pytest.approx(heard * 12800 / 2**20)
+
+
+def test_twice_the_audio_costs_about_twice(mini: Grid) -> None:
+    double = {name: 20 * hours for name, hours in HOURS.items()}
+    quadruple = {name: 40 * hours for name, hours in HOURS.items()}
+    first = sum(s.wall for s in forecast(mini, Rates(), ForecastOptions(2, 2, double)))
+    second = sum(s.wall for s in forecast(mini, Rates(), ForecastOptions(2, 2, quadruple)))
+    assert 1.9 < second / first < 2.0
+
+
+def test_stated_rates_replace_measured_ones(mini: Grid) -> None:
+    def dump(**rates: float) -> float:
+        stages = forecast(mini, Rates(), ForecastOptions(1, 1, HOURS, rates))
+        return stages[2].jobs["dump hubert"].seconds
+
+    assert dump(dump=1000.0) < dump() < dump(dump=1.0)
+
+
+def test_sets_of_unknown_size_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as failed:
+        set_sizes(("train", "dev"), tmp_path, {})
+    assert len(failed.value.problems) == 2 and "--hours train=10" in str(failed.value)
+
+
+@given(st.lists(st.floats(0.1, 100), min_size=1, max_size=8), st.integers(1, 4), st.integers(1, 4))
+def test_time_lies_between_its_bounds(seconds: list[float], nj: int, cores: int) -> None:
+    jobs = [job(str(number)) for number in range(len(seconds))]
+    costs = {one.name: Cost(s) for one, s in zip(jobs, seconds, strict=True)}
+    slower = max(1.0, nj / cores)
+    found = wall_seconds(jobs, costs, nj, cores)
+    least = max(max(seconds), sum(seconds) / nj) * slower
+    assert least <= found * 1.0001 and found <= sum(seconds) * slower * 1.0001
+
+
+def test_a_job_waits_for_what_it_needs() -> None:
+    jobs = [job("b", "a"), job("a"), job("c")]
+    costs = {"a": Cost(5), "b": Cost(3), "c": Cost(1)}
+    assert wall_seconds(jobs, costs, 2, 2) == 8
+    assert wall_seconds(jobs, costs, 2, 1) == 16
+
+
+def test_an_epoch_counts_its_updates() -> None:
+    plan = TrainingPlan(10, 20.0, 900.0, 90.0, 5)
+    assert plan.updates_an_epoch == 50 and plan.heard == 900.0
+    few = TrainingPlan(10, 20.0, 900.0, 90.0, 5, iterations=5)
+    assert few.heard == 90.0
+    rates = StudentRates(0.01, 0.005, 0.0, 1000, 1.0)
+    cost = training_cost(few, rates, COMMON)
+    assert cost.seconds == pytest.approx(10 + 10 * (90 * 0.011 + 90 * 0.005 + 1))
+
+
+def test_the_table_and_its_units() -> None:
+    lines = table([StageCost("train", {"train a": Cost(90, 10, 2048, "work")}, 5400)])
+    assert lines[1].split() == ["train", "1.5", "h", "10", "MiB", "2.0", "GiB"]
+    assert [duration(s) for s in (40, 120, 86400 * 3)] == ["40 s", "2.0 min", "3.0 d"]
+
+
+def test_run_sh_tells_the_sets() -> None:
+    script = read_script(MINI / "run.sh")
+    assert script["test_sets"] == "test_clean test_noisy"
+    assert script["systems"] == "baseline,two_teachers_unlab"
+    assert read_script(MINI / "none.sh") == {}
+
+
+def test_mistakes_with_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["plan", str(tmp_path)]) == 1
+    assert "is" in capsys.readouterr().err
+    assert cli.main(["plan", str(MINI), "--hours", "train", "--hours", "x=-1"]) == 1
+    assert "2 problems" in capsys.readouterr().err
+    assert cli.main(["plan", str(MINI), "--rate", "fly=1"]) == 1
+    assert "expected one of dump, train, decode" in capsys.readouterr().err
