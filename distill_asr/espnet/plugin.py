@@ -8,6 +8,7 @@ from espnet2.tasks.lm import LMTask  # noqa: F401
 from espnet2.train import dataset
 
 from distill_asr.espnet import trained_encoder
+from distill_asr.models.encoders import adapter
 from distill_asr.models.encoders.chunked import ChunkedEncoder
 from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
 from distill_asr.models.frontends.kaldi_fbank import KaldiFbank
@@ -20,6 +21,7 @@ from distill_asr.models.students.transducer import TransducerStudent
 from distill_asr.targets.loader import load_targets
 
 FRONTENDS = {"kaldi_fbank": KaldiFbank, trained_encoder.NAME: trained_encoder.TrainedEncoder}
+POSTENCODERS = {adapter.NAME: adapter.Adapter}
 ENCODERS = {"chunked": ChunkedEncoder, "hf_speech": HFSpeechEncoder}
 STUDENTS = {
     "cif": CIFStudent,
@@ -36,6 +38,7 @@ def register() -> None:
     """Add our classes under their short names; doing it again changes nothing."""
     asr.frontend_choices.classes.update(FRONTENDS)
     asr.encoder_choices.classes.update(ENCODERS)
+    asr.postencoder_choices.classes.update(POSTENCODERS)
     asr.model_choices.classes.update(STUDENTS)
     asr.decoder_choices.classes.update(PREDICTORS | CIF_DECODERS)
     dataset.DATA_TYPES[TARGETS_TYPE] = {

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from distill_asr.distill.block import PICKS
 from distill_asr.distill.distiller import Distiller
 from distill_asr.distill.states import Context, States, TapShape
+from distill_asr.models.encoders.adapter import NAME as ADAPTER
+from distill_asr.models.encoders.adapter import Adapter
 from distill_asr.models.students.taps import TapRecorder, encoder_tap_names
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class Student:
     """
 
     encoder: nn.Module
+    postencoder: nn.Module | None
     token_list: list[str]
     ctc: nn.Module | None
     distillers: nn.ModuleDict  # once attached
@@ -41,7 +44,8 @@ class Student:
 
     def tap_names(self) -> list[str]:
         """Taps that this student can give."""
-        return encoder_tap_names(self.encoder) + list(self.logit_taps())
+        inside = [ADAPTER] if isinstance(self.postencoder, Adapter) else []
+        return encoder_tap_names(self.encoder) + inside + list(self.logit_taps())
 
     def logit_taps(self) -> dict[str, int]:
         """Taps as wide as the vocabulary, with that width, at the encoder's frame rate."""
@@ -64,6 +68,8 @@ class Student:
         """Ask for taps; must be called once, before the first forward."""
         self.taps = TapRecorder()
         self.taps.watch_encoder(self.encoder, [n for n in names if n.startswith("encoder")])
+        if ADAPTER in names and isinstance(self.postencoder, Adapter):
+            self.taps.watch_adapter(self.postencoder)
         if self.ctc is not None:
             self.taps.watch_ctc(self.ctc)
 

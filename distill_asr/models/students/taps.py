@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from distill_asr.distill.states import LatticeLogits, States, TapShape
+from distill_asr.models.encoders.adapter import Adapter
 
 # where ESPnet's encoders keep their stack of layers, in the order of looking
 LAYER_PATHS = (
@@ -71,6 +72,22 @@ class TapRecorder:
             if name != "encoder":
                 layer = layers[int(name.split(":")[1]) - 1]
                 layer.register_forward_hook(self._layer_hook(name))
+
+    def watch_adapter(self, adapter: Adapter) -> None:
+        """Record ``adapter``: each frame in the text model's space, [B, T, A]."""
+        lengths: list[Tensor] = []
+
+        def before(module: nn.Module, args: tuple) -> None:
+            if self._raw is not None:
+                lengths.append(args[1])
+
+        def projected(module: nn.Module, args: tuple, output: Tensor) -> None:
+            if lengths:
+                length = lengths.pop().to(torch.int64)
+                self.put("adapter", States(output, length, self._step("adapter")))
+
+        adapter.register_forward_pre_hook(before)
+        adapter.projection.register_forward_hook(projected)
 
     def watch_ctc(self, ctc: nn.Module) -> None:
         """Record ``ctc``: the logits [B, T, V] of the CTC loss, which every matcher may ask for.
