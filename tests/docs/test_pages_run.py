@@ -37,6 +37,10 @@ NOT_RUN = {  # beginnings of commands: why not
     "distill-asr score": "tests/scoring run it; the page's systems are trained by no page",
     "distill-asr recipe": "the smoke recipes run it",
     "distill-asr export": "tests/experiments/export runs it",
+    "distill-asr init": "tests/start run it; the page's recordings are the reader's",
+    "distill-asr plan": "tests/start run it, without measuring",
+    "cd my_recipe": "the recipe of the command before",
+    "./run.sh": "the smoke recipes run its stages",
     "cd deploy/": "an export's own directory, which tests/experiments/export makes",
 }
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
