@@ -31,7 +31,12 @@ from distill_asr.experiments.export.kinds import (
     make_form,
     reads_waveform,
 )
-from distill_asr.experiments.export.onnx_file import halve_weights, quantise, write_graph
+from distill_asr.experiments.export.onnx_file import (
+    OPSET,
+    halve_weights,
+    quantise,
+    write_graph,
+)
 from distill_asr.experiments.export.symbols import UNKNOWN, Words, plain, symbols
 from distill_asr.experiments.layout import AVERAGED, Experiment
 from distill_asr.experiments.student import load_student
@@ -231,7 +236,14 @@ def _run(
 ) -> dict[str, dict[str, str]]:
     """Words by file, by runtime; sherpa-onnx where it is installed and the export is for it."""
     found = {}
-    recogniser = recognise.Recogniser(directory, small)
+    try:
+        recogniser = recognise.Recogniser(directory, small)
+    except Exception as error:  # ONNX Runtime has errors of its own, such as InvalidGraph
+        raise UserError(
+            f"onnxruntime {version('onnxruntime')} does not load the models, which have ONNX opset "
+            f"{OPSET} ({str(error).strip().splitlines()[0]}); nothing was written. Install a newer "
+            "one: pip install --upgrade onnxruntime"
+        ) from error
     found["onnxruntime"] = {name: plain(recogniser(samples)) for name, samples in speech.items()}
     if facts["sherpa"] and sherpa.installed():
         texts = sherpa.SherpaRecogniser(directory, facts, small)(list(speech.values()))

@@ -17,6 +17,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -86,7 +87,7 @@ class Recogniser:
         self.facts = json.loads((self.directory / "export.json").read_text(encoding="utf-8"))
         lines = (self.directory / "tokens.txt").read_text(encoding="utf-8").splitlines()
         self.tokens = [line.rsplit(" ", 1)[0] for line in lines]
-        self.features = None  # the model reads the waveform
+        self.features: Any = None  # the model reads the waveform
         if self.facts["feature_dim"] is not None:
             self.features = Features(self.directory / "features.npz")
         options = onnxruntime.SessionOptions()
@@ -158,7 +159,7 @@ class Recogniser:
         return tokens[: tokens.index(end)] if end in tokens else tokens
 
     def _cif_ar(self, feats: np.ndarray) -> list[int]:
-        cif, tokens = self.facts["cif"], []
+        cif, tokens = self.facts["cif"], list[int]()
         width, heads = cif["width"], cif["heads"]
         past = np.zeros((cif["layers"], 2, 1, heads, 0, width // heads), np.float32)
         previous = np.zeros((1, width), np.float32)
@@ -198,7 +199,7 @@ class Search:
         self._last = BLANK
         shape = self.recogniser.facts["states"]  # of an LSTM predictor
         self._states = [] if shape is None else [np.zeros(shape, np.float32)] * 2
-        self._predicted = self._predict(BLANK) if self.transduces else None
+        self._predicted: Any = self._predict(BLANK) if self.transduces else None
 
     def advance(self, output: np.ndarray) -> None:
         """Take frames: encoder output [F, J] of a transducer, scores [F, V] of CTC."""

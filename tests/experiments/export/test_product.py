@@ -234,6 +234,20 @@ def test_differing_words_are_refused(tmp_path: Path, exported, prepared: Path, m
     assert not list(tmp_path.iterdir())
 
 
+def test_an_opset_that_the_runtime_lacks(tmp_path, exported, prepared, monkeypatch, capsys) -> None:
+    import onnxruntime
+
+    def old(*args, **options) -> None:
+        raise RuntimeError("Opset 17 is under development and support for this is limited")
+
+    exp, _ = exported("transducer")
+    monkeypatch.setattr(onnxruntime, "InferenceSession", old)
+    assert cli.main(command(exp, tmp_path / "out", prepared)) == 1
+    error = capsys.readouterr().err
+    assert "does not load the models, which have ONNX opset 17" in error and "upgrade" in error
+    assert not list(tmp_path.iterdir())
+
+
 def test_full_disk(tmp_path: Path, exported, prepared: Path, monkeypatch, capsys) -> None:
     exp, _ = exported("transducer")
 
