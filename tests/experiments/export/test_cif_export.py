@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -110,10 +109,3 @@ def test_fires_as_the_student_does() -> None:
                              torch.tensor([length])).states[0]  # fmt: skip
             found = integrate_and_fire(frames, weights, 0.99, 0.5)
             np.testing.assert_allclose(found, right, atol=1e-4)
-
-
-def test_refused_for_sherpa_and_streaming() -> None:
-    from distill_asr.experiments.export.kinds import _cif_problems
-
-    wanted = SimpleNamespace(sherpa=True, streaming=True)
-    assert [one.partition(":")[0] for one in _cif_problems(wanted)] == ["model", "--streaming"]

@@ -194,8 +194,8 @@ def test_ctc(tmp_path: Path) -> None:
         (
             "transducer",
             {"decoder": "lstm", "decoder_conf": {}},
-            {},
-            "train with decoder: stateless",
+            {"sherpa": True},
+            "train with decoder: stateless, or --to onnx",
         ),
         ("transducer", {"encoder": "rnn", "encoder_conf": {}}, {}, "RNNEncoder is not exported"),
         ("transducer", {"frontend": "default", "frontend_conf": {}}, {}, "train with kaldi_fbank"),
@@ -203,7 +203,15 @@ def test_ctc(tmp_path: Path) -> None:
         ("transducer", {}, {}, "rel_pos_type: latest"),
         ("transducer", {}, {"streaming": True}, "--streaming: .* has no chunks"),
         ("transducer", {}, {"chunk_size": 8}, "--chunk-size: .* has no chunks"),
-        ("cif", {}, {}, "CIFStudent is not exported"),
+        ("cif", {}, {"sherpa": True}, "no form in sherpa-onnx; use --to onnx"),
+        ("cif", {}, {"streaming": True}, "--streaming: a cif student is exported whole"),
+        ("encoder_only", {}, {}, "EncoderOnlyStudent is not exported"),
+        (
+            "ctc",
+            {"encoder": "chunked", "encoder_conf": ENCODERS["chunked"]},
+            {"streaming": True},
+            "--left-frames 6: .* whole chunks of 4; give --left-frames 8",
+        ),
     ],
 )
 def test_refused(model: str, changes: dict, wanted: dict, message: str) -> None:
