@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,11 +41,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare = verbs.add_parser("compare", help="how far B is from A")
     compare.add_argument("a", metavar="A")
     compare.add_argument("b", metavar="B")
+    _add_probe(verbs)
+
+
+def _add_probe(verbs: Any) -> None:
+    probe = verbs.add_parser(
+        "probe", help="which layer of a teacher says most plainly what was spoken"
+    )
+    probe.add_argument(
+        "targets", metavar="TARGETS", help="of a labelled set, with `combine: stack`; minutes do"
+    )
+    probe.add_argument("--dev", required=True, metavar="TARGETS", help="of another labelled set")
+    probe.add_argument("--output", required=True, metavar="DIR", help="table, picture and record")
+    probe.add_argument("--epochs", type=int, default=40, help="(%(default)s)")
+    probe.add_argument("--learning-rate", type=float, default=0.005, help="(%(default)s)")
+    probe.add_argument("--batch-size", type=int, default=8, help="utterances (%(default)s)")
+    probe.add_argument("--seed", type=int, default=0, help="(%(default)s)")
+    probe.add_argument("--text", default="text", help="table of the data dirs (%(default)s)")
+    probe.add_argument(
+        "--units",
+        choices=["characters", "words"],
+        default="characters",
+        help="words: whatever blanks part in --text, such as phones (%(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
-    actions = {"info": _run_info, "verify": _run_verify, "compare": _run_compare}
+    actions = {
+        "info": _run_info,
+        "verify": _run_verify,
+        "compare": _run_compare,
+        "probe": _run_probe,
+    }
     return actions[args.action](args)
 
 
@@ -225,3 +253,41 @@ def _summary(found: list[Difference]) -> list[str]:
         f"cosine: mean {cosines.mean():.4f}, smallest {cosines.min():.4f}",
         "  worst: " + ", ".join(f"{d.utterance} {d.error:.4g}" for d in worst),
     ]
+
+
+# -- probe ---------------------------------------------------------------------------
+
+
+def _run_probe(args: argparse.Namespace) -> int:
+    from distill_asr.dump.probe import (
+        PICTURE,
+        TABLE,
+        Probe,
+        ProbeOptions,
+        ProbeSet,
+        probe_layers,
+        save_picture,
+        table,
+    )
+    from distill_asr.io.files import write_text_atomic
+    from distill_asr.io.locks import locked
+
+    options = ProbeOptions(
+        args.epochs, args.learning_rate, args.batch_size, args.seed, args.units, args.text
+    )
+    problems, sets, output = options.problems(), [], Path(args.output)
+    for directory in (args.targets, args.dev):
+        try:
+            sets.append(ProbeSet.read(Path(directory), options.text))
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(problems)
+    probe = Probe(sets[0], sets[1], options)
+    with locked(output, f"probing {args.targets}"):
+        results = probe_layers(probe, output)
+        written = table(results, options.units)
+        write_text_atomic(output / TABLE, written)
+        save_picture(output / PICTURE, results, Path(args.targets).name)
+    print(written, end="")
+    return 0
