@@ -49,7 +49,7 @@ class ProbeOptions:
     text : table of the data dir.
     """
 
-    epochs: int = 40
+    epochs: int = 100
     rate: float = 0.005
     batch: int = 8
     seed: int = 0

@@ -53,7 +53,7 @@ def _add_probe(verbs: Any) -> None:
     )
     probe.add_argument("--dev", required=True, metavar="TARGETS", help="of another labelled set")
     probe.add_argument("--output", required=True, metavar="DIR", help="table, picture and record")
-    probe.add_argument("--epochs", type=int, default=40, help="(%(default)s)")
+    probe.add_argument("--epochs", type=int, default=100, help="(%(default)s)")
     probe.add_argument("--learning-rate", type=float, default=0.005, help="(%(default)s)")
     probe.add_argument("--batch-size", type=int, default=8, help="utterances (%(default)s)")
     probe.add_argument("--seed", type=int, default=0, help="(%(default)s)")
