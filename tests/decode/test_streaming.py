@@ -175,11 +175,11 @@ def test_the_state_does_not_grow() -> None:
 
 
 @pytest.mark.slow
-def test_an_hour() -> None:
+def test_ten_minutes() -> None:
     session = StreamingSession(student(), spell, RATE)
     session.push(silence(4))
     size = kept(session)
-    for _ in range(60):
+    for _ in range(10):
         assert session.push(silence(60)) == []
     assert kept(session) == size
 

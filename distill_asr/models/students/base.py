@@ -45,7 +45,8 @@ class Student:
     def tap_names(self) -> list[str]:
         """Taps that this student can give."""
         inside = [ADAPTER] if isinstance(self.postencoder, Adapter) else []
-        return encoder_tap_names(self.encoder) + inside + list(self.logit_taps())
+        encoder = encoder_tap_names(self.encoder)
+        return [*encoder, *inside, *self.logit_taps(), *self.token_taps()]
 
     def logit_taps(self) -> dict[str, int]:
         """Taps as wide as the vocabulary, with that width, at the encoder's frame rate."""

@@ -81,10 +81,6 @@ class CIFStudent(Student, ESPnetASRModel):
         self.lsm_weight = lsm_weight
         self.ctc = ctc if ctc_weight else None
 
-    def tap_names(self) -> list[str]:
-        """Taps of the encoder, the fired vectors and the decoder's last states."""
-        return super().tap_names() + list(self.token_taps())
-
     def token_taps(self) -> dict[str, TapShape]:
         """Taps on token level."""
         return {"cif": TapShape(self.width, None), "decoder": TapShape(self.decoder.width, None)}

@@ -16,10 +16,6 @@ class CTCStudent(Student, ESPnetASRModel):
     loads in stock ESPnet (see ``distill-asr export``).
     """
 
-    def tap_names(self) -> list[str]:
-        """Taps of the encoder and of an attention decoder."""
-        return super().tap_names() + list(self.token_taps())
-
     def token_taps(self) -> dict[str, TapShape]:
         """The attention decoder's, where there is one."""
         layer = vocabulary_layer(self.decoder)

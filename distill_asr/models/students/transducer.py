@@ -75,10 +75,6 @@ class TransducerStudent(Student, ESPnetASRModel):
         if ctc_weight == 0.0:
             self.ctc = None
 
-    def tap_names(self) -> list[str]:
-        """Taps of the encoder and of the predictor."""
-        return super().tap_names() + list(self.token_taps())
-
     def token_taps(self) -> dict[str, TapShape]:
         """The predictor's."""
         return {"decoder": TapShape(self.decoder.output_size, None)}
