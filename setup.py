@@ -14,6 +14,7 @@ MINI = ["espeakng-loader>=0.2.4", "babel>=2.16", "accelerate>=1.0"]
 CLUSTER = ["dask[distributed]", "dask-jobqueue", "asyncssh"]
 MVQ = ["multi_quantization==0.1.1"]  # exactly: its search is replaced, see codebook_search.py
 REPORT = ["matplotlib", "jinja2", "plotly"]
+DEMO = ["aiohttp"]
 EXPORT = ["onnx", "onnxruntime"]
 HUMAN = ["av"]  # PyAV: G.722 of Asterisk's prompts, for `distill-asr corpus human`
 DEPLOY = ["sherpa-onnx", "soundfile"]
@@ -26,6 +27,7 @@ LINT = ["ruff", "import-linter", "mypy", "types-PyYAML", "types-tqdm", "pre-comm
 TEST = [
     *MINI,
     *REPORT,
+    *DEMO,
     *LORA,
     *HUGGINGFACE,
     *CLUSTER,
@@ -49,7 +51,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["distill_asr", "distill_asr.*"]),
-    package_data={"distill_asr": ["py.typed", "*.pyi"], "distill_asr.report": ["templates/*"]},
+    package_data={
+        "distill_asr": ["py.typed", "*.pyi"],
+        "distill_asr.report": ["templates/*"],
+        "distill_asr.demo": ["page/*"],
+    },
     python_requires=">=3.10",
     install_requires=[
         "espnet>=202511",
@@ -74,6 +80,7 @@ setup(
         "cluster": CLUSTER,
         "mvq": MVQ,
         "report": REPORT,
+        "demo": DEMO,
         "export": EXPORT,
         "deploy": DEPLOY,
         "lora": LORA,

@@ -46,6 +46,7 @@ VERBS = {
         "distill_asr.report.command",
         "one HTML page of experiments, or a table of a recipe's languages",
     ),
+    "demo": ("distill_asr.demo.command", "a local page to speak to students, side by side"),
     "validate": ("distill_asr.train.validate", "report every mistake in a config at once"),
     "export": (
         "distill_asr.experiments.export.command",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill_asr.decode.options import DecodeOptions, FusionOptions
-from distill_asr.decode.record import Decoding, SearchSetup
+from distill_asr.decode.record import Decoding, SearchSetup, note_seconds
 from distill_asr.errors import UserError
 from distill_asr.experiments.layout import AVERAGED, Experiment
 from distill_asr.io.locks import locked
@@ -102,7 +102,10 @@ def run(args: argparse.Namespace) -> int:
             with locked(one.output, f"decoding {one.data.path}"):
                 begun = time.monotonic()
                 found = decode(one.data, student, config, options)
-                one.write(found, time.monotonic() - begun)
+                one.write(found)
+                if args.output is None:
+                    seconds = time.monotonic() - begun
+                    note_seconds(recogniser.experiment, one.output.name, seconds)
     return 0
 
 

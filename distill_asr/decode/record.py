@@ -16,9 +16,10 @@ from distill_asr.experiments.layout import AVERAGED, DECODED, Experiment
 from distill_asr.io.checksum import file_sha256
 from distill_asr.io.files import write_text_atomic
 from distill_asr.io.identity import CACHE, audio_identity
+from distill_asr.io.locks import locked
 
 OUTPUTS = ("nbest.jsonl", "text")
-NOTES = {"data", "outputs", "seconds"}  # of the record: decide nothing
+NOTES = {"data", "outputs"}  # of the record: decide nothing
 
 
 @dataclass(frozen=True)
@@ -117,16 +118,14 @@ class Decoding:
             )
         )
 
-    def write(self, found: dict[str, list[str]], seconds: float) -> None:
-        """The files, the record last; ``seconds``: how long the search took."""
+    def write(self, found: dict[str, list[str]]) -> None:
+        """The files, the record last."""
         (self.output / DECODED).unlink(missing_ok=True)
         for name in OUTPUTS:
             lines = "".join(f"{line}\n" for line in found[name])
             write_text_atomic(self.output / name, lines)
         outputs = {name: file_sha256(self.output / name) for name in OUTPUTS}
-        record = json.dumps(
-            self.made_from | {"seconds": round(seconds, 2), "outputs": outputs}, indent=1
-        )
+        record = json.dumps(self.made_from | {"outputs": outputs}, indent=1)
         write_text_atomic(self.output / DECODED, record + "\n")
 
 
@@ -137,6 +136,22 @@ def read_record(output: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def note_seconds(experiment: Experiment, test_set: str, seconds: float) -> None:
+    """Note how long a decoding took; beside the decodings, whose files are the same every time."""
+    with locked(experiment.decode_seconds, "noting times"):
+        known = read_seconds(experiment) | {test_set: round(seconds, 2)}
+        write_text_atomic(experiment.decode_seconds, json.dumps(known, indent=1) + "\n")
+
+
+def read_seconds(experiment: Experiment) -> dict[str, float]:
+    """How long the decodings took, by test set; of those that were noted."""
+    try:
+        known = json.loads(experiment.decode_seconds.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _deciding(record: dict[str, Any]) -> dict[str, Any]:

@@ -65,6 +65,11 @@ class Experiment:
         """Feature statistics for ``global_mvn``."""
         return self.directory / "stats" / "train" / "feats_stats.npz"
 
+    @property
+    def decode_seconds(self) -> Path:
+        """How long its decodings took."""
+        return self.directory / "decode_seconds.json"
+
     def decoded(self, test_set: str) -> Path:
         """Directory of the words recognised in a set."""
         return self.directory / "decode" / test_set

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distill_asr.decode.record import read_seconds
 from distill_asr.errors import UserError
 from distill_asr.experiments.layout import DECODED, Experiment
 from distill_asr.io.yaml import load_yaml
@@ -84,7 +85,7 @@ def decodings(one: Experiment, sets: Sequence[SetView]) -> Iterator[Decoding]:
         record = _json(one.decoded(test_set.name) / DECODED)
         if record:
             audio = sum(filter(None, test_set.seconds))
-            seconds = record.get("seconds")
+            seconds = read_seconds(one).get(test_set.name)
             method = f"{record.get('method')}, beam {record.get('beam_size')}"
             if record.get("method") == "greedy":
                 method = "greedy"

@@ -109,8 +109,10 @@ def _write_decoding(
     found = {utt: _spoilt(text, rate, rng) for utt, text in texts.items()}
     write_table(out / "text", found)
     (out / "decode.json").write_text(
-        json.dumps({"method": "beam", "beam_size": 4, "seconds": 6.0, "utterances": len(texts)})
+        json.dumps({"method": "beam", "beam_size": 4, "utterances": len(texts)})
     )
+    times = {"test_clean": 6.0, "test_noisy": 6.0}
+    (out.parent.parent / "decode_seconds.json").write_text(json.dumps(times))
     if timed:
         rows = [
             {"utt": utt, "step_ms": 40.0, "nbest": [{"text": text, "tokens": text.split(),

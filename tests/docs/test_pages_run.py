@@ -34,6 +34,7 @@ NOT_RUN = {  # beginnings of commands: why not
     "arecord": "needs a microphone; `stream` reads a file here, standard input in tests/decode",
     "PYTHONPATH=. distill-asr dump dump/train --teacher my_teacher.yaml": "tests/teachers/test_own",
     "distill-asr report": "tests/report run it; by language the smoke recipes do",
+    "distill-asr demo": "serves until it is interrupted; tests/demo run it",
     "distill-asr score": "tests/scoring run it; the page's systems are trained by no page",
     "distill-asr recipe": "the smoke recipes run it",
     "distill-asr export": "tests/experiments/export runs it",
