@@ -50,8 +50,8 @@ def test_scripts_are_there() -> None:
         for word in command.words[:2]:
             if re.fullmatch(r"[\w./-]+\.(py|sh)", word):
                 folder = ROOT / command.page
-                if command.page == "CONTRIBUTING.md" and word == "./run.sh":
-                    continue  # the one that it shows how to write
+                if word == "./run.sh" and not command.page.startswith("egs/"):
+                    continue  # that of the reader's own recipe
                 if not (folder.parent / word).exists() and not (ROOT / word).exists():
                     dead.append(str(command))
     assert not dead
