@@ -17,7 +17,7 @@ from distill_asr.errors import UserError, os_error_message
 # Modules are imported for the verb given and for no other: --help must not wait for torch.
 # Each has `add_arguments(parser)` and `run(args) -> int`.
 VERBS = {
-    "init": ("distill_asr.start.command", "make a recipe of recordings of your own"),
+    "init": ("distill_asr.start.command", "make a recipe from your own recordings"),
     "plan": ("distill_asr.start.plan_command", "time, disk and memory that a recipe will take"),
     "corpus": ("distill_asr.corpora.command", "build the data directories of a corpus"),
     "recipe": ("distill_asr.recipe.command", "compute the systems of a recipe, stage by stage"),
@@ -25,10 +25,10 @@ VERBS = {
         "distill_asr.data.prepare_command",
         "check a data directory and bring its audio to 16 kHz",
     ),
-    "dump": ("distill_asr.dump.command", "write down what a teacher says about a data directory"),
+    "dump": ("distill_asr.dump.command", "compute a teacher's targets for data directories"),
     "targets": (
         "distill_asr.dump.targets_command",
-        "look at dumped targets, check and compare them",
+        "inspect, verify and compare dumped targets",
     ),
     "train": ("distill_asr.train.command", "train a student from a config"),
     "train-teacher": (
@@ -40,11 +40,11 @@ VERBS = {
     "pseudo-label": ("distill_asr.decode.pseudo_label", "transcribe unlabelled audio to train on"),
     "score": (
         "distill_asr.scoring.command",
-        "error rates of all systems, seeds and sets in one table",
+        "compute the error rates of systems in one table",
     ),
     "report": (
         "distill_asr.report.command",
-        "one HTML page of experiments, or a table of a recipe's languages",
+        "write one HTML page about experiments, or a table by language",
     ),
     "demo": ("distill_asr.demo.command", "a local page to speak to students, side by side"),
     "validate": ("distill_asr.train.validate", "report every mistake in a config at once"),
@@ -118,9 +118,9 @@ def _verb(first: list[str]) -> str:
     parser = argparse.ArgumentParser(
         prog=PROG,
         usage=f"{PROG} [--help] [--version] VERB ...",
-        description=f"Teach small ESPnet recognisers what large frozen models know.\n\n"
+        description=f"Distil large frozen models into small ESPnet recognisers.\n\n"
         f"verbs:\n{listing}",
-        epilog=f"{PROG} VERB --help says more about a verb.",
+        epilog=f"{PROG} VERB --help lists the options of a verb.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")

@@ -28,8 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "distill_asr.corpora.contract.Corpus. `distill-asr corpus NAME --help` shows its options."
     )
     parser.add_argument("--list", nargs=0, action=_List, help="what each of them is and needs")
-    parser.add_argument("name", metavar="NAME")
-    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="--out DIR [options]")
+    parser.add_argument("name", metavar="NAME", help="name of the corpus, or a dotted path")
+    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="--out DIR [options]",
+        help="directory to write, and the options of the corpus")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

@@ -72,36 +72,41 @@ class TokenOptions:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     add = parser.add_argument
-    add("source", type=Path, metavar="SRC", help="Kaldi-style data directory, ESPnet's included")
-    add("target", type=Path, metavar="DST", help="directory to write")
+    add("source", type=Path, metavar="SRC", help="data directory of Kaldi or ESPnet")
+    add("target", type=Path, metavar="DST", help="prepared data dir to write")
     add("--fs", type=int, default=16000, help="sampling rate in Hz")
-    add("--min-duration", type=float, default=0.1, help="seconds; shorter ones are left out")
+    add(
+        "--min-duration",
+        type=float,
+        default=0.1,
+        help="shortest utterance, in seconds; shorter ones are left out",
+    )
     add(
         "--max-duration",
         type=float,
         default=30.0,
-        help="seconds; longer ones are left out; give inf for sets that are scored",
+        help="longest utterance, in seconds; longer ones are left out; inf for scored sets",
     )
     add(
         "--channel",
         choices=("0", "1", MIX),
-        help="of audio with several: the first, the second, or the mean of all",
+        help="channel to use: the first, the second, or the mean of all",
     )
     add(
         "--allow-pipes",
         action="store_true",
-        help="run the commands in wav.scp (without a shell): know who wrote them",
+        help="run the commands in wav.scp, without a shell; use it for files that you trust",
     )
-    add("--nj", type=int, default=min(4, os.cpu_count() or 1), help="processes")
+    add("--nj", type=int, default=min(4, os.cpu_count() or 1), help="number of processes")
     kinds = (*tokens.KINDS, bpe.KIND)
-    add("--tokens", choices=kinds, help="also write a token list")
-    add("--token-list", type=Path, help="where; needed with --tokens")
-    add("--vocab-size", type=int, help="tokens in all; needed with --tokens bpe")
-    add("--bpe-model", type=Path, help="where; needed with --tokens bpe")
+    add("--tokens", choices=kinds, help="write a token list of these units too")
+    add("--token-list", type=Path, help="token list to write; needed with --tokens")
+    add("--vocab-size", type=int, help="number of tokens; needed with --tokens bpe")
+    add("--bpe-model", type=Path, help="sentencepiece model to write; needed with --tokens bpe")
     add(
         "--tokenizer",
         metavar="MODEL",
-        help=f"with --tokens {tokens.PIECES}: hub id or directory of the text model",
+        help=f"hub id or directory of the text model, for --tokens {tokens.PIECES}",
     )
     add(
         "--text",
@@ -119,12 +124,20 @@ def _add_transcript_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--normalise",
         choices=NORMALISERS,
-        help="unicode: lower-case words of any script, marks kept; letters_only: without marks, "
+        help="normalise transcripts; unicode: lower case, marks kept; letters_only: without marks, "
         "digits and apostrophes",
     )
-    group.add_argument("--unicode-form", choices=FORMS, help="with unicode; default: NFC")
-    group.add_argument("--language", metavar="CODE", help="such as tr, which lowers I to ı")
-    group.add_argument("--language-tag", action="store_true", help="<CODE> before each transcript")
+    group.add_argument(
+        "--unicode-form", choices=FORMS, help="Unicode form, with --normalise unicode (NFC)"
+    )
+    group.add_argument(
+        "--language",
+        metavar="CODE",
+        help="language of the transcripts, such as tr, where I becomes ı",
+    )
+    group.add_argument(
+        "--language-tag", action="store_true", help="put <CODE> before each transcript"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

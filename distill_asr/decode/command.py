@@ -24,19 +24,21 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distill-asr decode``."""
     parser.add_argument("--exp", required=True, type=Path, help="experiment directory")
-    parser.add_argument("--data", required=True, nargs="+", type=Path, help="prepared dirs")
+    parser.add_argument("--data", required=True, nargs="+", type=Path, help="prepared data dirs")
     parser.add_argument(
         "--output",
         type=Path,
-        help="of one data dir; default: <exp>/decode/<name of the data dir>",
+        help="directory for one data dir; default: <exp>/decode/<name of the data dir>",
     )
     add_search_arguments(parser, method="beam")
-    parser.add_argument("--nbest", type=int, default=DecodeOptions.nbest)
+    parser.add_argument(
+        "--nbest", type=int, default=DecodeOptions.nbest, help="number of texts kept (%(default)s)"
+    )
     parser.add_argument(
         "--timestamps",
         action="store_true",
-        help="the frame of every token, where beam search over a transducer would not say; greedy "
-        "search, CTC and CIF always do",
+        help="add the frame of every token to a transducer's beam search; the other searches "
+        "always give it",
     )
     group = parser.add_argument_group("language model (beam search)")
     group.add_argument(
@@ -45,43 +47,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="output of ESPnet's language model training, for shallow fusion",
     )
-    group.add_argument("--lm-checkpoint", default=FusionOptions.checkpoint, help="(%(default)s)")
+    group.add_argument(
+        "--lm-checkpoint", default=FusionOptions.checkpoint, help="its weights (%(default)s)"
+    )
     group.add_argument(
         "--lm-weight",
         type=float,
         default=FusionOptions.weight,
-        help="of its log-probability (%(default)s)",
+        help="factor of its log-probability (%(default)s)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="decode again")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="decode again, even if nothing has changed"
+    )
 
 
 def add_search_arguments(parser: argparse.ArgumentParser, method: str) -> None:
     """Arguments of the verbs that search, with the default of ``--method``."""
     default = DecodeOptions()
-    parser.add_argument("--checkpoint", default=AVERAGED, help="(%(default)s)")
+    parser.add_argument("--checkpoint", default=AVERAGED, help="weights file (%(default)s)")
     parser.add_argument(
         "--method",
         choices=["beam", "greedy"],
         default=method,
-        help="greedy: the best symbol at every step (%(default)s)",
+        help="search; greedy: the best symbol at every step (%(default)s)",
     )
-    parser.add_argument("--beam-size", type=int, default=default.beam_size, help="(%(default)s)")
     parser.add_argument(
-        "--ctc-weight", type=float, default=default.ctc_weight, help="hybrid students only"
+        "--beam-size", type=int, default=default.beam_size, help="hypotheses kept (%(default)s)"
+    )
+    parser.add_argument(
+        "--ctc-weight",
+        type=float,
+        default=default.ctc_weight,
+        help="weight of CTC scores, for hybrid students (%(default)s)",
     )
     parser.add_argument(
         "--chunk-size",
         type=int,
         metavar="FRAMES",
-        help="encoder chunked only: another chunk size than the config's; 0 for full context",
+        help="frames of a chunk, for encoder chunked; 0: full context; default: as in training",
     )
     parser.add_argument(
         "--batch-size",
         type=int,
         default=default.batch_size,
-        help="utterances that a transducer's greedy search takes at a time (%(default)s)",
+        help="utterances in a batch of a transducer's greedy search (%(default)s)",
     )
-    parser.add_argument("--device", default=default.device)
+    parser.add_argument(
+        "--device", default=default.device, help="device, such as cuda (%(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="YAML",
         help="a teacher's file of `kind: recogniser` and `output: words`",
     )
-    parser.add_argument("--data", required=True, type=Path, help="prepared dir")
-    parser.add_argument("--output", required=True, type=Path, help="prepared dir to write")
+    parser.add_argument("--data", required=True, type=Path, help="prepared data dir to transcribe")
+    parser.add_argument("--output", required=True, type=Path, help="prepared data dir to write")
     parser.add_argument(
         "--normalise-as",
         type=Path,
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference",
         type=Path,
         metavar="TEXT",
-        help="true transcripts, to say how wrong the labels are; default: `text` of the data",
+        help="true transcripts, to measure the labels' error rate; default: `text` of the data",
     )
     _add_limits(parser)
     add_search_arguments(parser, method="greedy")
@@ -62,7 +62,10 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("which utterances to keep")
     chosen = group.add_mutually_exclusive_group()
     chosen.add_argument(
-        "--min-confidence", type=float, metavar="X", help="keep utterances of at least this"
+        "--min-confidence",
+        type=float,
+        metavar="X",
+        help="keep utterances with at least this confidence",
     )
     chosen.add_argument(
         "--keep-best",
@@ -72,7 +75,10 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         "confident ones",
     )
     group.add_argument(
-        "--max-compression", type=float, metavar="X", help="of the words by zlib, as Whisper's 2.4"
+        "--max-compression",
+        type=float,
+        metavar="X",
+        help="largest zlib compression ratio of a text, such as 2.4",
     )
     group.add_argument(
         "--max-repeats",

@@ -49,24 +49,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--align-with", metavar="EXP",
         help="onnx, --latency: experiment whose CTC aligns; default: the one that was exported",
     )  # fmt: skip
-    parser.add_argument("--checkpoint", default=AVERAGED)
+    parser.add_argument("--checkpoint", default=AVERAGED, help="weights file (%(default)s)")
     parser.add_argument(
-        "--chunk-size", type=int, metavar="FRAMES", help="default: the one of the student's config"
+        "--chunk-size",
+        type=int,
+        metavar="FRAMES",
+        help="frames of a chunk; default: as in training",
     )
     parser.add_argument(
         "--piece-ms",
         type=float,
         default=100,
-        help="audio handed over at a time",
+        help="milliseconds of audio that are passed on at a time (%(default)s)",
     )
     parser.add_argument(
         "--endpoint", type=float, default=0.8, metavar="SECONDS",
-        help="without a new token that end a segment; 0: only the end of the audio does",
+        help="seconds without a new token that end a segment; 0: never (%(default)s)",
     )  # fmt: skip
-    parser.add_argument(
-        "--latency", action="store_true", help="report on stderr: speed, delays against alignment"
-    )
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--latency", action="store_true", help="report speed and delays on stderr")
+    parser.add_argument("--device", default="cpu", help="device, such as cuda (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

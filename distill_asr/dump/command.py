@@ -15,23 +15,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the same command continues; finished targets of the same teacher and data are skipped."
     )
     add = parser.add_argument
-    add("data_dirs", nargs="+", metavar="DATA_DIR", help="prepared, dump/<set>")
-    add("--teacher", required=True, metavar="YAML", help="conf/teacher/*.yaml")
-    add("--name", help="of the targets (default: the teacher file's name)")
+    add("data_dirs", nargs="+", metavar="DATA_DIR", help="prepared data dirs, such as dump/train")
+    add(
+        "--teacher",
+        required=True,
+        metavar="YAML",
+        help="file that describes the teacher, such as conf/teacher/hubert_large.yaml",
+    )
+    add("--name", help="name of the targets (default: the teacher file's name)")
     add("--device", default="cpu",
-        help="cpu, cuda, cuda:1, or several as cuda:0,cuda:1 (default: cpu)")  # fmt: skip
-    add("--nj", type=int, default=1, help="worker processes on each device (default: 1)")
-    add("--threads", type=int, help="of each worker (default: its share of the cores)")
-    add("--cluster", metavar="YAML", help="conf/cluster/*.yaml: workers that dask starts")
+        help="device: cpu, cuda, cuda:1, or several as cuda:0,cuda:1 (default: cpu)")  # fmt: skip
+    add("--nj", type=int, default=1, help="number of worker processes on each device (default: 1)")
+    add("--threads", type=int, help="threads of each worker (default: its share of the cores)")
+    add(
+        "--cluster",
+        metavar="YAML",
+        help="let dask start the workers; a file such as conf/cluster/slurm.yaml",
+    )
     add("--batch-seconds", type=float,
-        help="padded audio in one teacher call (default: the YAML's)")  # fmt: skip
+        help="seconds of padded audio in a batch (default: as in the teacher's file)")  # fmt: skip
     add("--batch-tokens", type=int,
-        help="padded pieces of text in one teacher call (default: the YAML's)")  # fmt: skip
-    add("--shard-utts", type=int, default=200, help="utterances in one file (default: 200)")
+        help="padded pieces of text in a batch (default: as in the teacher's file)")  # fmt: skip
+    add("--shard-utts", type=int, default=200, help="utterances in a shard (default: 200)")
     add("--tolerance", type=float, default=TOLERANCE,
         help="largest relative error of `dtype: bfloat16` (default: %(default)s)")  # fmt: skip
     add("--overwrite", action="store_true",
-        help="replace targets of another teacher or other data, and damaged ones")  # fmt: skip
+        help="replace targets that are damaged, or of another teacher or other data")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

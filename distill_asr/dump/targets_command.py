@@ -26,43 +26,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.description = "TARGETS is dump/<set>/targets/<name>."
     verbs = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    info = verbs.add_parser("info", help="what they are, at a glance")
-    info.add_argument("targets", nargs="+", metavar="TARGETS")
+    info = verbs.add_parser("info", help="print what targets hold")
+    info.add_argument("targets", nargs="+", metavar="TARGETS", help="directories of targets")
     verify = verbs.add_parser(
-        "verify", help="checksums, every state, and whether audio, text or teacher have changed"
+        "verify", help="check sums and states, and whether audio, text or teacher have changed"
     )
-    verify.add_argument("targets", nargs="+", metavar="TARGETS")
+    verify.add_argument("targets", nargs="+", metavar="TARGETS", help="directories of targets")
     verify.add_argument(
-        "--data", metavar="DIR", help="their data dir, where it is not the one they lie in"
+        "--data", metavar="DIR", help="data dir of the targets, if they lie elsewhere"
     )
     verify.add_argument(
-        "--teacher", metavar="YAML", help="also load this teacher, and compare weights and settings"
+        "--teacher", metavar="YAML", help="load this teacher too, and compare weights and settings"
     )
-    compare = verbs.add_parser("compare", help="how far B is from A")
-    compare.add_argument("a", metavar="A")
-    compare.add_argument("b", metavar="B")
+    compare = verbs.add_parser("compare", help="print the distance between two sets of targets")
+    compare.add_argument("a", metavar="A", help="directory of targets")
+    compare.add_argument("b", metavar="B", help="directory of targets")
     _add_probe(verbs)
 
 
 def _add_probe(verbs: Any) -> None:
     probe = verbs.add_parser(
-        "probe", help="which layer of a teacher says most plainly what was spoken"
+        "probe", help="find the layer of a teacher that predicts transcripts best"
     )
     probe.add_argument(
-        "targets", metavar="TARGETS", help="of a labelled set, with `combine: stack`; minutes do"
+        "targets", metavar="TARGETS", help="targets of a labelled set, with `combine: stack`"
     )
-    probe.add_argument("--dev", required=True, metavar="TARGETS", help="of another labelled set")
-    probe.add_argument("--output", required=True, metavar="DIR", help="table, picture and record")
-    probe.add_argument("--epochs", type=int, default=100, help="(%(default)s)")
-    probe.add_argument("--learning-rate", type=float, default=0.005, help="(%(default)s)")
-    probe.add_argument("--batch-size", type=int, default=8, help="utterances (%(default)s)")
-    probe.add_argument("--seed", type=int, default=0, help="(%(default)s)")
-    probe.add_argument("--text", default="text", help="table of the data dirs (%(default)s)")
+    probe.add_argument("--dev", required=True, metavar="TARGETS", help="targets of another labelled set")
+    probe.add_argument("--output", required=True, metavar="DIR", help="directory for table, picture and record")
+    probe.add_argument("--epochs", type=int, default=100, help="epochs of training (%(default)s)")
+    probe.add_argument("--learning-rate", type=float, default=0.005, help="learning rate (%(default)s)")
+    probe.add_argument("--batch-size", type=int, default=8, help="utterances in a batch (%(default)s)")
+    probe.add_argument("--seed", type=int, default=0, help="random seed (%(default)s)")
+    probe.add_argument("--text", default="text", help="transcripts in the data dirs (%(default)s)")
     probe.add_argument(
         "--units",
         choices=["characters", "words"],
         default="characters",
-        help="words: whatever blanks part in --text, such as phones (%(default)s)",
+        help="units; words: what spaces separate in --text, such as phones (%(default)s)",
     )
 
 

@@ -33,30 +33,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"is done is skipped.\n\nactions:\n{listing}"
     )
     add = parser.add_argument
-    add("action", choices=ACTIONS, metavar="ACTION")
-    add("files", nargs="*", type=Path, metavar="SYSTEMS.yaml", help="of check: several")
-    add("--file", type=Path, default=Path("conf/systems.yaml"), help="(%(default)s)")
-    add("--systems", default="all", metavar="NAMES", help="split by commas (all)")
-    add("--seeds", default="1", metavar="LIST", help="split by commas (1)")
-    add("--nj", type=int, default=1, help="commands at a time (1)")
-    add("--cmd", default="", metavar="WORDS", help="put before each command, such as 'srun -c 4'")
-    add("--ngpu", type=int, default=0, help="GPUs of a training (0)")
-    add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="for every training")
-    add("--train-sets", nargs="+", default=["train"], metavar="SET", help="with transcripts")
-    add("--unlabelled-sets", nargs="*", default=[], metavar="SET", help="audio alone")
-    add("--valid-sets", nargs="+", default=["dev"], metavar="SET")
-    add("--test-sets", nargs="*", default=[], metavar="SET")
+    add("action", choices=ACTIONS, metavar="ACTION", help="what to do, from the list above")
+    add(
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="SYSTEMS.yaml",
+        help="files to check, with action check",
+    )
+    add(
+        "--file", type=Path, default=Path("conf/systems.yaml"), help="grid of systems (%(default)s)"
+    )
+    add("--systems", default="all", metavar="NAMES", help="systems, separated by commas (all)")
+    add("--seeds", default="1", metavar="LIST", help="seeds, separated by commas (1)")
+    add("--nj", type=int, default=1, help="number of commands that run at a time (1)")
+    add(
+        "--cmd",
+        default="",
+        metavar="WORDS",
+        help="words put before each command, such as 'srun -c 4'",
+    )
+    add("--ngpu", type=int, default=0, help="number of GPUs for a training (0)")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="change the config of every training",
+    )
+    add(
+        "--train-sets",
+        nargs="+",
+        default=["train"],
+        metavar="SET",
+        help="labelled training sets (train)",
+    )
+    add("--unlabelled-sets", nargs="*", default=[], metavar="SET", help="unlabelled training sets")
+    add("--valid-sets", nargs="+", default=["dev"], metavar="SET", help="validation sets (dev)")
+    add("--test-sets", nargs="*", default=[], metavar="SET", help="sets to decode and score")
     for verb in ("dump", "decode", "pseudo"):
-        add(f"--{verb}-opts", default="", metavar="WORDS", help=f"further options of {verb}")
-    add("--baseline", metavar="NAME", help="of score: held against the others (the first)")
-    add("--control", metavar="NAME", help="of score: gains over it as well")
+        add(f"--{verb}-opts", default="", metavar="WORDS", help=f"further options for {verb}")
+    add(
+        "--baseline",
+        metavar="NAME",
+        help="score: system that the others are compared with (the first)",
+    )
+    add("--control", metavar="NAME", help="score: system whose teacher is a control")
     add("--train-teachers", choices=("true", "false"), default="false",
-        help="true: also where teachers/ has one")  # fmt: skip
+        help="true: train teachers even if teachers/ has their weights (false)")  # fmt: skip
     add("--folders", nargs="+", type=Path, metavar="DIR",
-        help="do the same in each, such as langs/ta langs/ka")  # fmt: skip
+        help="folders to run in, such as langs/ta langs/ka")  # fmt: skip
     add("--chosen", type=Path, metavar="FILE",
-        help="of decode: also the system that `report --choose` wrote for the folder")  # fmt: skip
-    add("--dry-run", action="store_true", help="print the commands, run none")
+        help="decode: add the system that `report --choose` wrote for the folder")  # fmt: skip
+    add("--dry-run", action="store_true", help="print the commands and run none")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -33,19 +33,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--baseline", metavar="NAME", help="system the others are compared with (`baseline` or "
         "`plain` where there is one, else the first)")  # fmt: skip
     add("--dump", metavar="DIR", help="prepared data (dump, beside the experiments' folder)")
-    add("--out", type=Path, metavar="FILE", help=f"({PAGE}; with --languages {languages.TABLE})")
+    add(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help=f"file to write ({PAGE}; with --languages {languages.TABLE})",
+    )
     page = parser.add_argument_group("the page")
     add = page.add_argument
-    add("--sets", type=list_of_names, help="test sets (all that every system was decoded on)")
+    add(
+        "--sets",
+        type=list_of_names,
+        help="test sets (default: those that every system was decoded on)",
+    )
     add("--title", help="heading of the page (name of the recipe's folder)")
-    add("--control", metavar="NAME", help="system with an uninformative teacher: gains over it too")
+    add(
+        "--control",
+        metavar="NAME",
+        help="system whose teacher is a control; shows gains over it too",
+    )
     add("--repeat", action="append", default=[], type=repeat, metavar="NAME=SYSTEM",
         help="experiments NAME_seed<seed> repeat SYSTEM's trainings: the noise floor")  # fmt: skip
     add("--noise-floor", type=float, metavar="PERCENT",
         help="relative difference of errors by chance, where it was measured")  # fmt: skip
     add("--lowercase", action="store_true", help="lowercase both texts first")
     add("--audio", choices=("embed", "link", "none"),
-        help="inside the page, or relative paths to the files (what fits is embedded)")  # fmt: skip
+        help="embed audio, link to the files, or neither (default: embed what fits)")  # fmt: skip
     add("--audio-mb", type=float, default=50, metavar="MB",
         help="most audio to embed, in MB of 16-bit samples (%(default)s)")  # fmt: skip
     languages.add_options(parser.add_argument_group("tables by language"))

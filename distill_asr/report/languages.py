@@ -30,10 +30,10 @@ def add_options(group: argparse._ArgumentGroup) -> None:
         "path or a set's name stands for the language's code."
     )
     add, layout = group.add_argument, Layout()
-    add("--languages", type=list_of_names, metavar="CODES", help="of the languages")
+    add("--languages", type=list_of_names, metavar="CODES", help="codes of the languages")
     add("--candidates", type=list_of_names, metavar="NAMES", help="systems to choose from on dev")
     add("--seeds", type=list_of_seeds, metavar="LIST", help="seeds each was trained with")
-    add("--exp", default=layout.exp, metavar="DIR", help="experiments (%(default)s)")
+    add("--exp", default=layout.exp, metavar="DIR", help="directory of experiments (%(default)s)")
     for part in ("train", "dev", "test"):
         add(f"--{part}-set", default=part, metavar="SET", help="name of the set (%(default)s)")
     add("--together", action="store_true", help="one choice for all languages")

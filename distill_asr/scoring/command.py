@@ -25,8 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="experiments NAME_seed<seed> repeat SYSTEM's trainings: the noise floor")  # fmt: skip
     parser.add_argument("--noise-floor", type=float, metavar="PERCENT",
         help="relative difference of errors by chance, where it was measured")  # fmt: skip
-    parser.add_argument("--exp", type=Path, default=Path("exp"), help="experiments (%(default)s)")
-    parser.add_argument("--dump", type=Path, default=Path("dump"), help="data (%(default)s)")
+    parser.add_argument(
+        "--exp", type=Path, default=Path("exp"), help="directory of experiments (%(default)s)"
+    )
+    parser.add_argument(
+        "--dump", type=Path, default=Path("dump"), help="directory of prepared data (%(default)s)"
+    )
     parser.add_argument("--lowercase", action="store_true", help="lowercase both texts first")
     parser.add_argument(
         "--out",

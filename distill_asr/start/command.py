@@ -29,15 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("folder", type=Path, metavar="DIR", help="recipe folder to write")
     add("--from", dest="sources", nargs="+", type=Path, default=[], metavar="SRC",
-        help="sources with transcripts")  # fmt: skip
+        help="sources of audio with transcripts")  # fmt: skip
     add("--unlabelled", nargs="+", type=Path, default=[], metavar="SRC",
-        help="sources of audio alone; stage 1 learns from it")  # fmt: skip
+        help="sources of audio without transcripts, used in stage 1")  # fmt: skip
     add("--kind", help="kind of the --from sources, instead of by content; a dotted path for a "
         "reader of your own")  # fmt: skip
-    add("--skip-bad", action="store_true", help="leave out what cannot be used, and go on")
-    add("--force", action="store_true", help="write also files that you have edited")
+    add("--skip-bad", action="store_true", help="leave out recordings that cannot be used")
+    add("--force", action="store_true", help="overwrite files that you have edited")
     add("--nj", type=int, default=min(4, os.cpu_count() or 1),
-        help="processes that look at audio (%(default)s)")  # fmt: skip
+        help="number of processes that read audio (%(default)s)")  # fmt: skip
     _add_reading(parser)
     _add_sets(parser)
     _add_training(parser)
@@ -48,43 +48,58 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     for part in PARTS:
         group.add_argument(f"--{part}-column", metavar="NAME", help=f"column of the {part}")
     add = group.add_argument
-    add("--delimiter", metavar="CHARACTER", help="between the cells of a table")
-    add("--audio-root", type=Path, metavar="DIR", help="where the paths of a table start")
+    add("--delimiter", metavar="CHARACTER", help="character between the cells of a table")
+    add(
+        "--audio-root",
+        type=Path,
+        metavar="DIR",
+        help="directory that the paths of a table are relative to",
+    )
     add("--speaker-pattern", metavar="REGEX",
-        help="on the path of a recording; its first group is the speaker")  # fmt: skip
+        help="pattern for a recording's path; its first group is the speaker")  # fmt: skip
     add("--untold", choices=("unlabelled", "leave-out"), default="unlabelled",
         help="what happens to audio that a table does not name (%(default)s)")  # fmt: skip
     add("--allow-pipes", action="store_true", help="run the commands in a wav.scp")
-    add("--language", metavar="CODE", help="of the transcripts, such as de")
-    add("--several-languages", action="store_true", help="one student for all that are found")
+    add("--language", metavar="CODE", help="language of the transcripts, such as de")
+    add(
+        "--several-languages", action="store_true", help="train one student for all languages found"
+    )
     add("--normalise", choices=("auto", "unicode", "letters_only", "none"), default="auto",
-        help="of transcripts; auto: unicode where there is punctuation or upper case")  # fmt: skip
+        help="normalisation of texts; auto: unicode if there is punctuation or case")  # fmt: skip
 
 
 def _add_sets(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("sets")
     add = group.add_argument
     add("--split-by", choices=("speaker", "utterance"),
-        help="default: by speaker where three are known")  # fmt: skip
-    add("--dev-share", type=float, default=0.05, help="of the hours (%(default)s)")
-    add("--test-share", type=float, default=0.1, help="of the hours (%(default)s)")
+        help="what the sets are split by; default: speaker, if three are known")  # fmt: skip
+    add("--dev-share", type=float, default=0.05, help="share of the hours for dev (%(default)s)")
+    add("--test-share", type=float, default=0.1, help="share of the hours for test (%(default)s)")
     add("--set", action="append", default=[], metavar="SPLIT=SET",
-        help="which set a split of the source is: train, dev, test or unlab")  # fmt: skip
-    add("--seed", type=int, default=0, help="of the split (%(default)s)")
+        help="set that a split of the source goes to: train, dev, test or unlab")  # fmt: skip
+    add("--seed", type=int, default=0, help="seed of the split into sets (%(default)s)")
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("student and teachers")
     add = group.add_argument
-    add("--student", choices=("1m", "10m", "30m"), help="parameters; default: by hours and machine")
-    add("--streaming", action="store_true", help="a student that recognises while audio comes in")
-    add("--tokens", choices=("char", "bpe"), help="default: by script and hours")
-    add("--vocab-size", type=int, help="tokens in all, of bpe")
-    add("--epochs", type=int, help="of the baseline; the distilled system has as many updates")
-    add("--batch-seconds", type=float, help="audio in a batch, padding included")
+    add(
+        "--student",
+        choices=("1m", "10m", "30m"),
+        help="number of parameters; default: by hours and machine",
+    )
+    add("--streaming", action="store_true", help="make a streaming student")
+    add("--tokens", choices=("char", "bpe"), help="units; default: by script and hours")
+    add("--vocab-size", type=int, help="number of tokens with --tokens bpe")
+    add(
+        "--epochs",
+        type=int,
+        help="epochs of the baseline; the distilled system gets as many updates",
+    )
+    add("--batch-seconds", type=float, help="seconds of audio in a batch, padding included")
     add("--teacher", action="append", default=[], metavar="MODEL",
         help="a speech model: directory or hub id; default: by language and cache")  # fmt: skip
-    add("--teacher-count", type=int, default=2, help="how many are chosen (%(default)s)")
+    add("--teacher-count", type=int, default=2, help="number of teachers to choose (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

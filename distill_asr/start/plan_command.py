@@ -28,13 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("recipe", type=Path, nargs="?", default=Path(), metavar="RECIPE", help="its directory")
-    add("--file", type=Path, default=Path("conf/systems.yaml"), help="(%(default)s)")
-    add("--systems", metavar="NAMES", help="split by commas, or all (those of run.sh)")
-    add("--seeds", type=int, default=1, metavar="N", help="how many (%(default)s)")
+    add(
+        "--file", type=Path, default=Path("conf/systems.yaml"), help="grid of systems (%(default)s)"
+    )
+    add("--systems", metavar="NAMES", help="systems, separated by commas, or all (those of run.sh)")
+    add("--seeds", type=int, default=1, metavar="N", help="number of seeds (%(default)s)")
     add("--nj", type=int, help="jobs at a time (that of run.sh)")
     add("--cores", type=int, help="that the jobs share (those of this machine)")
     add("--hours", action="append", default=[], metavar="SET=HOURS",
-        help="of audio, instead of what lies in data/")  # fmt: skip
+        help="hours of audio of a set, instead of those in data/")  # fmt: skip
     add("--rate", action="append", default=[], metavar="STAGE=X",
         help="seconds of audio that a GPU or node takes a second, for dump, train or decode, "
         "instead of what is measured here")  # fmt: skip

@@ -17,20 +17,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="YAML",
         help="training YAML; several are merged from left to right, as with extends",
     )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE")
-    parser.add_argument("--train", action="append", required=True, help="prepared dir, repeatable")
-    parser.add_argument("--valid", action="append", required=True, help="prepared dir, repeatable")
-    parser.add_argument("--output", required=True, help="experiment directory")
     parser.add_argument(
-        "--init", help="take the encoder, and its statistics, over from this experiment"
+        "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config key"
     )
+    parser.add_argument(
+        "--train", action="append", required=True, help="prepared training dir; may be repeated"
+    )
+    parser.add_argument(
+        "--valid", action="append", required=True, help="prepared validation dir; may be repeated"
+    )
+    parser.add_argument("--output", required=True, help="experiment directory")
+    parser.add_argument("--init", help="experiment to take the encoder and its statistics from")
     parser.add_argument(
         "--init-parts",
         default="encoder",
         metavar="PARTS",
-        help="parts to take over instead, such as encoder,weights,ctc of a CIF student (encoder)",
+        help="parts to take from it, such as encoder,weights,ctc of a CIF student (encoder)",
     )
-    parser.add_argument("espnet", nargs="*", help="after --: options of ESPnet, such as --ngpu 1")
+    parser.add_argument("espnet", nargs="*", help="options of ESPnet, after --, such as --ngpu 1")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,12 +9,18 @@ from distill_asr.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distill-asr validate``."""
-    parser.add_argument("configs", nargs="+", help="training YAMLs")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE")
+    parser.add_argument("configs", nargs="+", help="training YAML files to check")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="change a key of the configs",
+    )
     parser.add_argument(
         "--teachers",
         action="store_true",
-        help="instead, print whose targets they learn from, a name a line",
+        help="print the names of the teachers instead",
     )
 
 

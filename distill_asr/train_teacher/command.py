@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "masked language model on sentences (kind: text); docs/teachers.md lists the keys."
     )
     parser.add_argument("--config", required=True, metavar="YAML", help="kind, model, training ...")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config key"
+    )
     parser.add_argument(
         "--train",
         required=True,

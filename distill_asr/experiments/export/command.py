@@ -30,36 +30,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sherpa-onnx; onnx: the same models for ONNX Runtime, any kaldi_fbank",
     )
     parser.add_argument("--output", required=True, help="directory to make")
-    parser.add_argument("--checkpoint", default=AVERAGED, help="(%(default)s)")
+    parser.add_argument("--checkpoint", default=AVERAGED, help="weights file (%(default)s)")
     parser.add_argument(
         "--pack", type=Path, metavar="FILE.zip",
-        help="espnet: the directory as one file too, for Speech2Text.from_pretrained",
+        help="zip file to write too, for Speech2Text.from_pretrained (--to espnet)",
     )  # fmt: skip
     group = parser.add_argument_group("onnx and sherpa")
     group.add_argument(
-        "--streaming", action="store_true", help="encoder chunked: go on from caches"
+        "--streaming", action="store_true", help="export a streaming model of encoder chunked"
     )
     group.add_argument(
         "--chunk-size", type=int, metavar="FRAMES",
-        help="encoder chunked: another than the config's; 0 for full context",
+        help="frames of a chunk of encoder chunked; 0: full context; default: as in training",
     )  # fmt: skip
     group.add_argument(
-        "--left-frames", type=int, metavar="FRAMES", help="encoder chunked: left context"
+        "--left-frames",
+        type=int,
+        metavar="FRAMES",
+        help="frames of left context of encoder chunked",
     )
     group.add_argument(
         "--quantize", nargs="+", choices=["int8", "fp16"], default=[],
-        help="smaller models beside float32; int8 is faster too",
+        help="write smaller models too; int8 is also faster",
     )  # fmt: skip
     group.add_argument(
         "--wavs", metavar="DIR",
         help="prepared dir whose first utterances become test_wavs; default: the validation set",
     )  # fmt: skip
     group.add_argument(
-        "--num-wavs", type=int, default=RECORDINGS, help="how many of them (%(default)s)"
+        "--num-wavs", type=int, default=RECORDINGS, help="number of test_wavs (%(default)s)"
     )
     group.add_argument(
         "--licence", action="append", default=[], metavar="TEXT",
-        help="of data or of a teacher, for the model card; may be given several times",
+        help="licence of data or of a teacher, for the model card; may be repeated",
     )  # fmt: skip
 
 
