@@ -51,11 +51,19 @@ def _add_probe(verbs: Any) -> None:
     probe.add_argument(
         "targets", metavar="TARGETS", help="targets of a labelled set, with `combine: stack`"
     )
-    probe.add_argument("--dev", required=True, metavar="TARGETS", help="targets of another labelled set")
-    probe.add_argument("--output", required=True, metavar="DIR", help="directory for table, picture and record")
+    probe.add_argument(
+        "--dev", required=True, metavar="TARGETS", help="targets of another labelled set"
+    )
+    probe.add_argument(
+        "--output", required=True, metavar="DIR", help="directory for table, picture and record"
+    )
     probe.add_argument("--epochs", type=int, default=100, help="epochs of training (%(default)s)")
-    probe.add_argument("--learning-rate", type=float, default=0.005, help="learning rate (%(default)s)")
-    probe.add_argument("--batch-size", type=int, default=8, help="utterances in a batch (%(default)s)")
+    probe.add_argument(
+        "--learning-rate", type=float, default=0.005, help="learning rate (%(default)s)"
+    )
+    probe.add_argument(
+        "--batch-size", type=int, default=8, help="utterances in a batch (%(default)s)"
+    )
     probe.add_argument("--seed", type=int, default=0, help="random seed (%(default)s)")
     probe.add_argument("--text", default="text", help="transcripts in the data dirs (%(default)s)")
     probe.add_argument(
