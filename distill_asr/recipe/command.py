@@ -34,25 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("action", choices=ACTIONS, metavar="ACTION", help="what to do, from the list above")
-    add(
-        "files",
-        nargs="*",
-        type=Path,
-        metavar="SYSTEMS.yaml",
-        help="files to check, with action check",
-    )
-    add(
-        "--file", type=Path, default=Path("conf/systems.yaml"), help="grid of systems (%(default)s)"
-    )
+    add("files", nargs="*", type=Path, metavar="SYSTEMS.yaml", help="grids to check")
+    add("--file", type=Path, default=Path("conf/systems.yaml"), help="the grid (%(default)s)")
     add("--systems", default="all", metavar="NAMES", help="systems, separated by commas (all)")
     add("--seeds", default="1", metavar="LIST", help="seeds, separated by commas (1)")
     add("--nj", type=int, default=1, help="number of commands that run at a time (1)")
-    add(
-        "--cmd",
-        default="",
-        metavar="WORDS",
-        help="words put before each command, such as 'srun -c 4'",
-    )
+    add("--cmd", default="", metavar="WORDS", help="words before each command, as 'srun -c 4'")
     add("--ngpu", type=int, default=0, help="number of GPUs for a training (0)")
     add(
         "--set",

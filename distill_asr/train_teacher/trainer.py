@@ -26,7 +26,7 @@ DEFAULTS = {
     "save_total_limit": 1,
 }
 
-AnySettings = TypeVar("Settings", SpeechSettings, TextSettings)
+AnySettings = TypeVar("AnySettings", SpeechSettings, TextSettings)
 
 
 @dataclass(frozen=True)
