@@ -58,6 +58,7 @@ class Calibration:
         self._file = file
         self._say = say
         self._known = _read(file)
+        self.measured = 0  # rates that were not known
 
     def common(self) -> CommonRates:
         """Starting, reading, resampling."""
@@ -107,6 +108,7 @@ class Calibration:
                 pass  # of an older version
         self._say(f"measuring {name} ...")
         rates = measure()
+        self.measured += 1
         self._known[key] = asdict(rates)
         text = json.dumps(self._known, indent=1, sort_keys=True)
         write_text_atomic(self._file, text + "\n")

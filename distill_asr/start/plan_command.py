@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import shlex
 import sys
 from itertools import pairwise
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from distill_asr.recipe.plan import Grid
 
 SETS = ("train_sets", "unlabelled_sets", "valid_set", "test_sets")
+BUSY = 1.5  # programs that want a core, for each core
 RATES = ("dump", "train", "decode")
 
 
@@ -69,6 +71,12 @@ def run(args: argparse.Namespace) -> int:
         measures = Calibration(cache_file(), lambda line: print(line, file=sys.stderr, flush=True))
         stages = forecast(_grid(args, script), measures, options)
     print(*table(stages, not args.brief), sep="\n")
+    if measures.measured and (load := os.getloadavg()[0]) > BUSY * usable_cores():
+        print(
+            f"warning: the machine was busy while rates were measured (load {load:.0f}), so they "
+            "come out too slow, by half perhaps; --measure again when it is idle",
+            file=sys.stderr,
+        )
     print(f"{nj} job(s) at a time, a thread each, on {options.cores} core(s) that are free")
     return 0
 
