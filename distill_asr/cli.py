@@ -136,8 +136,16 @@ def _verb(first: list[str]) -> str:
 def _report(verb: str, error: UserError) -> int:
     count = len(error.problems)
     plural = "problem" if count == 1 else "problems"
-    print(f"{PROG} {verb}: error: {count} {plural}", *error.problems, sep="\n", file=sys.stderr)
+    lines = [_visible(problem) for problem in error.problems]
+    print(f"{PROG} {verb}: error: {count} {plural}", *lines, sep="\n", file=sys.stderr)
     return 1
+
+
+def _visible(text: str) -> str:
+    """What a message quotes of a file, without what a terminal would obey or not show."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def _stdout_is_broken() -> bool:

@@ -91,9 +91,11 @@ def run(args: argparse.Namespace, work: Path) -> int:
     from distill_asr.testing.torture.trials import Trial
 
     if not args.real:
+        import matplotlib.pyplot  # noqa: F401  what takes seconds
+        import scipy.stats  # noqa: F401
         import torch
 
-        import distill_asr.espnet.task  # noqa: F401  what takes seconds
+        import distill_asr.espnet.task  # noqa: F401
 
         torch.set_num_threads(1)
     scene = Scene(work, start_real if args.real else start_warm)

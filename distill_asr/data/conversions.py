@@ -62,7 +62,8 @@ def read_journal(folder: Path) -> dict[str, Conversion]:
 
 def add_to_journal(folder: Path, conversion: Conversion) -> None:
     """Append a conversion whose file is in its place; safe from several processes."""
-    line = f"{json.dumps(asdict(conversion))}\n".encode()
+    # a line feed first, since a cut journal may end within a line
+    line = f"\n{json.dumps(asdict(conversion))}\n".encode()
     handle = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         os.write(handle, line)

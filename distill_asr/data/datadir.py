@@ -1,6 +1,5 @@
 """Kaldi-style data directories: read, validate with one report of everything, subset, write."""
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -8,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from distill_asr.data.normalise import TranscriptRule, plain_blanks
+from distill_asr.data.normalise import plain_blanks
+from distill_asr.data.record import altered_tables
 from distill_asr.data.sources import is_command
 from distill_asr.errors import Problems, UserError
 from distill_asr.io.audio import AudioFacts, BadAudioError, read_audio
@@ -16,7 +16,6 @@ from distill_asr.io.files import write_text_atomic
 from distill_asr.io.parallel import parallel_map
 from distill_asr.io.tables import collect_table
 
-RECORD = "prepare.json"  # of a directory that is prepared
 LONGEST_ID = 230  # bytes: file systems allow names of 255, temporary ones are longer than the id
 
 
@@ -36,9 +35,16 @@ class DataDir:
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> "DataDir":
-        """Read the tables; raises UserError with everything wrong in them. Opens no audio."""
+        """Read the tables. Opens no audio.
+
+        Raises
+        ------
+        UserError : everything wrong in them; or they are not as ``prepare`` wrote them.
+        """
         problems = Problems()
         data = read_tables(Path(path), problems)
+        for problem in altered_tables(Path(path)):
+            problems.add("changed file", problem)
         problems.raise_if_any()
         return data
 
@@ -209,7 +215,7 @@ def read_raw_tables(folder: Path, problems: Problems) -> DataDir:
     An entry without a path, or with a wrong number (-1 then), is kept and is in ``problems``.
     """
     if not folder.is_dir():
-        problems.add("missing directory", f"{folder}: no such data directory")
+        problems.add("missing directory", f"{folder}: no such data directory; correct the path")
         return DataDir(folder, {}, None, {})
     wav = collect_table(folder / "wav.scp", problems) or {}
     for key in (key for key, value in wav.items() if not value):
@@ -243,44 +249,13 @@ def check_tables(
     _check_spk2utt(folder, data.utt2spk, problems)
 
 
-def transcript_rule(folder: Path) -> TranscriptRule | None:
-    """What ``prepare`` did to the transcripts of a directory; None where it left them as they are.
-
-    Raises
-    ------
-    UserError : its record is damaged.
-    """
-    path = folder / RECORD
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
-        rule = settings.get("transcripts")
-        return None if rule is None else TranscriptRule(**rule)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path}: damaged; run the same `distill-asr prepare` again, which writes it anew"
-        ) from error
-
-
-def has_language_tags(folder: Path) -> bool:
-    """Whether ``prepare --language-tag`` put a tag in front of each transcript of a directory.
-
-    Raises
-    ------
-    UserError : its record is damaged.
-    """
-    rule = transcript_rule(folder)
-    return rule is not None and rule.tag
-
-
 def id_problem(key: str) -> str | None:
     """Why an id cannot name a file, None where it can."""
     if "/" in key or key in (".", ".."):
-        return "an id names files, so it must not have '/' nor be . or .."
+        return "an id names files, so it must not have '/' nor be . or ..; rename it in all files"
     size = len(key.encode())
     if size > LONGEST_ID:
-        return f"an id names files, so it must not be over {LONGEST_ID} bytes; it has {size}"
+        return f"an id names files: expected at most {LONGEST_ID} bytes, found {size}; shorten it"
     return None
 
 
@@ -308,7 +283,9 @@ def _check_values(
             )
     for key, speaker in utt2spk.items():
         if len(speaker.split()) != 1:
-            message = f"{folder / 'utt2spk'}: {key}: expected one speaker, found {speaker!r}"
+            message = (
+                f"{folder / 'utt2spk'}: {key}: expected one speaker, found {speaker!r}; name one"
+            )
             problems.add("bad speaker", message)
 
 
@@ -335,7 +312,9 @@ def _numbers(folder: Path, table: dict[str, str], problems: Problems) -> dict[st
             numbers[key] = int(value)
         else:
             where = folder / "utt2num_samples"
-            problems.add("bad number", f"{where}: {key}: expected a count, found {value!r}")
+            problems.add(
+                "bad number", f"{where}: {key}: expected a count, found {value!r}; correct it"
+            )
             numbers[key] = -1  # so that it does not count as missing as well
     return numbers
 

@@ -7,7 +7,6 @@ interrupted preparation is continued by the same call, and one that is finished 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +25,6 @@ from distill_asr.data.conversions import (
     write_wav,
 )
 from distill_asr.data.datadir import (
-    RECORD,
     DataDir,
     check_tables,
     id_problem,
@@ -35,19 +33,28 @@ from distill_asr.data.datadir import (
 )
 from distill_asr.data.normalise import TranscriptRule, plain_blanks
 from distill_asr.data.overlap import check_overlap
+from distill_asr.data.record import (
+    AUDIO,
+    FILTERED,
+    ORIGINAL,
+    RECORD,
+    TABLES,
+    altered_tables,
+    prepared_audio_identity,
+    vouched_files,
+)
 from distill_asr.data.sources import AudioLocation, read_segments, read_source
 from distill_asr.data.tokens import RESERVED
 from distill_asr.errors import Problems, UserError
 from distill_asr.io.audio import AudioFacts, BadAudioError, resample
 from distill_asr.io.files import write_text_atomic
-from distill_asr.io.identity import CACHE, audio_identity
+from distill_asr.io.identity import CACHE
 from distill_asr.io.locks import locked
 from distill_asr.io.parallel import parallel_map
+from distill_asr.io.records import read_record, write_record
 from distill_asr.io.tables import collect_table
 
-FILTERED = "filtered"  # `id seconds reason` of each utterance left out
-ORIGINAL = "text_original"  # transcripts as they came, where text differs
-TABLES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2num_samples", FILTERED, ORIGINAL, RECORD)
+FILES = (*TABLES, RECORD)
 KEPT_FORMATS = ("WAV", "FLAC")
 
 
@@ -137,6 +144,8 @@ def read_sources(
     ``wav`` of the tables names the file, archive or command of each utterance.
     """
     data = read_raw_tables(folder, problems)
+    for problem in altered_tables(folder):  # it may be prepared itself
+        problems.add("changed file", problem)
     commands = [key for key, value in data.wav.items() if AudioLocation(value).is_command]
     if commands and not allow_pipes:
         problems.add(
@@ -185,10 +194,10 @@ def _prepare(source: Path, target: Path, options: PrepareOptions) -> dict[str, A
 def _check_overlap(source: Path, target: Path, sources: dict[str, AudioLocation]) -> None:
     """Raise UserError before anything is written where an output is an input."""
     problems = Problems()
-    inputs = [source / name for name in (*TABLES, "segments")]
+    inputs = [source / name for name in (*FILES, "segments")]
     inputs += [Path(one.file) for one in sources.values() if one.file is not None]
-    outputs = [target / name for name in TABLES]
-    outputs += [target / "wav" / f"{key}.wav" for key in sources]
+    outputs = [target / name for name in FILES]
+    outputs += [target / AUDIO / f"{key}.wav" for key in sources]
     check_overlap(inputs, outputs, problems)
     problems.raise_if_any()
 
@@ -221,7 +230,7 @@ def _identities(sources: dict[str, AudioLocation], target: Path) -> dict[str, st
     """What each utterance's audio is: content, and the part of it; a command is its own words."""
     files = {key: one.location for key, one in sources.items() if not one.is_command}
     present = {key: path for key, path in files.items() if os.path.isfile(sources[key].file or "")}
-    digests = audio_identity(present, target / CACHE)
+    digests = prepared_audio_identity(present, target / CACHE)
     parts = {}
     for key, one in sources.items():
         content = digests.get(key, one.location)  # what is missing is reported when it is read
@@ -235,8 +244,8 @@ def _convert(
     target: Path,
     options: PrepareOptions,
 ) -> dict[str, Prepared | BadAudioError]:
-    known = read_journal(target / "wav")
-    work = partial(_prepare_one, target / "wav", options)
+    known = read_journal(target / AUDIO)
+    work = partial(_prepare_one, target / AUDIO, options)
     items = [(key, one, identities[key], known.get(key)) for key, one in sources.items()]
     results = parallel_map(work, items, options.nj, f"prepare {target.name}")
     return dict(zip(sources, results, strict=True))
@@ -311,10 +320,11 @@ def _write(
     (target / RECORD).unlink(missing_ok=True)  # from here on the tables may be old and new
     write_text_atomic(target / FILTERED, "".join(f"{line}\n" for line in filtered))
     _write_original(None if options.rule is None else data.text, kept, target / ORIGINAL)
-    tidy_journal(target / "wav", {key for key, one in results.items() if one.path != data.wav[key]})
+    tidy_journal(target / AUDIO, {key for key, one in results.items() if one.path != data.wav[key]})
     prepared.write(target)
     # last: a finished directory has it
-    write_text_atomic(target / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    record["files"] = vouched_files(target)
+    write_record(target / RECORD, record)
     return record
 
 
@@ -356,7 +366,7 @@ def _fingerprint(
 def _finished(target: Path, settings: dict[str, object]) -> dict[str, Any] | None:
     """The record of the same preparation; a damaged one counts as none."""
     try:
-        record = json.loads((target / RECORD).read_text(encoding="utf-8"))
+        record = read_record(target / RECORD)
         return record if record["settings"] == settings and _complete(target, record) else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
@@ -366,7 +376,10 @@ def _complete(target: Path, record: dict[str, Any]) -> bool:
     """Whether what a record promises is still there."""
     problems = Problems()
     data = read_raw_tables(target, problems)
-    files = len(data.wav) == record["utterances"] and all(
-        Path(path).is_file() for path in data.wav.values()
-    )
-    return files and not len(problems)
+    if len(problems) or altered_tables(target) or len(data.wav) != record["utterances"]:
+        return False
+    try:
+        prepared_audio_identity(data.wav, target / CACHE)
+    except UserError:
+        return False
+    return True

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from distill_asr.data import bpe, tokens
-from distill_asr.data.datadir import has_language_tags
 from distill_asr.data.normalise import FORMS, NORMALISERS, TranscriptRule, plain_blanks
 from distill_asr.data.overlap import check_overlap
-from distill_asr.data.prepare import FILTERED, ORIGINAL, TABLES, PrepareOptions, prepare
+from distill_asr.data.prepare import FILES, PrepareOptions, prepare
+from distill_asr.data.record import FILTERED, ORIGINAL, has_language_tags
 from distill_asr.errors import Problems, UserError
 from distill_asr.io.audio import MIX
 from distill_asr.io.files import write_text_atomic
@@ -174,9 +174,9 @@ def _options(args: argparse.Namespace) -> tuple[PrepareOptions, TokenOptions]:
     options = PrepareOptions(args.fs, *limits, channel, args.allow_pipes, rule, args.nj)
     if args.source.resolve() == args.target.resolve():
         found.insert(0, f"SRC and DST are both {args.source}; give another DST")
-    inputs = [args.source / name for name in TABLES] + list(wanted.texts)
+    inputs = [args.source / name for name in FILES] + list(wanted.texts)
     check_overlap(inputs, wanted.outputs(), problems)
-    tables = [args.target / name for name in TABLES]
+    tables = [args.target / name for name in FILES]
     check_overlap(tables, wanted.outputs(), problems)
     found += options.problems() + wanted.problems() + problems.messages()
     if found:

@@ -87,7 +87,10 @@ def read_segments(
         if not (0 <= start < end < float("inf") or (0 <= start < float("inf") and end == -1)):
             problems.add("bad segment", f"{where}: expected 0 <= start < end, found {value!r}")
         elif recording not in recordings:
-            problems.add("bad segment", f"{where}: recording {recording} is not in wav.scp")
+            problems.add(
+                "bad segment",
+                f"{where}: recording {recording} is not in wav.scp; add it, or remove the line",
+            )
         else:
             sources[key] = AudioLocation(recordings[recording], start, None if end == -1 else end)
     return sources

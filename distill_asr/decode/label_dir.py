@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,14 +12,20 @@ from typing import Any
 import numpy as np
 
 from distill_asr.data.datadir import DataDir
-from distill_asr.decode.labels import CONFIDENCE, UNKNOWN, Label
+from distill_asr.data.record import (
+    CONFIDENCE,
+    LABEL_TABLE,
+    LABELS,
+    altered_tables,
+    vouched_files,
+)
+from distill_asr.decode.labels import UNKNOWN, Label
 from distill_asr.decode.record import NOTES
 from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
+from distill_asr.io.records import read_record, write_record
 from distill_asr.scoring.wer import count_edits, total
 
-RECORD = "pseudo_label.json"
-TABLE = "labels.tsv"  # of all utterances, those dropped too
 COLUMNS = (
     "utterance", "kept", "dropped for", CONFIDENCE, "compression", "repeats", "characters/s",
     "disagreement", "words",
@@ -90,7 +94,7 @@ class Labelling:
             f"quantiles of confidence: {values}",
         ]
         if dropped := self._dropped(hours):
-            lines.append(f"dropped (several reasons count each; {TABLE} has all): {dropped}")
+            lines.append(f"dropped (several reasons count each; {LABEL_TABLE} has all): {dropped}")
         if reference is not None:
             lines += self._error_rates(reference)
         return lines
@@ -134,13 +138,11 @@ def write(output: Path, labelling: Labelling, record: dict[str, Any]) -> None:
         _write_record(output, record)
         return
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=output.parent))
+    temporary = output.parent / f".{output.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)  # what a kill left; the lock is ours
     try:
         _write_files(temporary, labelling)
         _write_record(temporary, record)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)  # mkdtemp makes it private
         os.rename(temporary, output)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -152,11 +154,11 @@ def _write_files(folder: Path, labelling: Labelling) -> None:
     replace(labelling.data.select(kept), text=words).write(folder)
     lines = "".join(f"{utt} {labels[utt].confidence:.6f}\n" for utt in kept)
     write_text_atomic(folder / CONFIDENCE, lines)
-    write_text_atomic(folder / TABLE, labelling.table())
+    write_text_atomic(folder / LABEL_TABLE, labelling.table())
 
 
 def _write_record(folder: Path, record: dict[str, Any]) -> None:
-    write_text_atomic(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_record(folder / LABELS, record | {"files": vouched_files(folder)})
 
 
 def finished(output: Path, made_from: dict[str, Any]) -> list[str] | None:
@@ -172,16 +174,18 @@ def finished(output: Path, made_from: dict[str, Any]) -> list[str] | None:
     if not output.is_dir():
         raise UserError(f"{output}: is a file; {way_out}")
     try:
-        record = json.loads((output / RECORD).read_text(encoding="utf-8"))
+        record = read_record(output / LABELS)
         found, report = dict(record["made_from"]), record.get("report")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
-            f"{output}: exists, and holds no pseudo-labels, or a damaged {RECORD}; {way_out}"
+            f"{output}: exists, and holds no pseudo-labels, or a damaged {LABELS}; {way_out}"
         ) from error
     if not found:  # a killed run's
         return None
     keys = sorted((made_from.keys() | found.keys()) - NOTES)
+    if "config" not in found:  # of a version that did not look at it
+        keys = [key for key in keys if key != "config"]
     other = [key for key in keys if made_from.get(key) != found.get(key)]
     if set(other) <= OF_AUDIO:
-        return report if not other else None
+        return report if not other and not altered_tables(output) else None
     raise UserError(f"{output}: made with another {', '.join(other)}; {way_out}")

@@ -16,7 +16,6 @@ from distill_asr.errors import UserError
 UNKNOWN = "<unk>"
 LONGEST_LOOP = 5  # words of what may be repeated
 NO_WORDS, UNKNOWN_WORDS, UNFINISHED = "no words", f"words with {UNKNOWN}", "no end"
-CONFIDENCE = "confidence"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distill_asr.data.record import CONFIDENCE
 from distill_asr.decode.command import add_search_arguments
-from distill_asr.decode.labels import CONFIDENCE, LabelLimits, choose
+from distill_asr.decode.labels import LabelLimits, choose
 from distill_asr.decode.options import DecodeOptions
 from distill_asr.errors import UserError, named
 from distill_asr.experiments.layout import AVERAGED, CONFIG
@@ -228,7 +229,7 @@ def _transcribers(
     args: argparse.Namespace, search: DecodeOptions
 ) -> tuple[Transcriber | None, Transcriber | None]:
     """The recogniser and the one that is to agree, if any; UserError with all that is wrong."""
-    from distill_asr.data.datadir import transcript_rule
+    from distill_asr.data.record import transcript_rule
 
     rule = transcript_rule(args.normalise_as or args.data)
     own, problems, found = args.normalise_as is None, [], []
@@ -357,7 +358,7 @@ def _label(task: Task, made_from: dict[str, Any]) -> list[str]:
 
 def _reference(path: Path | None, data: DataDir) -> dict[str, str] | None:
     """True words of every utterance, if known; of the data itself where no file is given."""
-    from distill_asr.data.datadir import has_language_tags
+    from distill_asr.data.record import has_language_tags
     from distill_asr.scoring.wer import read_text, reference_problems
 
     if path is None and data.text is None:

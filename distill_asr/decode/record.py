@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from distill_asr.data.datadir import DataDir
+from distill_asr.data.record import prepared_audio_identity
 from distill_asr.decode.options import DecodeOptions, FusionOptions
 from distill_asr.errors import UserError
 from distill_asr.experiments.config import ModelConfig, read_values
-from distill_asr.experiments.layout import AVERAGED, DECODED, Experiment
+from distill_asr.experiments.layout import AVERAGED, Experiment
+from distill_asr.experiments.record import altered_files
 from distill_asr.io.checksum import file_sha256
 from distill_asr.io.files import write_text_atomic
-from distill_asr.io.identity import CACHE, audio_identity
+from distill_asr.io.identity import CACHE
 from distill_asr.io.locks import locked
+from distill_asr.io.records import FILES, DamagedRecordError, read_record, vouched, write_record
+from distill_asr.scoring.decoded import DECODED, WORDS, altered_words
 
-OUTPUTS = ("nbest.jsonl", "text")
-NOTES = {"data", "outputs"}  # of the record: decide nothing
+OUTPUTS = ("nbest.jsonl", WORDS)
+# of the record: decide nothing; the last two are of older versions
+NOTES = {"data", FILES, "outputs", "seconds"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ class SearchSetup:
         problems += _missing(directory / checkpoint, directory)
         if options.fusion is not None:
             problems += _fusion_problems(options.fusion)
+        if not problems:
+            problems = altered_files(experiment, [directory / checkpoint])
         if problems:
             raise UserError(problems)
         decided_by = {
@@ -85,9 +92,9 @@ def made_from(decided_by: dict[str, Any], data: DataDir) -> dict[str, Any]:
 
     Raises
     ------
-    UserError : audio is missing or cannot be read.
+    UserError : audio is missing, cannot be read, or is not as it was prepared.
     """
-    audio = audio_identity(data.wav, data.path / CACHE)
+    audio = prepared_audio_identity(data.wav, data.path / CACHE)
     listed = json.dumps([audio, data.num_samples], sort_keys=True)
     return decided_by | {
         "data": str(data.path),
@@ -107,15 +114,12 @@ class Decoding:
     @property
     def done(self) -> bool:
         """Whether they are there, whole, of the same weights, audio and options."""
-        record = read_record(self.output)
+        record = _read_record(self.output)
         return (
             record is not None
             and _deciding(record) == _deciding(self.made_from)
-            and all(
-                (self.output / name).is_file()
-                and file_sha256(self.output / name) == record.get("outputs", {}).get(name)
-                for name in OUTPUTS
-            )
+            and all((self.output / name).is_file() for name in OUTPUTS)
+            and not altered_words(self.output, OUTPUTS)
         )
 
     def write(self, found: dict[str, list[str]]) -> None:
@@ -124,18 +128,16 @@ class Decoding:
         for name in OUTPUTS:
             lines = "".join(f"{line}\n" for line in found[name])
             write_text_atomic(self.output / name, lines)
-        outputs = {name: file_sha256(self.output / name) for name in OUTPUTS}
-        record = json.dumps(self.made_from | {"outputs": outputs}, indent=1)
-        write_text_atomic(self.output / DECODED, record + "\n")
+        outputs = vouched({name: self.output / name for name in OUTPUTS})
+        write_record(self.output / DECODED, self.made_from | {FILES: outputs})
 
 
-def read_record(output: Path) -> dict[str, Any] | None:
+def _read_record(output: Path) -> dict[str, Any] | None:
     """The record of a decoding; None where there is none, or it was cut short."""
     try:
-        record = json.loads((output / DECODED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_record(output / DECODED)
+    except (OSError, DamagedRecordError):
         return None
-    return record if isinstance(record, dict) else None
 
 
 def note_seconds(experiment: Experiment, test_set: str, seconds: float) -> None:

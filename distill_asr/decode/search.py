@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from distill_asr.decode.alignment import align
 from distill_asr.decode.language_model import LanguageModel, PrefixScorer
 
+LONG_ENOUGH = 16000  # samples; every encoder makes a frame of so many
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -34,13 +36,28 @@ def encode(student: nn.Module, speech: Tensor) -> Tensor:
     Utterances are encoded one by one, since most of ESPnet's encoders let padding into their
     convolutions.
     """
-    from espnet.nets.pytorch_backend.transformer.subsampling import TooShortUttError
-
     try:
-        lengths = torch.tensor([speech.numel()], device=speech.device)
-        return student.encode(speech.unsqueeze(0), lengths)[0][0]
-    except TooShortUttError:
+        return _encoded(student, speech)
+    except Exception:  # whatever the front-end or a layer says that finds nothing to work on
+        if not _is_too_short(student, speech):
+            raise
         return speech.new_zeros(0, (student.postencoder or student.encoder).output_size())
+
+
+def _encoded(student: nn.Module, speech: Tensor) -> Tensor:
+    lengths = torch.tensor([speech.numel()], device=speech.device)
+    return student.encode(speech.unsqueeze(0), lengths)[0][0]
+
+
+def _is_too_short(student: nn.Module, speech: Tensor) -> bool:
+    """Whether audio that cannot be encoded could be if there was more of it."""
+    if speech.numel() >= LONG_ENOUGH:
+        return False
+    try:
+        _encoded(student, speech.new_zeros(LONG_ENOUGH))
+    except Exception:
+        return False
+    return True
 
 
 class TransducerSearch:

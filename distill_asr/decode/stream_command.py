@@ -102,6 +102,7 @@ class Runtime:
 
 
 def _torch(args: argparse.Namespace) -> Runtime:
+    import distill_asr.espnet  # noqa: F401  first, since it imports ESPnet silently
     from distill_asr.decode.streaming import StreamingSession, streaming_problems
     from distill_asr.decode.text import TokenText
     from distill_asr.experiments.student import load_student
@@ -191,7 +192,7 @@ def pcm_pieces(stream: BinaryIO, size: int) -> Iterator[np.ndarray]:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    problems = [f"{name}: no such file" for name in args.wav if not _exists(name)]
+    problems = [f"{name}: no such file; correct the path" for name in args.wav if not _exists(name)]
     if args.wav.count(STDIN) > 1:
         problems.append("'-' given more than once: standard input can be read only once")
     if args.chunk_size is not None and args.chunk_size < 1:

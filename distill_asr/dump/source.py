@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from distill_asr.data.record import prepared_audio_identity
 from distill_asr.errors import UserError, named
 from distill_asr.io.audio import SAMPLE_RATE, BadAudioError, read_audio
-from distill_asr.io.identity import CACHE, audio_identity
+from distill_asr.io.identity import CACHE
 from distill_asr.targets.fingerprint import lengths_sha256, lines_sha256, read_sentences
 from distill_asr.targets.manifest import Source
 from distill_asr.teachers.batching import grouped
@@ -186,7 +187,7 @@ class AudioSource(DataSource):
         names = list(utterances)
         new = [utterance for utterance in names if utterance not in self._digests]
         if new:
-            self._digests |= audio_identity({u: self.wav[u] for u in new}, self._cache)
+            self._digests |= prepared_audio_identity({u: self.wav[u] for u in new}, self._cache)
         return {utterance: self._digests[utterance] for utterance in names}
 
     def learn(self, digests: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.errors import UserError
 from distill_asr.experiments.layout import Experiment
+from distill_asr.experiments.record import altered_files
 from distill_asr.io.yaml import load_yaml
 from distill_asr.models.frontends.rate import sampling_rate_of
 
@@ -40,14 +41,19 @@ class ModelConfig:
 
         Raises
         ------
-        UserError : no such file, no YAML, cut short, or files that it names are missing.
+        UserError : no such file, no YAML, cut short, or not as its training wrote it; files that
+            it names are missing or were changed.
         """
-        file = Experiment(Path(directory)).config
+        experiment = Experiment(Path(directory))
+        file = experiment.config
         values = read_values(file, NEEDED)
         problems = _find_files(values, file.parent)
         if problems:
             raise UserError([f"{file}: {problem}" for problem in problems])
-        return cls(file, values)
+        config = cls(file, values)
+        if changed := altered_files(experiment, config.files):
+            raise UserError(changed)
+        return config
 
     @property
     def model(self) -> str | None:

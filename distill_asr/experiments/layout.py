@@ -16,7 +16,6 @@ RESUMED = "checkpoint.pth"  # state of a training, to continue it from
 CONFIG = "config.yaml"  # what ESPnet built the model from
 RECORD = "train.yaml"  # what makes the training this one
 DONE = "done.json"  # written last
-DECODED = "decode.json"  # beside a decoding: what it was made from
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from distill_asr.errors import NAMED, UserError
 from distill_asr.espnet.task import DistillTask
 from distill_asr.experiments.config import ModelConfig
-from distill_asr.experiments.layout import AVERAGED
+from distill_asr.experiments.layout import AVERAGED, Experiment
+from distill_asr.experiments.record import altered_files
 from distill_asr.io.checkpoint import read_checkpoint
 
 DISTILLATION = "distillers."  # prefix of training-only parameters
@@ -63,11 +64,14 @@ def read_weights(directory: str | Path, checkpoint: str) -> dict[str, Tensor]:
 
     Raises
     ------
-    UserError : no such file, a damaged one, or one that holds something else.
+    UserError : no such file, a damaged one, another than a training ended with, or one that holds
+        something else.
     """
     file = Path(directory) / checkpoint
     if not file.exists():
         raise UserError(f"{file}: no such file; is the training in {directory} finished?")
+    if changed := altered_files(Experiment(Path(directory)), [file]):
+        raise UserError(changed)
     content = read_checkpoint(file, f"put a good copy back, or train {directory} again")
     if isinstance(content, dict) and all(isinstance(v, Tensor) for v in content.values()):
         return content

@@ -113,7 +113,9 @@ def decode_audio(
     chosen = _one_channel(samples, channel)
     bad = int(np.count_nonzero(~np.isfinite(chosen)))
     if bad:
-        raise BadAudioError("NaN audio", f"{bad} of {len(chosen)} samples are NaN or infinite")
+        raise BadAudioError(
+            "NaN audio", f"{bad} of {len(chosen)} samples are NaN or infinite; make the file anew"
+        )
     return chosen, facts
 
 
@@ -163,7 +165,9 @@ def _present(path: Path) -> Iterator[BinaryIO]:
         hint = "" if path.is_absolute() else f" (looked from {Path.cwd()})"
         if ARCHIVED.fullmatch(str(path)):
             hint = "; `distill-asr prepare` takes audio out of Kaldi archives"
-        raise BadAudioError("missing audio", f"no such file{hint}") from error
+        raise BadAudioError(
+            "missing audio", f"no such file{hint}; correct the path, or bring it back"
+        ) from error
     except OSError as error:
         raise BadAudioError("unreadable audio", str(error.strerror or error)) from error
     except ValueError as error:  # a NUL in the path

@@ -144,15 +144,17 @@ def _taken_over(own: Path, path: Path, directory: Path, holder: Holder) -> bool:
         ) from None
     with stream:
         found = _read(stream)
-        alive = not _record_lock(stream, found)
+        of_old_version = os.fstat(stream.fileno()).st_size == 0  # which left it behind
+        alive = not _record_lock(stream, found) or (of_old_version and not _old_lock(stream))
         if not _is_file(path, stream):
             return False
         if alive:
+            by = found or "of an older version"
             raise HeldError(
-                f"{directory}: being written by another command ({found or 'unknown'}); wait for "
-                "it to end, or choose another directory"
+                f"{directory}: being written by another command ({by}); wait for it to end, or "
+                "choose another directory"
             )
-        if found is None or not (found.boot == holder.boot != "" or found.host == holder.host):
+        if not of_old_version and not _is_here(found, holder):
             by = found or "a lock file that cannot be read"
             raise UserError(
                 f"{directory}: locked by {by}, which cannot be seen from {holder.host}; wait for "
@@ -160,6 +162,20 @@ def _taken_over(own: Path, path: Path, directory: Path, holder: Holder) -> bool:
             )
         os.replace(own, path)
         return True
+
+
+def _is_here(found: Holder | None, holder: Holder) -> bool:
+    """Whether a lock file is of this machine, whose kernel knows if its holder lives."""
+    return found is not None and (found.boot == holder.boot != "" or found.host == holder.host)
+
+
+def _old_lock(stream: IO[str]) -> bool:
+    """Take the lock as older versions did; False where such a process has it."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _record_lock(stream: IO[str], holder: Holder | None = None) -> bool:

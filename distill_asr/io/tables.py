@@ -15,8 +15,15 @@ _SPACES = re.compile(r"[ \t]+")
 _VISIBLE = "\u200c\u200d"  # joiners; then number signs and the like of Arabic, Syriac, Kaithi
 _VISIBLE += "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 _HINTS = {
-    "missing": {"utt2spk": "; write one line `UTTERANCE SPEAKER` each"},
-    "empty": {"text": "; remove it if the set is unlabelled"},
+    "missing": {
+        "wav.scp": "; write one line `UTTERANCE FILE` each",
+        "utt2spk": "; write one line `UTTERANCE SPEAKER` each",
+        "text": "; correct the path, or run the command that writes it",
+    },
+    "empty": {
+        "wav.scp": "; write one line `UTTERANCE FILE` each",
+        "text": "; remove it if the set is unlabelled",
+    },
 }
 
 

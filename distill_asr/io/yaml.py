@@ -35,7 +35,7 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file; correct the path") from None
     except (UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from error
     except yaml.YAMLError as error:

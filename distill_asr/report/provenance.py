@@ -10,10 +10,11 @@ from typing import Any
 
 from distill_asr.decode.record import read_seconds
 from distill_asr.errors import UserError
-from distill_asr.experiments.layout import DECODED, Experiment
+from distill_asr.experiments.layout import Experiment
 from distill_asr.io.yaml import load_yaml
 from distill_asr.report.curves import Curves
 from distill_asr.report.utterances import SetView
+from distill_asr.scoring.decoded import DECODED
 from distill_asr.targets.manifest import Manifest
 
 SHORT = 12  # characters of a fingerprint

@@ -10,7 +10,7 @@ from typing import Any
 
 import jiwer
 
-from distill_asr.data.datadir import has_language_tags
+from distill_asr.data.record import has_language_tags
 from distill_asr.errors import Problems, UserError
 from distill_asr.io.tables import collect_table
 from distill_asr.scoring.systems import Comparison, Counted, SystemRun

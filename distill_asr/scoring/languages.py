@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from distill_asr.data.record import altered_tables
 from distill_asr.errors import UserError
 from distill_asr.io.tables import read_table
 from distill_asr.scoring.bootstrap import (
@@ -245,6 +246,7 @@ def _hours(study: LanguageStudy) -> dict[str, float]:
     for language in study.languages:
         folder = Path(study.layout.of("dump", language)) / study.layout.of("train_set", language)
         try:
+            problems += altered_tables(folder)
             samples = read_table(folder / "utt2num_samples").values()
         except UserError as error:
             problems += error.problems

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from distill_asr.data.datadir import has_language_tags
+from distill_asr.data.record import altered_tables, has_language_tags, read_filtered
 from distill_asr.errors import UserError, named
 from distill_asr.io.tables import read_table
 from distill_asr.scoring.bootstrap import (
@@ -19,6 +19,7 @@ from distill_asr.scoring.bootstrap import (
     reduction,
     relative_reduction,
 )
+from distill_asr.scoring.decoded import WORDS, altered_words
 from distill_asr.scoring.table import SystemResult
 from distill_asr.scoring.wer import (
     Counts,
@@ -100,13 +101,15 @@ def count_all(wanted: Comparison) -> Counted:
     references, hypotheses, speakers = {}, {}, {}
     for test_set in wanted.sets:
         path = wanted.reference(test_set)
+        problems += altered_tables(wanted.dump / test_set)
         references[test_set] = _read(path, wanted, test_set, problems)
         if references[test_set] is not None:
             problems += reference_problems(references[test_set], path)
             if of_set := _speakers(wanted.dump / test_set, references[test_set], problems):
                 speakers[test_set] = of_set
     for run in wanted.runs():
-        path = wanted.decoded(run) / "text"
+        path = wanted.decoded(run) / WORDS
+        problems += altered_words(wanted.decoded(run))
         hypotheses[run] = _read(path, wanted, run.test_set, problems)
         if hypotheses[run] is not None and references[run.test_set] is not None:
             problems += hypothesis_problems(references[run.test_set], hypotheses[run], path)
@@ -124,8 +127,15 @@ def count_all(wanted: Comparison) -> Counted:
 
 
 def missing_lines(wanted: Comparison, counted: Counted) -> list[str]:
-    """Say which references have no hypothesis, a line a text."""
-    return [
+    """Say which utterances were left out, a line a set, and which have no hypothesis."""
+    filtered = {test_set: read_filtered(wanted.dump / test_set) for test_set in wanted.sets}
+    left_out = [
+        f"{wanted.dump / test_set}: `distill-asr prepare` left out {named(utterances)}, which no "
+        "figure counts; give it --max-duration inf, and --min-duration 0, for sets that are scored"
+        for test_set, utterances in filtered.items()
+        if utterances
+    ]
+    return left_out + [
         f"{wanted.decoded(run) / 'text'}: no hypothesis for {named(absent)} of "
         f"{len(counted.edits[run])}; counted as deletions"
         for run, absent in counted.missing.items()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from distill_asr.data.record import prepared_audio_identity
 from distill_asr.errors import UserError, named
 from distill_asr.io.audio import SAMPLE_RATE
-from distill_asr.io.identity import CACHE, audio_identity, content_identity
+from distill_asr.io.identity import CACHE, content_identity
 from distill_asr.targets.codecs import build_codec
 from distill_asr.targets.fingerprint import (
     lengths_sha256,
@@ -192,7 +193,7 @@ def _audio_problems(directory: Path, source: Source, data_dir: DataDir, reread: 
     if lengths_sha256(data_dir.num_samples) != source.lengths_sha256:
         return [f"{directory}: stale: audio lengths of {data_dir.path} have changed; {WAY_OUT}"]
     try:
-        digests = audio_identity(data_dir.wav, None if reread else data_dir.path / CACHE)
+        digests = prepared_audio_identity(data_dir.wav, None if reread else data_dir.path / CACHE)
     except UserError as error:
         return error.problems
     if lines_sha256(digests) != source.audio_sha256:

@@ -12,10 +12,13 @@ from typing import Any
 import yaml
 
 from distill_asr.data.datadir import DataDir
+from distill_asr.data.record import prepared_audio_identity
 from distill_asr.errors import UserError
 from distill_asr.experiments.layout import Experiment
+from distill_asr.experiments.record import is_whole, read_done
 from distill_asr.io.checkpoint import damaged_checkpoints
-from distill_asr.io.identity import CACHE, audio_identity
+from distill_asr.io.checksum import file_sha256
+from distill_asr.io.identity import CACHE
 from distill_asr.io.yaml import load_config
 from distill_asr.train.config import TrainConfig, TrainOptions
 
@@ -33,6 +36,7 @@ class Identity:
     espnet: list[str]
     data: str  # SHA-256
     audio: str  # the same of what the audio files hold
+    files: str  # the same of other files that the config names
 
     @classmethod
     def of(cls, config: TrainConfig, options: TrainOptions) -> Identity:
@@ -45,20 +49,22 @@ class Identity:
             list(options.espnet),
             _content_sha256(config, options),
             _audio_sha256([*options.train, *options.valid]),
+            _files_sha256(config),
         )
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of it."""
-        return hashlib.sha256(yaml.safe_dump(asdict(self)).encode()).hexdigest()
+        return _fingerprint(asdict(self))
+
+    @property
+    def old_fingerprint(self) -> str:
+        """The same, as versions that did not look at ``files`` computed it."""
+        return _fingerprint({k: v for k, v in asdict(self).items() if k != "files"})
 
     def to_yaml(self) -> str:
         """For train.yaml."""
         return yaml.safe_dump(asdict(self), sort_keys=False)
-
-    def done_json(self) -> str:
-        """For done.json, which is written last."""
-        return json.dumps({"fingerprint": self.fingerprint}) + "\n"
 
     def differences(self, before: dict[str, Any]) -> list[str]:
         """What of another experiment's record is not as here, and may not change."""
@@ -70,6 +76,7 @@ class Identity:
             "valid": "--valid",
             "data": "the content of its data, targets or initial weights",
             "audio": "the content of its audio files",
+            "files": "the content of its token list, or of another file that the config names",
         }
         now = asdict(self)
         differ += [what for part, what in named.items() if before.get(part, now[part]) != now[part]]
@@ -84,6 +91,20 @@ def _lengths_that_count(config: dict[str, Any]) -> set[str]:
     blocks = section.values() if isinstance(section, dict) else ()
     scheduled = any(isinstance(b, dict) and isinstance(b.get("weight"), dict) for b in blocks)
     return {"max_epoch"} if scheduled else set()
+
+
+def _fingerprint(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(yaml.safe_dump(parts).encode()).hexdigest()
+
+
+def _files_sha256(config: TrainConfig) -> str:
+    named = [config.espnet.get(key) for key in ("token_list", "bpemodel", "non_linguistic_symbols")]
+    named.append(config.conf("normalize").get("stats_file"))
+    digest = hashlib.sha256()
+    for file in named:
+        present = isinstance(file, str) and Path(file).is_file()  # else reported, or a text model
+        digest.update(file_sha256(file).encode() if present else b"absent")
+    return digest.hexdigest()
 
 
 def _content_sha256(config: TrainConfig, options: TrainOptions) -> str:
@@ -106,7 +127,7 @@ def _audio_sha256(directories: list[str]) -> str:
     digest = hashlib.sha256()
     for directory in directories:
         try:
-            audio = audio_identity(DataDir.read(directory).wav, Path(directory) / CACHE)
+            audio = prepared_audio_identity(DataDir.read(directory).wav, Path(directory) / CACHE)
         except UserError:
             audio = {}  # reported by the check of the data
         digest.update(json.dumps(audio, sort_keys=True).encode())
@@ -122,12 +143,13 @@ def _content(path: str) -> object:
 
 
 def is_done(experiment: Experiment, identity: Identity) -> bool:
-    """Whether this very training was finished; a record cut short says nothing, so it was not."""
-    try:
-        content = json.loads(experiment.done.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("fingerprint") == identity.fingerprint
+    """Whether this very training was finished, and what came of it is as it was written.
+
+    A damaged record says nothing, so it was not.
+    """
+    done = read_done(experiment)
+    known = identity.fingerprint if "files" in done else identity.old_fingerprint
+    return done.get("fingerprint") == known and is_whole(experiment)
 
 
 def same_experiment(experiment: Experiment, identity: Identity) -> bool:

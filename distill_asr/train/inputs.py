@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distill_asr.data.datadir import DataDir
+from distill_asr.data.record import prepared_audio_identity
 from distill_asr.errors import UserError, named
 from distill_asr.espnet.plugin import TARGETS_TYPE
 from distill_asr.io.files import write_text_atomic
+from distill_asr.io.identity import CACHE
 from distill_asr.models.students.base import TARGET_PREFIX
 from distill_asr.train.cache import list_states
 from distill_asr.train.config import TrainConfig
@@ -66,9 +68,9 @@ def read_sets(
             problems += error.problems
             continue
         sets.append(data)
-        absent = _absent_audio(data)
-        problems += absent + _set_problems(data, needs_text)
-        whole += [] if absent else [data]  # targets are held against the audio
+        damaged = _audio_problems(data)
+        problems += damaged + _set_problems(data, needs_text)
+        whole += [] if damaged else [data]  # targets are held against the audio
     problems += [p for targets in wanted for p in target_problems(whole, targets)]
     problems += _shared_ids(sets)
     if problems:
@@ -76,9 +78,13 @@ def read_sets(
     return sets
 
 
-def _absent_audio(data: DataDir) -> list[str]:
+def _audio_problems(data: DataDir) -> list[str]:
     absent = [utt for utt, path in data.wav.items() if not Path(path).is_file()]
     if not absent:
+        try:
+            prepared_audio_identity(data.wav, data.path / CACHE)
+        except UserError as error:
+            return error.problems
         return []
     return [
         f"{data.path / 'wav.scp'}: no audio file for {named(absent)}, such as "

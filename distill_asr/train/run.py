@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 from distill_asr.errors import UserError
-from distill_asr.io.files import write_text_atomic
+from distill_asr.experiments.config import ModelConfig
+from distill_asr.experiments.record import write_done
 from distill_asr.train.config import TrainConfig, TrainOptions
 from distill_asr.train.identity import Identity, is_done
 from distill_asr.train.initial import with_initial_parts
@@ -34,7 +35,8 @@ def run_training(options: TrainOptions) -> bool:
 
     with experiment.lock("training") if options.leads else nullcontext():
         train(config, options, identity)
-        write_text_atomic(experiment.done, identity.done_json())
+        files = ModelConfig.read(experiment.directory).files
+        write_done(experiment, identity.fingerprint, files)
     return True
 
 

@@ -11,8 +11,10 @@ from transformers import PreTrainedTokenizerBase, Wav2Vec2FeatureExtractor
 
 from distill_asr.data.datadir import DataDir
 from distill_asr.data.noise import add_noise, babble, pink_noise, white_noise
+from distill_asr.data.record import prepared_audio_identity
 from distill_asr.errors import UserError
 from distill_asr.io.audio import SAMPLE_RATE, BadAudioError, read_audio, resample
+from distill_asr.io.identity import CACHE
 from distill_asr.train_teacher.settings import Noise
 
 TALKERS = 6  # of babble
@@ -108,6 +110,7 @@ def read_labelled(folder: str) -> DataDir:
     data = DataDir.read(folder)
     if data.text is None:
         raise UserError(f"{folder}/text: no such file; a teacher is trained on transcribed audio")
+    prepared_audio_identity(data.wav, data.path / CACHE)  # which compares it with what was written
     return data
 
 

@@ -68,6 +68,7 @@ fi
 if at 2; then
     log "2: prepare"
     for set in "${train_sets[@]}" "${unlabelled_sets[@]}" "${valid_set[@]}"; do
+        [[ " ${test_sets[*]} " != *" $set "* ]] || continue # a set is prepared once
         distill-asr prepare "data/$set" "dump/$set" --fs "$fs" --nj "$nj" $prepare_opts
     done
     for set in "${test_sets[@]}"; do # whole, however long or short an utterance is

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from distill_asr.cli import main
-from distill_asr.data.datadir import DataDir, has_language_tags
-from distill_asr.data.prepare import RECORD
+from distill_asr.data.datadir import DataDir
+from distill_asr.data.record import RECORD, has_language_tags
 from distill_asr.errors import UserError
 from distill_asr.testing.data_dirs import write_labelled_dir
 

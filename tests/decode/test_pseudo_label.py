@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 pytest.importorskip("espnet2")
 from distill_asr import cli
 from distill_asr.data.datadir import DataDir, validate
+from distill_asr.data.record import CONFIDENCE
+from distill_asr.data.record import LABELS as RECORD
 from distill_asr.decode.alignment import align
-from distill_asr.decode.label_dir import RECORD
-from distill_asr.decode.labels import CONFIDENCE, Label, choose
+from distill_asr.decode.labels import Label, choose
 from distill_asr.decode.recognise import read_speech
 from distill_asr.decode.search import Hypothesis, encode
 from distill_asr.decode.student_transcriber import confidence

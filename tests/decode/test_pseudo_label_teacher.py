@@ -9,7 +9,8 @@ import pytest
 
 from distill_asr import cli
 from distill_asr.data.datadir import DataDir
-from distill_asr.decode.label_dir import RECORD, TABLE
+from distill_asr.data.record import LABEL_TABLE as TABLE
+from distill_asr.data.record import LABELS as RECORD
 from distill_asr.pretrained.recognisers import AttentionRecogniser
 from distill_asr.testing.fixtures import make_prepared_dir
 from distill_asr.testing.speech_recognisers import save_ctc, save_whisper

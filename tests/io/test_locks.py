@@ -104,7 +104,7 @@ def test_a_holder_on_another_host_is_named_with_the_file_to_remove(tmp_path: Pat
     assert json.loads(path.read_text()) == record
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": "here"}', "\x00\xff"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"host": "here"}', "\x00\xff"])
 def test_an_unreadable_lock_file_is_named(tmp_path: Path, content: str) -> None:
     path = lock_path(tmp_path / "out")
     path.write_text(content)
@@ -113,6 +113,33 @@ def test_an_unreadable_lock_file_is_named(tmp_path: Path, content: str) -> None:
         locked(tmp_path / "out", "testing"),
     ):
         pass
+
+
+OLD_HOLD = """
+import fcntl, sys
+stream = open(sys.argv[1], "a")
+fcntl.flock(stream, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_an_empty_lock_file_of_an_old_version_is_taken_over_when_nobody_holds_it(
+    tmp_path: Path,
+) -> None:
+    path = lock_path(tmp_path / "out")
+    holder = run(OLD_HOLD, path)
+    assert holder.stdout.readline() == "held\n"
+    with (
+        pytest.raises(UserError, match="being written by another command"),
+        locked(tmp_path / "out", "testing"),
+    ):
+        pass
+    holder.communicate("")
+    assert path.read_bytes() == b""
+    with locked(tmp_path / "out", "testing"):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    assert not path.exists()
 
 
 def test_racing_processes_are_never_inside_together(tmp_path: Path) -> None:

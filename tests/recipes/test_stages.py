@@ -153,3 +153,20 @@ def test_a_failing_stage_stops_the_run(recipe: Path) -> None:
     assert done.returncode != 0
     assert "stage 1: data" in done.stderr and "stage 2" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_set_is_prepared_with_one_choice_of_limits(tmp_path: Path) -> None:
+    """One that is both judged by and scored, as AISHELL's dev, among them."""
+    stub = tmp_path / "bin" / "distill-asr"
+    stub.parent.mkdir()
+    stub.write_text(f'#!/bin/sh\n[ "$1" = prepare ] && echo "$@" >> {tmp_path}/said\nexit 0\n')
+    stub.chmod(0o755)
+    command = ["bash", STAGES, "--corpus", "x", "--stage", "2", "--stop_stage", "2",
+               "--valid_set", "dev", "--test_sets", "dev test"]  # fmt: skip
+    env = os.environ | {"PATH": f"{stub.parent}:{os.environ['PATH']}"}
+    subprocess.run(command, check=True, cwd=tmp_path, env=env, capture_output=True)
+    limits: dict[str, set[str]] = {}
+    for line in (tmp_path / "said").read_text().splitlines():
+        limits.setdefault(line.split()[2], set()).add(line.partition("--min-duration")[2])
+    scored = {" 0 --max-duration inf"}
+    assert limits == {"dump/train": {""}, "dump/dev": scored, "dump/test": scored}

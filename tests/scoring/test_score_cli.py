@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from distill_asr.cli import main
+from distill_asr.data.record import RECORD
+from distill_asr.io.records import vouched, write_record
+from distill_asr.scoring.decoded import DECODED
 
 REFERENCE = {"u1": "the cat sat", "u2": "on the mat"}
 HEARD = {
@@ -168,7 +171,8 @@ def test_a_missing_reference_is_said_once(recipe: Path, capsys: pytest.CaptureFi
     assert score() == 1
     assert capsys.readouterr().err.splitlines() == [
         "distill-asr score: error: 1 problem",
-        "missing file: dump/clean/text: no such file",
+        "missing file: dump/clean/text: no such file; correct the path, or run the command that "
+        "writes it",
     ]
 
 
@@ -187,3 +191,40 @@ def test_arguments_that_do_not_fit(recipe: Path, capsys: pytest.CaptureFixture) 
     ]:
         assert score(option, value) == 2
         assert option in capsys.readouterr().err
+
+
+def test_words_that_are_not_those_of_the_decoding(
+    recipe: Path, capsys: pytest.CaptureFixture
+) -> None:
+    decoded = Path("exp/ours_seed1/decode/clean")
+    write_record(decoded / DECODED, {"files": vouched({"text": decoded / "text"})})
+    assert score() == 0
+    write(decoded / "text", {**HEARD["ours", 1], "u1": "the cat sit"})
+    capsys.readouterr()
+    assert score() == 1
+    said = capsys.readouterr().err
+    assert f"{decoded / 'text'}: changed or damaged since it was written" in said
+    assert "decode the set again, with --overwrite" in said
+    (decoded / DECODED).write_text("{")
+    assert score() == 1
+    assert f"{decoded / DECODED}: cut short or damaged; decode" in capsys.readouterr().err
+
+
+def test_references_that_are_not_those_of_the_preparation(
+    recipe: Path, capsys: pytest.CaptureFixture
+) -> None:
+    dump = Path("dump/clean")
+    write_record(dump / RECORD, {"settings": {}, "files": vouched({"text": dump / "text"})})
+    assert score() == 0
+    write(dump / "text", {**REFERENCE, "u1": "the cat sit"})
+    assert score() == 1
+    assert f"{dump / 'text'}: changed or damaged since" in capsys.readouterr().err
+
+
+def test_what_preparation_left_out_is_said(recipe: Path, capsys: pytest.CaptureFixture) -> None:
+    """On the terminal and below the table: no figure counts it."""
+    Path("dump/noisy/filtered").write_text("u8 34.955 over 30.0 s\nu9 0.010 under 0.1 s\n")
+    assert score() == 0
+    line = "dump/noisy: `distill-asr prepare` left out 2 utterance(s) (u8, u9), which no figure"
+    assert line in capsys.readouterr().err
+    assert line in Path("exp/RESULTS.md").read_text(encoding="utf-8")

@@ -100,6 +100,12 @@ def test_links_in_the_output(tmp_path: Path) -> None:
     assert victim.read_text() == "precious"
 
 
+def test_what_a_message_quotes_cannot_command_the_terminal(tmp_path: Path, refused) -> None:
+    source = data_dir(tmp_path / "src", key="a\x1b[2Jb\u202ec")
+    said = refused("prepare", source, tmp_path / "dst")
+    assert "a\\x1b[2Jb\\u202ec" in said and "\x1b" not in said and "\u202e" not in said
+
+
 @pytest.mark.parametrize("declared", [GIGABYTES_4, 0x7FFFFFF0, 0])
 def test_header_that_claims_4_gigabytes(declared: int, tmp_path: Path, capsys) -> None:
     """The samples that are there are read, or the file is refused; nothing is reserved for it."""

@@ -24,10 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exp", required=True, help="experiment directory")
     parser.add_argument(
         "--to",
-        required=True,
         choices=TARGETS,
-        help="espnet: a model directory of stock ESPnet (ctc students); sherpa: models for "
-        "sherpa-onnx; onnx: the same models for ONNX Runtime, any kaldi_fbank",
+        default=TARGETS[0],
+        help="(%(default)s) espnet: a model directory of stock ESPnet (ctc students); sherpa: "
+        "models for sherpa-onnx; onnx: the same models for ONNX Runtime, any kaldi_fbank",
     )
     parser.add_argument("--output", required=True, help="directory to make")
     parser.add_argument("--checkpoint", default=AVERAGED, help="weights file (%(default)s)")

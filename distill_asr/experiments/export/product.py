@@ -16,6 +16,7 @@ import soundfile
 import torch
 from torch import nn
 
+import distill_asr.espnet  # noqa: F401  first, since it imports ESPnet silently
 from distill_asr import __version__
 from distill_asr.errors import UserError
 from distill_asr.experiments.config import ModelConfig
