@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from distill_asr.errors import UserError
-from distill_asr.scoring.score import write_scores
+from distill_asr.scoring.score import out_problems, write_scores
 from distill_asr.scoring.systems import Comparison
 
 
@@ -98,6 +98,7 @@ def _comparison(args: argparse.Namespace) -> Comparison:
             )
     if args.noise_floor is not None and not 0 <= args.noise_floor < 100:
         problems.append(f"--noise-floor: {args.noise_floor}, expected percent from 0 to 100")
+    problems += out_problems(args.out)
     if problems:
         raise UserError(problems)
     return Comparison(

@@ -39,8 +39,8 @@ def write_scores(wanted: Comparison, out: Path) -> Scores:
     ------
     UserError : with every missing or unfit file of all systems, seeds and sets.
     """
-    if out.suffix == ".json":
-        raise UserError(f"--out: {out} is where the figures go; name the table, e.g. .md")
+    if problems := out_problems(out):
+        raise UserError(problems)
     counted = count_all(wanted)
     results = compare_systems(wanted, counted)
     floors = noise_floors(wanted, counted)
@@ -54,6 +54,13 @@ def write_scores(wanted: Comparison, out: Path) -> Scores:
         write_json(out.with_suffix(".json"), summary_figures(wanted, results, floors))
         write_text_atomic(out, shown + "".join(f"\n{line}\n" for line in missing))
     return Scores(results, shown, missing)
+
+
+def out_problems(out: Path) -> list[str]:
+    """Say why a table cannot be written there, in the words of the command line."""
+    if out.suffix == ".json":
+        return [f"--out: {out} is where the figures go; name the table, e.g. .md"]
+    return []
 
 
 def _paragraphs(table: str, *notes: str) -> str:
