@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import HealthCheck, settings
 
 from distill_asr import cli
 from distill_asr.targets.manifest import Manifest
@@ -17,6 +18,9 @@ from distill_asr.testing.data_dirs import write_data_dir
 from distill_asr.testing.fixtures import make_prepared_dir, tiny_config, write_targets, write_tokens
 
 pytest_plugins = ["distill_asr.testing.skips"]
+# how long an example takes says how busy the machine is
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session", autouse=True)

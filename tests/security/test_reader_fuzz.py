@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_asr.corpora.aishell import read_transcripts
@@ -15,7 +15,6 @@ from distill_asr.data.token_list import read_token_list
 from distill_asr.data.tokens import BLANK, SOS_EOS, UNKNOWN
 from distill_asr.errors import Problems, UserError
 
-LOADED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # what breaks readers: separators of all kinds, quotes, marks, halves of characters
 BLANKS = " \t\r\n\0\ufeff\u00a0\u200b\u2028\u0085"
 PIECES = st.sampled_from(
@@ -36,7 +35,6 @@ def root(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("fuzz")
 
 
-@LOADED
 @given(content=BYTES)
 def test_a_token_list_of_anything(root: Path, content: bytes) -> None:
     file = root / "tokens.txt"
@@ -49,7 +47,6 @@ def test_a_token_list_of_anything(root: Path, content: bytes) -> None:
         assert tokens[0] == BLANK and tokens[-1] == SOS_EOS and UNKNOWN in tokens
 
 
-@LOADED
 @given(tokens=TOKENS, end=st.sampled_from(["\n", "\r\n"]), last=st.booleans())
 def test_a_token_list_that_is_taken_is_what_the_file_holds(root, tokens, end, last) -> None:
     listed = [BLANK, UNKNOWN, *tokens, SOS_EOS]
@@ -74,7 +71,6 @@ def common_voice(root: Path, tables: dict[str, bytes]) -> Path:
     return folder
 
 
-@LOADED
 @given(content=BYTES, header=st.booleans())
 def test_common_voice_of_anything(root: Path, content: bytes, header: bool) -> None:
     first = "\t".join(COLUMNS).encode() + b"\n"
@@ -85,7 +81,6 @@ def test_common_voice_of_anything(root: Path, content: bytes, header: bool) -> N
     assert all(clip.sentence for split in splits.values() for clip in split.values())
 
 
-@LOADED
 @given(rows=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=4), quote=st.booleans())
 def test_common_voice_rows_that_are_taken_are_what_the_file_holds(root, rows, quote) -> None:
     if quote:
@@ -110,7 +105,6 @@ LIBRISPEECH = st.lists(
 ).map(b"\n".join)
 
 
-@LOADED
 @given(content=LIBRISPEECH, speakers=BYTES)
 def test_a_librispeech_chapter_of_anything(root: Path, content: bytes, speakers: bytes) -> None:
     chapter = root / "LibriSpeech/dev-clean/1/2"
@@ -130,7 +124,6 @@ def test_a_librispeech_chapter_of_anything(root: Path, content: bytes, speakers:
             assert one.text.split() == told[one.key].lower().split()
 
 
-@LOADED
 @given(content=st.lists(st.one_of(BYTES, st.just("BAC1 而 对".encode())), max_size=4))
 def test_aishell_transcripts_of_anything(root: Path, content: list[bytes]) -> None:
     file = root / "aishell.txt"
