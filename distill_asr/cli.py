@@ -56,6 +56,7 @@ VERBS = {
 PROG = "distill-asr"
 INTERRUPTED = 128 + 2  # what a shell reports for a process ended by SIGINT ...
 BROKEN_PIPE = 128 + 13  # ... and by SIGPIPE
+_NAME_SHOWN = 200  # characters
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,6 +100,14 @@ def _run(argv: list[str]) -> int:
         if error.errno is None or isinstance(error, ConnectionError):
             raise  # no matter of files
         return _report(verb, UserError(os_error_message(error)))
+    except UnicodeEncodeError as error:
+        if (encoding := sys.getfilesystemencoding()) == "utf-8":
+            raise  # no matter of names
+        name = error.object[:_NAME_SHOWN]
+        return _report(verb, UserError(
+            f"{name}: the locale's encoding, {encoding}, cannot spell this name of a file; run the "
+            "same command with LC_ALL=C.UTF-8, or PYTHONUTF8=1"
+        ))  # fmt: skip
     except KeyboardInterrupt:
         print(f"{PROG} {verb}: interrupted", file=sys.stderr)
         return INTERRUPTED

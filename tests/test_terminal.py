@@ -6,8 +6,11 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from distill_asr.testing.data_dirs import write_labelled_dir
 
 NOISE = re.compile(r"warn|deprecat|flash|typeguard|set decoder to none|legacy_rel|autocast", re.I)
 
@@ -29,3 +32,15 @@ def test_no_banner_reaches_the_terminal(recipe) -> None:
         assert done.returncode == 0, done.stderr
         noise = [line for line in done.stderr.splitlines() if NOISE.search(line)]
         assert noise == [], command[0]
+
+
+def test_a_locale_that_cannot_spell_a_name(tmp_path: Path) -> None:
+    """An ASCII file system encoding, and audio whose name is not."""
+    source = write_labelled_dir(tmp_path / "src", ["a-1"])
+    audio = next((tmp_path / "src").rglob("*.wav"))
+    (source / "wav.scp").write_text(f"a-1 {audio.rename(audio.with_name('grün.wav'))}\n", "utf-8")
+    env = os.environ | {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "distill_asr", "prepare", source, tmp_path / "dst"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=env)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "cannot spell this name of a file" in done.stderr and "PYTHONUTF8=1" in done.stderr

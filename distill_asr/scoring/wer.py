@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jiwer
 
-from distill_asr.data.normalise import is_language_tag
+from distill_asr.data.normalise import is_language_tag, plain_blanks
 from distill_asr.errors import Problems, UserError, named
 from distill_asr.io.tables import table_rows
 
@@ -82,7 +82,7 @@ def read_text(
             problems.add(
                 "duplicate id", f"{path}:{row.line}: utterance {row.key} occurs twice; keep one"
             )
-        words = row.value.split()
+        words = plain_blanks(row.value).split()  # as `prepare` reads them
         if tagged and words and is_language_tag(words[0]):
             words = words[1:]
         text = " ".join(words)
