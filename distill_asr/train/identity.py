@@ -102,8 +102,10 @@ def _files_sha256(config: TrainConfig) -> str:
     named.append(config.conf("normalize").get("stats_file"))
     digest = hashlib.sha256()
     for file in named:
-        present = isinstance(file, str) and Path(file).is_file()  # else reported, or a text model
-        digest.update(file_sha256(file).encode() if present else b"absent")
+        if isinstance(file, str) and Path(file).is_file():
+            digest.update(file_sha256(file).encode())
+        else:  # it is reported elsewhere, or it is a text model
+            digest.update(b"absent")
     return digest.hexdigest()
 
 
