@@ -146,7 +146,8 @@ class TestFingerprint:
 
 class TestDirectories:
     def test_stock_espnet(self, tmp_path: Path) -> None:
-        ours = save_recogniser(tmp_path / "ours", "ctc")
+        stock = {"n_fft": 400, "hop_length": 160, "n_mels": 16}
+        ours = save_recogniser(tmp_path / "ours", "ctc", frontend="default", frontend_conf=stock)
         export_model(ours, tmp_path / "stock")
         assert yaml.safe_load((tmp_path / "stock/config.yaml").read_text())["model"] == "espnet"
         expected = load_teacher(config(ours))

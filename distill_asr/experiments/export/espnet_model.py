@@ -13,6 +13,7 @@ from torch import Tensor
 
 from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.errors import UserError
+from distill_asr.espnet.plugin import ENCODERS, FRONTENDS, POSTENCODERS
 from distill_asr.experiments.config import ModelConfig
 from distill_asr.experiments.layout import AVERAGED
 from distill_asr.experiments.student import build, fit, read_student
@@ -35,8 +36,8 @@ def export_model(
 
     Raises
     ------
-    UserError : the student is not one that stock ESPnet has, its files are missing, or its weights
-        do not fit its config; nothing is written.
+    UserError : the student or a part of it is not one that stock ESPnet has, its files are
+        missing, or its weights do not fit its config; nothing is written.
     """
     trained, weights = read_student(experiment, checkpoint)
     if trained.model != "ctc":
@@ -44,8 +45,22 @@ def export_model(
             f"{experiment}: model {trained.model!r} does not load in stock ESPnet; "
             "only ctc students (CTC and CTC/attention) do"
         )
+    _refuse_own_parts(trained)
     fit(build(trained), weights, Path(experiment) / checkpoint)
     return write_model(trained, weights, Path(output))
+
+
+def _refuse_own_parts(trained: ModelConfig) -> None:
+    """UserError where a part is a class of this package, which stock ESPnet does not know."""
+    own = {"frontend": FRONTENDS, "encoder": ENCODERS, "postencoder": POSTENCODERS}
+    problems = [
+        f"{trained.file}: {part}: {trained.values[part]} is a part of distill_asr, which stock "
+        "ESPnet does not have; export --to onnx, or train with one of ESPnet's"
+        for part, ours in own.items()
+        if trained.values.get(part) in ours
+    ]
+    if problems:
+        raise UserError(problems)
 
 
 def write_model(

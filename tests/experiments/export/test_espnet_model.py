@@ -113,6 +113,14 @@ def test_packed(make_recipe, tmp_path: Path) -> None:
     assert cli.main([str(word) for word in [*words[:-1], "student.tar"]]) == 1
 
 
+def test_parts_that_espnet_lacks(make_recipe) -> None:
+    recipe = make_recipe("own_parts")
+    exp = recipe.train(recipe.config("ctc", ["one"], frontend="kaldi_fbank"), "exp")
+    with pytest.raises(UserError, match="frontend: kaldi_fbank is a part of distill_asr"):
+        export_model(exp, recipe.root / "exported")
+    assert not (recipe.root / "exported").exists()
+
+
 @pytest.mark.parametrize("model", ["transducer", "encoder_only"])
 def test_students_that_espnet_lacks(make_recipe, model: str) -> None:
     recipe = make_recipe(model)
