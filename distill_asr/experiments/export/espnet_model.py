@@ -57,7 +57,7 @@ def _refuse_own_parts(trained: ModelConfig) -> None:
         f"{trained.file}: {part}: {trained.values[part]} is a part of distill_asr, which stock "
         "ESPnet does not have; export --to onnx, or train with one of ESPnet's"
         for part, ours in own.items()
-        if trained.values.get(part) in ours
+        if str(trained.values.get(part)) in ours
     ]
     if problems:
         raise UserError(problems)
