@@ -58,7 +58,7 @@ def test_a_token_list_that_is_taken_is_what_the_file_holds(root, tokens, end, la
     except UserError:
         assert not plain or len(set(listed)) < len(listed)
     else:
-        assert found == listed
+        assert found == [token.removesuffix("\r") for token in listed]  # a line may end so
 
 
 def common_voice(root: Path, tables: dict[str, bytes]) -> Path:
@@ -131,4 +131,4 @@ def test_aishell_transcripts_of_anything(root: Path, content: list[bytes]) -> No
     problems = Problems()
     texts = read_transcripts(file, problems)
     if not len(problems):
-        assert texts and not any(" " in text for text in texts.values())
+        assert not any(" " in text for text in texts.values())
