@@ -47,7 +47,10 @@ def test_a_token_list_of_anything(root: Path, content: bytes) -> None:
         assert tokens[0] == BLANK and tokens[-1] == SOS_EOS and UNKNOWN in tokens
 
 
-@given(tokens=TOKENS, end=st.sampled_from(["\n", "\r\n"]), last=st.booleans())
+LINES = TOKENS.map(lambda tokens: [token.replace("\n", "") for token in tokens])
+
+
+@given(tokens=LINES, end=st.sampled_from(["\n", "\r\n"]), last=st.booleans())
 def test_a_token_list_that_is_taken_is_what_the_file_holds(root, tokens, end, last) -> None:
     listed = [BLANK, UNKNOWN, *tokens, SOS_EOS]
     file = root / "tokens.txt"
