@@ -171,14 +171,17 @@ def test_an_archive_is_unpacked_once(corpus: Path, tmp_path: Path) -> None:
         find(archive, "ka", tmp_path / "downloads")
 
 
-@pytest.mark.parametrize("kind", ["above", "absolute", "link"])
+@pytest.mark.parametrize("kind", ["above", "absolute", "link", "hard link", "device", "fifo"])
 def test_no_member_leaves_its_folder(kind: str, tmp_path: Path) -> None:
     archive = tmp_path / "x-ta.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
-        name = {"above": "../../out", "absolute": str(tmp_path / "out"), "link": "cv/out"}[kind]
-        member = tarfile.TarInfo(name)
-        if kind == "link":
-            member.type, member.linkname = tarfile.SYMTYPE, "../../../out"
+        member = tarfile.TarInfo(
+            {"above": "../../out", "absolute": str(tmp_path / "out")}.get(kind, "cv/out")
+        )
+        types = {"link": tarfile.SYMTYPE, "hard link": tarfile.LNKTYPE, "device": tarfile.CHRTYPE}
+        types["fifo"] = tarfile.FIFOTYPE
+        if kind in types:
+            member.type, member.linkname = types[kind], "../../../out"
         else:
             member.size = 4
         tar.addfile(member, io.BytesIO(b"evil"))
