@@ -52,7 +52,11 @@ def export_model(
 
 def _refuse_own_parts(trained: ModelConfig) -> None:
     """UserError where a part is a class of this package, which stock ESPnet does not know."""
-    own = {"frontend": FRONTENDS, "encoder": ENCODERS, "postencoder": POSTENCODERS}
+    own: dict[str, Mapping[str, type]] = {
+        "frontend": FRONTENDS,
+        "encoder": ENCODERS,
+        "postencoder": POSTENCODERS,
+    }
     problems = [
         f"{trained.file}: {part}: {trained.values[part]} is a part of distill_asr, which stock "
         "ESPnet does not have; export --to onnx, or train with one of ESPnet's"
