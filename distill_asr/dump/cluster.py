@@ -77,7 +77,7 @@ class ClusterConfig:
         """Start dask's cluster object, with its workers on their way."""
         _, start = _dask_class(self.kind)
         if self.kind == "local":
-            plain = {"dashboard_address": None, "memory_limit": 0, "silence_logs": logging.ERROR}
+            plain = {"dashboard_address": None, "memory_limit": 0, "silence_logs": logging.CRITICAL}
             ours = {"n_workers": self.workers, "threads_per_worker": 1, "processes": True}
             return start(**plain | self.options | ours)
         if self.kind == "slurm":

@@ -40,6 +40,8 @@ NOT_RUN = {  # beginnings of commands: why not
     "distill-asr export": "tests/experiments/export runs it",
     "distill-asr init": "tests/start run it; the page's recordings are the reader's",
     "distill-asr plan": "tests/start run it, without measuring",
+    "distill-asr pseudo-label --teacher": "tests/decode run it, with a tiny Whisper",
+    "distill-asr stream --runtime onnx": "tests/decode run it, on an export",
     "cd my_recipe": "the recipe of the command before",
     "./run.sh": "the smoke recipes run its stages",
     "cd deploy/": "an export's own directory, which tests/experiments/export makes",

@@ -73,7 +73,7 @@ def test_several_taps_learn_a_mixture_of_several_layers() -> None:
     loss.backward()
     for tap in block["tap"]:
         distiller = student.distillers[f"x@{tap}"]
-        assert distiller.weight == 0.25
+        assert distiller.weight() == 0.25
         assert distiller.head.weight.shape == (4, 16), "as wide as one layer"
         assert bool(distiller.mixture.logits.grad.any())
         assert stats[f"distill/x@{tap}/layer9"] == pytest.approx(0.75)

@@ -84,7 +84,7 @@ def test_longest_sentence_is_what_the_model_can_take(tmp_path: Path, family: str
         longest += " "
     assert teacher.size(longest) == teacher.max_size
     assert len(teacher.states([longest, "a"])[0]) == teacher.max_size
-    with pytest.raises(ValueError, match=f"expected 1 to {teacher.max_size}: 'a a"):
+    with pytest.raises(ValueError, match=f"expected 1 to {teacher.max_size}: sentence 1"):
         teacher.states(["a", longest + " a"])
 
 

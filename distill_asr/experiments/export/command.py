@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to",
         choices=TARGETS,
         default=TARGETS[0],
-        help="(%(default)s) espnet: a model directory of stock ESPnet (ctc students); sherpa: "
-        "models for sherpa-onnx; onnx: the same models for ONNX Runtime, any kaldi_fbank",
+        help="kind of export (%(default)s); espnet: a directory of stock ESPnet (CTC students); "
+        "sherpa: models for sherpa-onnx; onnx: the same for ONNX Runtime, any kaldi_fbank",
     )
     parser.add_argument("--output", required=True, help="directory to make")
     parser.add_argument("--checkpoint", default=AVERAGED, help="weights file (%(default)s)")
