@@ -39,7 +39,9 @@ def browser() -> Iterator[selenium.Chrome]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("recipe")
+    made = tmp_path_factory.mktemp("recipe")
+    make_experiments(made, utterances=60)
+    return made
 
 
 def opened(browser: selenium.Chrome, folder: Path, *options: str) -> None:
@@ -64,7 +66,6 @@ def texts(browser: selenium.Chrome, query: str) -> list[str]:
 
 
 def test_charts_players_filters(browser: selenium.Chrome, folder: Path) -> None:
-    make_experiments(folder, utterances=60)
     opened(browser, folder)
     assert browser.title == "a recipe", "no text of the data was run"
     script = """return arguments[0].map((id) =>

@@ -45,8 +45,8 @@ def export_model(
             f"{experiment}: model {trained.model!r} does not load in stock ESPnet; "
             "only ctc students (CTC and CTC/attention) do"
         )
-    _refuse_own_parts(trained)
     fit(build(trained), weights, Path(experiment) / checkpoint)
+    _refuse_own_parts(trained)
     return write_model(trained, weights, Path(output))
 
 
