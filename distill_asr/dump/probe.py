@@ -24,7 +24,8 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from distill_asr.errors import UserError, named
-from distill_asr.io.files import atomic_write, write_text_atomic
+from distill_asr.io.files import write_text_atomic
+from distill_asr.scoring.picture import new_figure, write_figure
 from distill_asr.scoring.table import markdown_rows
 from distill_asr.scoring.wer import count_edits, read_text, total
 from distill_asr.targets.manifest import pooled_statistics, require_same_teacher
@@ -259,11 +260,7 @@ def save_picture(path: Path, results: Sequence[LayerResult], name: str) -> None:
     ------
     UserError : matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError("the picture needs matplotlib: pip install distill_asr[report]") from error
-    figure = Figure(figsize=(max(4.0, 0.4 * len(results) + 2), 3), layout="constrained")
+    figure = new_figure(max(4.0, 0.4 * len(results) + 2), 3)
     axes = figure.subplots()
     layers = [one.layer for one in results]
     for label, values, style in (
@@ -274,5 +271,4 @@ def save_picture(path: Path, results: Sequence[LayerResult], name: str) -> None:
     axes.set(xlabel="layer", ylabel="errors of a linear CTC probe (%)", title=name, xticks=layers)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    write_figure(path, figure)

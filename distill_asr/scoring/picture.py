@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from distill_asr.errors import UserError
 from distill_asr.io.files import atomic_write
@@ -20,12 +21,9 @@ def save_picture(path: Path, study: LanguageStudy, results: Sequence[LanguageRes
     ------
     UserError : matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import LogLocator, NullFormatter
-    except ImportError as error:
-        raise UserError("the picture needs matplotlib: pip install distill_asr[report]") from error
-    figure = Figure(figsize=(max(5.0, 0.5 * len(results) + 2), 7), layout="constrained")
+    figure = new_figure(max(5.0, 0.5 * len(results) + 2), 7)
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     audio, rates, gain = figure.subplots(3, 1, sharex=True, height_ratios=[1, 2, 2])
     places = range(len(results))
     audio.bar(places, [60 * one.hours for one in results], color=PLAIN)
@@ -36,6 +34,20 @@ def save_picture(path: Path, study: LanguageStudy, results: Sequence[LanguageRes
     _rates(rates, study, results)
     _gain(gain, results)
     gain.set_xticks(places, [one.language for one in results])
+    write_figure(path, figure)
+
+
+def new_figure(width: float, height: float) -> Any:
+    """A matplotlib figure of so many inches; UserError where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError("the picture needs matplotlib: pip install distill_asr[report]") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def write_figure(path: Path, figure: Any) -> None:
+    """Write a PNG."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distill_asr.distill.contracts import VECTORS, Matcher
-from distill_asr.distill.matching.sides import SideOptions, projected
+from distill_asr.distill.matching.sides import SideOptions, SoftMatcher, projected
 from distill_asr.distill.states import Context, Pairs, States
 
 DIRECTIONS = ("both", "recall", "precision")
 
 
-class GreedyMatcher(Matcher):
+class GreedyMatcher(SoftMatcher):
     """Pair as BERTScore does (Zhang et al. 2020), which Lee et al. 2023 carried over to CTC.
 
     Recall: each position of the teacher is paired with the unit of the largest cosine. Precision:
@@ -32,8 +31,6 @@ class GreedyMatcher(Matcher):
     blank, unk : ids of both tokens, for ``units: runs``.
     """
 
-    takes = (VECTORS,)
-
     def __init__(
         self,
         units: str = "runs",
@@ -42,18 +39,10 @@ class GreedyMatcher(Matcher):
         blank: int = 0,
         unk: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(SideOptions("match: greedy", units, special_tokens, (blank, unk)))
         if direction not in DIRECTIONS:
             raise ValueError(f"direction must be one of {DIRECTIONS}, not {direction!r}")
         self.direction = direction
-        self.sides = SideOptions("match: greedy", units, special_tokens, (blank, unk))
-
-    def paired_width(
-        self, teacher_width: int, student_step_ms: float | None, teacher_step_ms: float | None
-    ) -> int:
-        """Width of ``Pairs.teacher``; ValueError unless frames meet tokens."""
-        self.sides.require_text(student_step_ms, teacher_step_ms)
-        return teacher_width
 
     def forward(self, student: States, teacher: States, context: Context) -> Pairs:
         """Pair ``[B, T, D]`` with ``[B, S, E]``; utterances without either give no pairs.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from distill_asr.distill.contracts import VECTORS, Matcher
 from distill_asr.distill.matching.shrink import ctc_path, shrink
 from distill_asr.distill.states import Context, States
 
@@ -59,6 +60,23 @@ class SideOptions:
         last = max(teacher.values.size(1) - first, first)
         targets = teacher.values[:, first:last].float()
         return Sides(values, counts * (positions > 0), targets, positions)
+
+
+class SoftMatcher(Matcher):
+    """A matcher of frames, or runs, with the positions of a text teacher."""
+
+    takes = (VECTORS,)
+
+    def __init__(self, sides: SideOptions) -> None:
+        super().__init__()
+        self.sides = sides
+
+    def paired_width(
+        self, teacher_width: int, student_step_ms: float | None, teacher_step_ms: float | None
+    ) -> int:
+        """Width of ``Pairs.teacher``; ValueError unless frames meet tokens."""
+        self.sides.require_text(student_step_ms, teacher_step_ms)
+        return teacher_width
 
 
 def projected(sides: Sides, context: Context) -> tuple[Tensor, Tensor]:

@@ -9,18 +9,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distill_asr.distill.contracts import VECTORS, Matcher
 from distill_asr.distill.matching.optimal_transport import (
     fused_gromov_wasserstein,
     log_order_prior,
     sinkhorn,
     uniform_masses,
 )
-from distill_asr.distill.matching.sides import SideOptions, Sides, projected
+from distill_asr.distill.matching.sides import SideOptions, Sides, SoftMatcher, projected
 from distill_asr.distill.states import Context, Pairs, States
 
 
-class TransportMatcher(Matcher):
+class TransportMatcher(SoftMatcher):
     """Pair student states with what entropic optimal transport moves them to.
 
     The cost of moving a state to a position is 1 less the cosine of the state, as the block's head
@@ -45,8 +44,6 @@ class TransportMatcher(Matcher):
     blank, unk : ids of both tokens, for ``units: runs``.
     """
 
-    takes = (VECTORS,)
-
     def __init__(
         self,
         units: str = "frames",
@@ -60,8 +57,7 @@ class TransportMatcher(Matcher):
         blank: int = 0,
         unk: int = 1,
     ) -> None:
-        super().__init__()
-        self.sides = SideOptions("match: transport", units, special_tokens, (blank, unk))
+        super().__init__(SideOptions("match: transport", units, special_tokens, (blank, unk)))
         positive: dict[str, float | None] = {
             "epsilon": epsilon,
             "iterations": iterations,
@@ -81,13 +77,6 @@ class TransportMatcher(Matcher):
         self.order = order
         self.graph = graph
         self.rounds = rounds
-
-    def paired_width(
-        self, teacher_width: int, student_step_ms: float | None, teacher_step_ms: float | None
-    ) -> int:
-        """Width of ``Pairs.teacher``; ValueError unless frames meet tokens."""
-        self.sides.require_text(student_step_ms, teacher_step_ms)
-        return teacher_width
 
     def forward(self, student: States, teacher: States, context: Context) -> Pairs:
         """Pair ``[B, T, D]`` with ``[B, S, E]``; utterances without either give no pairs.

@@ -18,22 +18,49 @@ from distill_asr.pretrained.padding import keep_padding_out
 from distill_asr.pretrained.request import ModelRequest
 
 
-class WaveformFamily(Family):
+class ConvolutionalFamily(Family):
+    """Convolutions on the waveform below the encoder: ``convolutions`` as (kernel, stride)."""
+
+    def __init__(self, model: Any, extractor: Any, convolutions: list[tuple[int, int]]) -> None:
+        self.width = model.config.hidden_size
+        self.step_ms = 1000 * math.prod(stride for _, stride in convolutions) / SAMPLE_RATE
+        self.facts = {"do_normalize": extractor.do_normalize}
+        self.min_samples = 1
+        for kernel, stride in reversed(convolutions):
+            self.min_samples = (self.min_samples - 1) * stride + kernel
+        self._convolutions = convolutions
+        self._extractor = extractor
+        self.model = model
+
+    def num_positions(self, num_samples: int) -> int:
+        """S for an utterance of ``num_samples``; below 1 if it is too short."""
+        for kernel, stride in self._convolutions:
+            num_samples = (num_samples - kernel) // stride + 1
+        return num_samples
+
+    def after_first(self, num_samples: int) -> int:
+        """Positions behind the first convolution."""
+        kernel, stride = self._convolutions[0]
+        return (num_samples - kernel) // stride + 1
+
+    def padded(self, waveforms: list[np.ndarray]) -> np.ndarray:
+        """Values float32 [B, N], each utterance normalised by itself."""
+        values = np.zeros((len(waveforms), max(map(len, waveforms))), dtype=np.float32)
+        for row, waveform in zip(values, waveforms, strict=True):
+            # one by one: the extractor's own padding would normalise in another way
+            features = self._extractor(waveform, sampling_rate=SAMPLE_RATE)
+            row[: len(waveform)] = features.input_values[0]
+        return values
+
+
+class WaveformFamily(ConvolutionalFamily):
     """data2vec-audio, HuBERT, UniSpeech(-SAT), wav2vec 2.0 (XLS-R too), its conformer, WavLM."""
 
     def __init__(self, model: Any, extractor: Any) -> None:
         kernels, strides = model.config.conv_kernel, model.config.conv_stride
+        super().__init__(model, extractor, list(zip(kernels, strides, strict=True)))
         self.depth = model.config.num_hidden_layers
-        self.width = model.config.hidden_size
-        self.step_ms = 1000 * math.prod(strides) / SAMPLE_RATE
-        self.facts = {"do_normalize": extractor.do_normalize}
-        self._convolutions = list(zip(kernels, strides, strict=True))
-        self.min_samples = 1
-        for kernel, stride in reversed(self._convolutions):
-            self.min_samples = (self.min_samples - 1) * stride + kernel
-        self._extractor = extractor
         self._lengths = keep_padding_out(model)
-        self.model = model
 
     @classmethod
     def load(cls, request: ModelRequest, model_config: Any) -> "WaveformFamily":
@@ -51,22 +78,11 @@ class WaveformFamily(Family):
         )
         return cls(load_model(request, transformers.AutoModel, model_config, FILES), extractor)
 
-    def num_positions(self, num_samples: int) -> int:
-        """S for an utterance of ``num_samples``; below 1 if it is too short."""
-        for kernel, stride in self._convolutions:
-            num_samples = (num_samples - kernel) // stride + 1
-        return num_samples
-
     def inputs(self, waveforms: list[np.ndarray]) -> tuple[dict[str, Tensor], list[int]]:
         """Give values [B, N] and attention mask [B, N]; note the valid lengths."""
         samples = [len(waveform) for waveform in waveforms]
-        values = np.zeros((len(samples), max(samples)), dtype=np.float32)
-        for row, waveform in zip(values, waveforms, strict=True):
-            # one by one: the extractor's own padding would normalise in another way
-            features = self._extractor(waveform, sampling_rate=SAMPLE_RATE)
-            row[: len(waveform)] = features.input_values[0]
-        kernel, stride = self._convolutions[0]
-        self._lengths.first_conv = [(count - kernel) // stride + 1 for count in samples]
+        values = self.padded(waveforms)
+        self._lengths.first_conv = [self.after_first(count) for count in samples]
         self._lengths.frames = [self.num_positions(count) for count in samples]
         mask = np.arange(max(samples)) < np.array(samples)[:, None]
         tensors = {
