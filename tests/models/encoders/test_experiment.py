@@ -59,6 +59,6 @@ def test_a_trained_student_needs_its_model_no_more(recipe, tmp_path: Path, decod
     assert cli.main(["decode", "--exp", str(experiment), "--data", str(recipe.dev_set)]) == 0
     decoded = (experiment / "decode" / "dev" / "nbest.jsonl").read_text().splitlines()
     assert len(decoded) == 2 and all("utt" in json.loads(line) for line in decoded)
-    exported = ["export", "--to", "espnet", "--exp", str(experiment)]
+    exported = ["export", "--to", "onnx", "--exp", str(experiment)]
     exported += ["--output", str(tmp_path / "out")]
     assert cli.main(exported) == 0
