@@ -9,8 +9,9 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from distill_asr.teachers import TeacherConfig
 
 _KINDS = ("local", "slurm", "ssh")
-_KEYS = ("kind", "workers", "threads", "options")
+_KEYS = ("kind", "workers", "threads", "wait_minutes", "options")
 _REQUIRED = {"local": (), "slurm": ("cores", "memory"), "ssh": ("hosts",)}
 # options that follow from our own keys
 OURS = {
@@ -36,6 +37,7 @@ OURS = {
     "asynchronous": "nothing, it cannot be changed",
 }
 IN_ADVANCE = 2  # pieces for each worker, so that none waits for its next one
+_LOOK = 1.0  # seconds between two looks at a cluster that starts
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class ClusterConfig:
     kind: str  # local | slurm | ssh
     workers: int = 1  # processes; with ssh it follows from the hosts
     threads: int | None = None  # of each; None: a share of the cores
+    wait_minutes: float = 10  # for the first worker
     options: dict[str, Any] = field(default_factory=dict)  # of dask's class
 
     @classmethod
@@ -100,10 +103,21 @@ class Cluster:
         self._arguments = (config, device, cluster.worker_threads())
         self._path = cluster.path
         self._window = IN_ADVANCE * cluster.workers
-        self._cluster = cluster.start()
-        self._client = Client(self._cluster)
-        print(f"{cluster.path}: waiting for the first of {cluster.workers} worker(s)", flush=True)
-        self._client.wait_for_workers(1)
+        _hush_dask(logging.ERROR)
+        with _failures() as failures:
+            try:
+                self._cluster = cluster.start()
+            except (OSError, RuntimeError, TypeError, ValueError) as error:
+                raise UserError(
+                    f"{self._path}: the cluster does not start: {_one_line(error)}; correct "
+                    "`options:`, or the hosts' settings"
+                ) from error
+            self._client = Client(self._cluster)
+            try:
+                self._wait(cluster, failures)
+            except BaseException:
+                self.close()  # jobs that wait in a queue are taken back
+                raise
 
     def map(self, work: Work, pieces: Iterable[tuple], report: Report) -> Iterator[tuple[int, Any]]:
         """See ``Workers``; a piece is reported when it has ended."""
@@ -124,9 +138,28 @@ class Cluster:
     def close(self) -> None:
         """See ``Workers``."""
         _hush_dask()
-        with suppress(OSError, TimeoutError):  # nobody is left to be told
+        # nobody is left to be told; dask asserts that a worker it could not start had started
+        with suppress(OSError, TimeoutError, AssertionError):
             self._client.close()
             self._cluster.close()
+
+    def _wait(self, cluster: ClusterConfig, failures: list[str]) -> None:
+        """Return when the first worker is there."""
+        print(f"{cluster.path}: waiting for the first of {cluster.workers} worker(s)", flush=True)
+        latest = time.monotonic() + 60 * cluster.wait_minutes
+        while time.monotonic() < latest:
+            with suppress(TimeoutError):
+                return self._client.wait_for_workers(1, timeout=_LOOK)
+            if failures:
+                raise UserError(
+                    f"{self._path}: no worker can be started: {failures[0]}; correct `options:`, "
+                    "or run the command where jobs can be submitted"
+                )
+        raise UserError(
+            f"{self._path}: no worker came within {cluster.wait_minutes:g} minutes; look whether "
+            "its job still waits (`squeue`) and what the workers logged, or set `wait_minutes:` "
+            "to more"
+        )
 
     def _submit(self, work: Work, piece: tuple) -> Any:
         return self._client.submit(_on_worker, *self._arguments, work, piece, pure=False)
@@ -164,6 +197,9 @@ def _problems(content: dict[str, Any]) -> list[str]:
     kind, options = content.get("kind"), content.get("options")
     if kind not in _KINDS:
         problems.append(f"kind: given {kind!r}{nearest(kind, _KINDS)}")
+    minutes = content.get("wait_minutes")
+    if minutes is not None and (type(minutes) not in (int, float) or not minutes > 0):
+        problems.append(f"wait_minutes: given {minutes!r}, expected a number of minutes over 0")
     for key in ("workers", "threads"):
         value = content.get(key)
         if value is not None and (type(value) is not int or value < 1):
@@ -225,8 +261,38 @@ def _dask_class(kind: str) -> tuple[set[str], Any]:
     return names - {"self", "kwargs", "worker_kwargs", "job_kwargs", "base_class_kwargs"}, takers[0]
 
 
-def _hush_dask() -> None:
-    """Keep what breaks while connections close, of no consequence any more, off the terminal."""
+def _hush_dask(level: int = logging.CRITICAL) -> None:
+    """Keep dask's messages below a level off the terminal; by default what breaks in closing too.
+
+    What breaks while connections close is of no consequence any more.
+    """
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def _failures() -> Iterator[list[str]]:
+    """Collect what fails in dask's own thread, which dask logs and does not raise."""
+    found: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            error = record.exc_info[1] if record.exc_info else None
+            found.append(_one_line(error or record.getMessage()))
+
+    collector = Collector(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("tornado.application", "asyncio")]
+    for logger in loggers:
+        logger.addHandler(collector)
+        logger.propagate = False
+    try:
+        yield found
+    finally:
+        for logger in loggers:
+            logger.removeHandler(collector)
+            logger.propagate = True
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())

@@ -50,25 +50,19 @@ def test_files_that_come_with_the_recipes(kind: str) -> None:
     assert config.worker_threads() == {"local": 1, "slurm": 4, "ssh": 8}[kind]
 
 
-SBATCH = """#!/bin/bash
-job=$(mktemp {folder}/job.XXXX)
+SBATCH = """job=$(mktemp {folder}/job.XXXX)
 cp "$1" "$job"
 setsid bash "$job" >"$job.log" 2>&1 &
 echo "Submitted batch job $!"
 """
-SCANCEL = """#!/bin/bash
-kill -- "-$1"
+SCANCEL = """kill -- "-$1"
 """
 
 
 def test_slurm(place, undisturbed, monkeypatch: pytest.MonkeyPatch) -> None:
     """sbatch and scancel are played by scripts that start and end the job right here."""
     folder = place.root / "bin"
-    folder.mkdir()
-    for name, script in (("sbatch", SBATCH), ("scancel", SCANCEL)):
-        (folder / name).write_text(script.replace("{folder}", str(folder)))
-        (folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    play(monkeypatch, folder, sbatch=SBATCH.replace("{folder}", str(folder)), scancel=SCANCEL)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
     mine = place.root / "mine.yaml"
     options = f"{{interface: lo, log_directory: {folder}}}"
@@ -78,6 +72,44 @@ def test_slurm(place, undisturbed, monkeypatch: pytest.MonkeyPatch) -> None:
     job = next(path for path in folder.glob("job.*") if path.suffix != ".log").read_text()
     for line in ("#SBATCH -p gpu", "#SBATCH --cpus-per-task=4", "#SBATCH --gres=gpu:1"):
         assert line in job.splitlines()
+
+
+def play(monkeypatch: pytest.MonkeyPatch, folder: Path, **scripts: str) -> None:
+    """Put these programs first on PATH."""
+    folder.mkdir()
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize(
+    ("sbatch", "said"),
+    [
+        ("echo 'invalid partition: gpu' >&2; exit 1", "can be started: Command exited with"),
+        ("echo Submitted batch job 7", "no worker came within 0.01 minutes; look whether its job"),
+    ],
+)
+def test_a_worker_that_never_comes(place, monkeypatch, capsys, sbatch: str, said: str) -> None:
+    folder = place.root / "bin"
+    play(monkeypatch, folder, sbatch=sbatch, scancel=f'echo "$@" > {folder}/cancelled')
+    mine = place.root / "mine.yaml"
+    options = "{cores: 1, memory: 1GB, interface: lo}"
+    mine.write_text(f"kind: slurm\nwait_minutes: 0.01\noptions: {options}\n")
+    assert place.dump("--cluster", mine) == 1
+    report = capsys.readouterr().err
+    assert f"{mine}: no worker " in report and said in report and "Traceback" not in report
+    assert ("invalid partition: gpu" in report) == ("invalid" in sbatch)
+    assert (folder / "cancelled").exists() == ("7" in sbatch)  # the job that waits is taken back
+
+
+def test_a_cluster_that_cannot_start(place, capsys) -> None:
+    mine = place.root / "mine.yaml"
+    options = "{cores: 1, memory: 1GB, interface: nowhere}"
+    mine.write_text(f"kind: slurm\noptions: {options}\n")
+    assert place.dump("--cluster", mine) == 1
+    report = capsys.readouterr().err
+    assert f"{mine}: the cluster does not start: " in report and "correct `options:`" in report
 
 
 @pytest.fixture
@@ -146,6 +178,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         ("kind: ssh\noptions: {hosts: [a]}\n", "expected a list: the scheduler's host"),
         ("kind: ssh\nworkers: 3\noptions: {hosts: [a, b]}\n", "workers: follows from"),
         ("kind: local\noptions: 3\n", "expected a mapping"),
+        ("kind: local\nwait_minutes: 0\n", "wait_minutes: given 0, expected a number"),
         ("kind: slurm\noptions: {cores: many, memory: 1GB}\n", "options.cores: given 'many'"),
     ],
 )
