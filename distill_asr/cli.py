@@ -145,7 +145,7 @@ def _verb(first: list[str]) -> str:
 def _report(verb: str, error: UserError) -> int:
     count = len(error.problems)
     plural = "problem" if count == 1 else "problems"
-    lines = [_visible(problem) for problem in error.problems]
+    lines = [_visible(line) for line in (*error.problems, *error.advice)]
     print(f"{PROG} {verb}: error: {count} {plural}", *lines, sep="\n", file=sys.stderr)
     return 1
 

@@ -16,11 +16,13 @@ class UserError(Exception):
     ----------
     problems : one message, or several. Each names the file, the key or utterance, what was
         found, what was expected, and the way out.
+    advice : one line for all of them, printed last.
     """
 
-    def __init__(self, problems: str | Iterable[str]) -> None:
+    def __init__(self, problems: str | Iterable[str], advice: str | None = None) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
-        super().__init__("\n".join(self.problems))
+        self.advice = [] if advice is None else [advice]
+        super().__init__("\n".join([*self.problems, *self.advice]))
 
 
 class Problems:
@@ -35,6 +37,10 @@ class Problems:
 
     def __len__(self) -> int:
         return sum(map(len, self._by_kind.values()))
+
+    def of(self, kinds: Iterable[str]) -> list[str]:
+        """Messages of some kinds."""
+        return [message for kind in kinds for message in self._by_kind.get(kind, ())]
 
     def messages(self) -> list[str]:
         """At most ``LINES_PER_KIND`` lines a kind, then a count."""

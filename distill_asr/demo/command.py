@@ -39,6 +39,11 @@ def run(args: argparse.Namespace) -> int:
         problems.append(f"--port {args.port}: expected 0 to 65535")
     if args.max_seconds <= 0:
         problems.append(f"--max-seconds {args.max_seconds}: expected more than 0")
+    problems += [
+        f"{path}: no such directory; expected an experiment, such as exp/baseline_seed1"
+        for path in args.experiments
+        if not path.is_dir()
+    ]
     names = [path.resolve().name for path in args.experiments]
     problems += [
         f"{name}: given {names.count(name)} times; the page needs different names"

@@ -20,6 +20,7 @@ PARTS = ("audio", "text", "speaker", "language", "split", "start", "end", "durat
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distill-asr init``."""
+    parser.usage = "%(prog)s DIR --from SRC ... [--unlabelled SRC ...] [options]"
     parser.description = (
         "Write a recipe folder for recordings of your own. Sources are found by their content: a "
         "Kaldi data directory or ESPnet's dump/raw; a folder of audio with a CSV, TSV or JSON "
@@ -176,7 +177,8 @@ def _report(folder: Path, result: Result) -> None:
         print(f"warning: {line}", file=sys.stderr)
     if data.skipped:
         count = len(data.skipped)
-        print(f"warning: {count} problem(s) gone over: {folder / 'left_out.txt'}", file=sys.stderr)
+        where = folder / "left_out.txt"
+        print(f"warning: {count} problem(s): left out, see {where}", file=sys.stderr)
     written = result.written
     for name in written.kept:
         print(f"kept: {folder / name}, which you have edited (--force writes it)")

@@ -36,6 +36,9 @@ from distill_asr.start.splits import Split, SplitOptions, speakers_known, split_
 
 UNTOLD = ("unlabelled", "leave-out")  # what happens to audio that no transcript belongs to
 NORMALISE = ("auto", "unicode", "letters_only", "none")
+# problems of whole sources, which are not left out
+WHOLE = ("source", "several languages", "no such column", "missing column", "not UTF-8",
+         "unreadable table", "empty table", "bad header", "unreadable manifest")  # fmt: skip
 SKIPPED = "left_out.txt"  # every problem that --skip-bad went over
 
 
@@ -291,9 +294,13 @@ def _languages(labelled: Sequence[Clip], options: InitOptions, problems: Problem
         problems.add(
             "several languages",
             f"{len(mixed)} are mixed, by utterances: {describe(mixed)} "
-            f"({'as the source says' if found.told else 'guessed from the texts'}); --language "
-            "CODE takes one (where no column tells, give its texts alone), --several-languages "
-            "makes one student of all",
+            + (
+                "(as the source says); --language CODE takes the texts of one, "
+                if found.told
+                else "(guessed from the texts); if all texts are in one language, name it: "
+                "--language CODE; else give the texts of one alone; "
+            )
+            + "--several-languages makes one student of all",
         )
     return found
 
@@ -331,13 +338,17 @@ def _rule(preparation: Preparation) -> TranscriptRule | None:
 
 
 def _without_bad(problems: Problems, skip: bool, seen: Sequence[Seen]) -> list[str]:
-    """What is gone over; UserError where nothing may be, or nothing is left."""
+    """What is left out; UserError where nothing may be, or nothing is left."""
     if not len(problems):
         return []
-    if skip and seen:
+    fatal = problems.of(WHOLE)
+    if skip and seen and not fatal:
         return problems.all_messages()
-    hint = "" if skip else "; --skip-bad leaves out what cannot be used, and goes on"
-    raise UserError([*problems.messages(), f"nothing was written{hint}"])
+    if not fatal and not skip:
+        hint = "; --skip-bad leaves out the recordings that cannot be used"
+    else:
+        hint = ""
+    raise UserError(problems.messages(), f"nothing was written{hint}")
 
 
 def _no_texts(options: InitOptions) -> str:

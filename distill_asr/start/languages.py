@@ -11,32 +11,64 @@ from dataclasses import dataclass
 
 MIXED = 0.1  # of the utterances that tell; from this share on a language counts as one of several
 FEW = 20  # utterances that tell; fewer decide nothing about a mixture
+FEWEST = 5  # utterances; a language guessed for fewer is taken for an accident
 LOOKED_AT = 20000  # utterances
 
-# frequent words that the others of the same script do not share
+# frequent words; those that languages share stand with each of them, so that they decide nothing
 WORDS = {
-    "en": "the and of to that it was you with for this have are not what",
-    "de": "der die und das nicht ist ein ich zu den mit sich auch auf wir",
-    "fr": "le les et des est une dans pour qui pas vous avec sur ce il",
-    "es": "el los las y una por con para del está pero muy son lo",
-    "it": "il che di è per non sono della gli questo anche più una",
-    "pt": "não uma você dos ao em mais isso é os muito ele foi",
-    "nl": "het een van ik niet dat zijn voor met op deze naar",
-    "pl": "się nie jest że jak czy dla tylko już przez",
-    "cs": "že je jsem není jsou ale jako když být který",
-    "ro": "și este nu că pe din cu sunt mai pentru",
-    "sv": "och att är som inte jag på för den med",
-    "da": "og det er ikke jeg af til har vi hvad",
-    "fi": "ja on ei että se hän mutta niin ovat kun",
-    "tr": "ve bir bu için ne çok değil gibi daha var",
-    "hu": "az és hogy nem egy is van meg de ez",
-    "ca": "els amb és dels aquest molt però això les què",
-    "id": "yang dan itu dengan untuk tidak ini dari ada akan",
-    "vi": "và của là không có được một cho những người",
-    "ru": "и в не на что он как это я но",
-    "uk": "і та що це як є у він але від",
-    "be": "гэта ў што і як ён але яго быў толькі",
-    "bg": "на да се за е от си ще са това",
+    "en": (
+        "the and of to in a is that it was for you on with he as i be at this have are not we what"
+    ),
+    "de": (
+        "der die und in zu den das nicht von sie ist des sich mit dem dass er es ein ich auf "
+        "so eine auch als an nach wie im für man aus wir was"
+    ),
+    "fr": (
+        "le la les de et des est un une du en à dans pour qui que pas vous avec sur ce il je "
+        "au ne se on par plus sont elle"
+    ),
+    "es": (
+        "el la los las de y en que un una por con para del se no es está pero muy son lo al "
+        "más su como a le me"
+    ),
+    "it": (
+        "il la di che è e un in per non una sono del gli le i si con da questo anche più "
+        "della a ma al lo ho come"
+    ),
+    "pt": (
+        "o a de que e do da em um para é com não uma os no se na por mais as dos como mas foi "
+        "ao ele das isso você"
+    ),
+    "nl": (
+        "de het een en van ik is dat in te niet zijn op met voor naar die er maar om hij ze "
+        "wij aan ook als deze was"
+    ),
+    "pl": "się nie jest że w na i z do to jak czy dla po tylko już przez od za co ale o ma jego są",
+    "cs": "že je jsem není jsou ale jako když být který a se na v to s z do o i ve co si by za jak",
+    "sk": "že je som nie sú ale ako keď byť ktorý a sa na v to s z do o i vo čo si by za",
+    "sl": "je in na da se v ne za so pa z ki bi po s sem to od kot tudi ni",
+    "ro": "și este nu că pe din cu sunt mai pentru de a la o în un se care ce le fi au al ale unei",
+    "sv": "och att är som inte jag på för den med det en i av ett till har de om han var kan så",
+    "da": (
+        "og det er ikke jeg af til har vi hvad at en den i som på med for de et der var kan så du"
+    ),
+    "nb": "og det er ikke jeg av til har vi hva at en den i som på med for de et var kan så du han",
+    "fi": "ja on ei että se hän mutta niin ovat kun oli mitä minä sinä tämä myös kuin ole",
+    "et": "ja on ei et see ta aga kui ka mis ma oli nii seda siis oma",
+    "lt": "ir yra ne kad tai jis bet kaip su į iš ar aš buvo o per nuo dar jau",
+    "tr": "ve bir bu için ne çok değil gibi daha var da de ben o ile ama mi en kadar",
+    "hu": "a az és hogy nem egy is van meg ez de ha csak már mint ki el volt még akkor",
+    "ca": (
+        "els amb és dels aquest molt però això les què el la de i en un una per que no del es "
+        "al a més com ha són"
+    ),
+    "id": "yang dan itu dengan untuk tidak ini dari ada akan di ke pada dia saya kita juga adalah",
+    "vi": "và của là không có được một cho những người tôi các trong anh với này",
+    "ru": "и в не на что он как это я но с по из к у за от она мы так же вы бы то для о а",
+    "uk": "і та що це як є у він але від в не на з до за про я ми ти й для які так",
+    "be": "гэта ў што і як ён але яго быў толькі на з не у да за па я мы вы для",
+    "bg": "на да се за е от си ще са това и в не с по как аз но той като ли до че",
+    "sr": "је и у да се на не за су од са као али то што ја он ће би",
 }
 BY_SCRIPT = {  # scripts of one language, or of one that is the likeliest by far
     "HANGUL": "ko", "HIRAGANA": "ja", "KATAKANA": "ja", "HAN": "zh", "THAI": "th", "GREEK": "el",
@@ -69,8 +101,12 @@ class Languages:
 
     @property
     def language(self) -> str | None:
-        """The most frequent one; None where nothing tells."""
-        return next(iter(self.counts), None)
+        """The most frequent one; None where nothing tells, or too little for a guess."""
+        if not self.counts:
+            return None
+        (best, most), *others = self.counts.items()
+        second = others[0][1] if others else 0
+        return best if self.told or (most >= FEWEST and most >= 2 * second) else None
 
     @property
     def script(self) -> str:
@@ -81,7 +117,8 @@ class Languages:
         """Languages, or else scripts, of which there are several; empty for one."""
         for counts in (self.counts, self.scripts):
             total = sum(counts.values())
-            large = {name: n for name, n in counts.items() if n >= MIXED * total}
+            least = MIXED * total if self.told else max(MIXED * total, FEWEST + 1)
+            large = {name: n for name, n in counts.items() if n >= least}
             enough = self.told or total >= FEW
             if len(large) > 1 and enough:
                 return large

@@ -120,22 +120,23 @@ def without_copies(seen: Sequence[Seen], problems: Problems) -> tuple[list[Seen]
 def oddities(seen: Sequence[Seen]) -> list[str]:
     """What is odd and yet usable, a line a kind, with an example."""
     kinds: dict[str, list[Seen]] = defaultdict(list)
+    out = "`prepare` leaves these out of training"
     for one in seen:
         facts = one.recording.facts
         if one.recording.silent:
-            kinds["silent (under -60 dB)"].append(one)
+            kinds["are silent (under -60 dB)"].append(one)
         if one.recording.clipped:
-            kinds["clipped"].append(one)
+            kinds["are clipped"].append(one)
         if facts.channels > 1:
-            kinds["of several channels"].append(one)
+            kinds["have several channels"].append(one)
         if one.seconds > LONGEST:
-            kinds[f"over {LONGEST:g} s, left out of training by `prepare`"].append(one)
+            kinds[f"last over {LONGEST:g} s ({out})"].append(one)
         if one.seconds < SHORTEST:
-            kinds[f"under {SHORTEST:g} s, left out of training by `prepare`"].append(one)
+            kinds[f"last under {SHORTEST:g} s ({out})"].append(one)
         if facts.rate < 16000:
-            kinds[f"at {facts.rate} Hz, under the 16 kHz that teachers read"].append(one)
+            kinds[f"have {facts.rate} Hz, less than the 16 kHz that teachers read"].append(one)
     return [
-        f"{len(found)} of {len(seen)} {kind}, such as {found[0].clip.where}"
+        f"{len(found)} of {len(seen)} recordings {kind}, such as {found[0].clip.where}"
         for kind, found in kinds.items()
     ]
 

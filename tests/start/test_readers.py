@@ -178,3 +178,15 @@ def test_any_text_in_a_table_comes_back(tmp_path_factory: pytest.TempPathFactory
         rows = [[f"{number}.wav", text] for number, text in enumerate(texts)]
         csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([["file", "text"], *rows])
     assert [clip.text for clip in read(folder).clips] == texts
+
+
+def test_a_header_in_any_language(recordings: Recordings) -> None:
+    rows = [f"{row['path']};{row['sentence']};{row['speaker']}" for row in recordings.rows]
+    (recordings.folder / "Liste.csv").write_text(
+        "\n".join(["Datei;Abschrift;Sprecher", *rows]), encoding="utf-8-sig"
+    )
+    columns = Columns(speaker="Sprecher")
+    source = read(recordings.folder, columns=columns)
+    expected = sorted((row["sentence"], row["speaker"]) for row in recordings.rows)
+    assert facts(source) == expected
+    assert "not used: 'Sprecher'" in read(recordings.folder).notes[0]

@@ -109,5 +109,7 @@ def _notes(table: Table, columns: Columns, given: Columns) -> list[str]:
         if (name := getattr(columns, part.name)) is not None and getattr(given, part.name) is None
     ]
     names = "" if table.headed else ", no header: columns by number"
+    unused = [repr(name) for name in table.names if name not in vars(columns).values()]
+    more = f"; not used: {', '.join(unused)}" if unused else ""
     guessed = f"; guessed: {', '.join(chosen)} (--audio-column and the like)" if chosen else ""
-    return [f"{table.path.name}: {table.form}{names}{guessed}"]
+    return [f"{table.path.name}: {table.form}{names}{guessed}{more}"]

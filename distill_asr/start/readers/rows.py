@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -41,7 +41,11 @@ class Table:
 
 
 def read_rows(
-    path: Path, delimiter: str | None, known: frozenset[str], problems: Problems
+    path: Path,
+    delimiter: str | None,
+    known: frozenset[str],
+    is_audio: Callable[[str], bool],
+    problems: Problems,
 ) -> Table | None:
     """The whole table, None where it cannot be read; bad rows are added to ``problems``.
 
@@ -49,13 +53,14 @@ def read_rows(
     ----------
     delimiter : None is guessed.
     known : names of columns, lower case, that show that a first line is a header.
+    is_audio : whether a cell leads to an audio file; a header has no such cell.
     """
     text = _text(path, problems)
     if text is None:
         return None
     if path.suffix.lower() in JSON_LINES:
         return _json_rows(path, text, problems)
-    return _delimited(path, text, delimiter, known, problems)
+    return _delimited(path, text, delimiter, known, is_audio, problems)
 
 
 def _text(path: Path, problems: Problems) -> str | None:
@@ -124,13 +129,17 @@ def _cell(value: object) -> str:
 
 
 def _delimited(
-    path: Path, text: str, delimiter: str | None, known: frozenset[str], problems: Problems
+    path: Path,
+    text: str,
+    delimiter: str | None,
+    known: frozenset[str],
+    is_audio: Callable[[str], bool],
+    problems: Problems,
 ) -> Table | None:
     delimiter, quoting = _dialect(path, text, delimiter)
     records = _records(text, delimiter, quoting)
     width = _usual_width(records[:LOOKED_AT])
-    first = [cell.strip().lower() for cell in records[0][1]]
-    headed = any(cell in known for cell in first)
+    headed = _is_headed(records, known, is_audio)
     names = tuple(records[0][1]) if headed else tuple(str(i + 1) for i in range(width))
     if headed and len({name.strip() for name in names}) < len(names):
         problems.add("bad header", f"{path}:{records[0][0]}: two columns have one name: {names}")
@@ -173,6 +182,17 @@ def _records(text: str, delimiter: str, quoting: Quoting) -> list[tuple[int, lis
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
     return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+
+
+def _is_headed(
+    records: list[tuple[int, list[str]]], known: frozenset[str], is_audio: Callable[[str], bool]
+) -> bool:
+    """By a column's name; else (a header in any language) since only the others lead to audio."""
+    first, others = records[0][1], [cells for _, cells in records[1:LOOKED_AT]]
+    if any(cell.strip().lower() in known for cell in first):
+        return True
+    lead = sum(any(map(is_audio, cells)) for cells in others)
+    return 2 * lead > len(others) and not any(map(is_audio, first))
 
 
 def _usual_width(records: Sequence[tuple[int, list[str]]]) -> int:

@@ -116,7 +116,7 @@ def _read_table(
     path: Path, split: str | None, places: AudioPlaces, options: ReadOptions, problems: Problems
 ) -> tuple[list[Clip], list[str]]:
     named = {value.lower() for value in vars(options.columns).values() if value is not None}
-    table = read_rows(path, options.delimiter, HEADERS | named, problems)
+    table = read_rows(path, options.delimiter, HEADERS | named, places.is_audio, problems)
     if table is None:
         return [], []
     guessed = guess_columns(table, options.columns, places.is_audio, problems)
@@ -142,7 +142,8 @@ def _clip(
     cells = {part: row.get(name or "", "").strip() for part, name in vars(columns).items()}
     file = places.find(cells["audio"])
     if isinstance(file, str):
-        message = f"{where}: {cells['audio']!r}: {file}; correct the cell, or remove the row"
+        message = f"{where}: {cells['audio']!r}: {file}; correct the cell, remove the row, or "
+        message += "name the directory of the audio, --audio-root DIR"
         problems.add("text without audio", message)
         return None
     if not cells["text"]:
