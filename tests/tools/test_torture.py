@@ -88,6 +88,6 @@ def test_options() -> None:
 
 @pytest.mark.slow
 def test_a_short_run_without_a_loss(tmp_path: Path) -> None:
-    done = run("--seed", 3, "--kills", 5, "--flips", 8, "--races", 2, "--disks", 4,
-               "--readonlys", 2, "--clocks", 1, "--work", tmp_path / "work")  # fmt: skip
+    done = run("--seed", 3, "--kills", 4, "--flips", 6, "--races", 1, "--disks", 2,
+               "--readonlys", 1, "--clocks", 1, "--work", tmp_path / "work")  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
