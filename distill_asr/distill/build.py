@@ -82,7 +82,9 @@ def build_distillers(
     distillers, problems = {}, []
     for name, options in blocks.items():
         try:
-            distillers[name] = _distiller(options, taps[options.tap], teachers[options.teacher])
+            distillers[name] = _distiller(
+                name, options, taps[options.tap], teachers[options.teacher]
+            )
         except ValueError as error:
             problems.append(f"distill.{name}: {error}")
     if problems:
@@ -90,7 +92,7 @@ def build_distillers(
     return distillers
 
 
-def _distiller(options: DistillBlock, tap: TapShape, facts: TeacherFacts) -> Distiller:
+def _distiller(name: str, options: DistillBlock, tap: TapShape, facts: TeacherFacts) -> Distiller:
     matcher, loss = make_matcher(options), make_loss(options)
     mixture, width, classes = layer_mixture(options, facts.layers), facts.width, 0
     if mixture is not None:
@@ -100,6 +102,13 @@ def _distiller(options: DistillBlock, tap: TapShape, facts: TeacherFacts) -> Dis
         assert facts.codebooks is not None  # of a teacher whose targets are codes
         width, classes, _ = facts.codebooks.entries.shape
     paired = matcher.paired_width(width, tap.step_ms, facts.step_ms)
+    wanted = loss.input_width(paired, classes)
+    for method, given in (
+        (f"match {options.match}: paired_width", paired),
+        (f"loss {options.loss}: input_width", wanted),
+    ):
+        if type(given) is not int or given < 1:
+            raise ValueError(f"{method} gave {given!r}; expected a width, a whole number above 0")
     head = find_class("head", head_name(options.head, matcher, loss))
-    head = head(tap.width, loss.input_width(paired, classes), **(options.head_conf or {}))
-    return Distiller(options, matcher, head, loss, facts, mixture)
+    head = head(tap.width, wanted, **(options.head_conf or {}))
+    return Distiller(options, matcher, head, loss, facts, mixture, name, paired)

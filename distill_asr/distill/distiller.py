@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from distill_asr.distill.block import REDUCTIONS, DistillBlock
+from distill_asr.distill.block import REDUCTIONS, DistillBlock, written_name
 from distill_asr.distill.contracts import CODES, VECTORS, Head, Loss, Matcher
 from distill_asr.distill.facts import TeacherFacts
 from distill_asr.distill.layers import LayerMixture
+from distill_asr.distill.promises import NotAsked, blamed, check_losses, check_pairs, check_values
 from distill_asr.distill.states import Context, Pairs, States
 from distill_asr.targets.codebooks import Codebooks
+
+LOG = logging.getLogger(__name__)
+PATIENCE = 20  # batches without one pair, before a warning
 
 
 class CodeReader:
@@ -53,6 +58,8 @@ class Distiller(nn.Module):
     loss : ``loss(student [N, E], teacher [N, E]) -> [N]``.
     facts : the teacher's width, rate, statistics and codebooks.
     mixture : of several layers in the teacher's width; None to take them as they are.
+    name : of the block, for messages.
+    paired_width : E of the matcher's pairs; None where nobody has asked it.
     """
 
     def __init__(
@@ -63,6 +70,8 @@ class Distiller(nn.Module):
         loss: Loss,
         facts: TeacherFacts,
         mixture: LayerMixture | None = None,
+        name: str = "",
+        paired_width: int | None = None,
     ) -> None:
         super().__init__()
         if options.reduce not in REDUCTIONS:
@@ -73,6 +82,10 @@ class Distiller(nn.Module):
         self.head = head
         self.loss = loss
         self.mixture = mixture
+        self.name = name
+        self._paired_width = paired_width
+        self._looked = False  # at the numbers of the first pairs
+        self._unpaired = 0  # batches before them
         self.step_ms = facts.step_ms
         self.texts = facts.texts
         self.reads = loss.reads
@@ -104,11 +117,14 @@ class Distiller(nn.Module):
         -------
         A scalar. Zero, with a gradient path through the head, if nothing could be paired, so
         that no device of a distributed run waits for a gradient that never comes.
+
+        Raises
+        ------
+        UserError : the matcher objects, or the matcher or the loss breaks its contract.
+        RuntimeError : any other failure of theirs, or of the head's; names the block.
         """
         teacher = States(self._read(targets), target_lengths, self.step_ms)
-        if self.texts is not None:
-            context = replace(context, texts=[self.texts.get(u, "") for u in context.utt_ids])
-        pairs = self.matcher(student, teacher, replace(context, project=self.head))
+        pairs = self._pairs(student, teacher, context)
         self.shares = dict(pairs.shares)
         if self.mixture is not None:
             self.shares |= self.mixture.shares()
@@ -117,8 +133,10 @@ class Distiller(nn.Module):
         with torch.autocast(device_type=targets.device.type, enabled=False):
             taught = pairs.teacher if self.reads == CODES else pairs.teacher.float()
             known = {"tokens": pairs.tokens} if self.loss.needs_tokens else {}
-            losses = self.loss(self.head(pairs.student.float()), taught, **known)
-        return self._reduced(losses, pairs)
+            where = self._part("loss", self.options.loss)
+            with blamed(where):
+                losses = self.loss(self.head(pairs.student.float()), taught, **known)
+        return self._reduced(check_losses(where, losses, pairs.utterance.numel()), pairs)
 
     @property
     def moves(self) -> bool:
@@ -128,6 +146,35 @@ class Distiller(nn.Module):
     def weight(self, share: float | None = None) -> float:
         """Factor in the training loss after ``share`` of the training; without one, the full."""
         return self.schedule.value if share is None else self.schedule.at(share)
+
+    def _part(self, kind: str, written: str) -> str:
+        return f"distill.{written_name(self.name)}: {kind} {written}"
+
+    def _pairs(self, student: States, teacher: States, context: Context) -> Pairs:
+        """The matcher's pairs, held against its contract; of the first ones the numbers too."""
+        if not self.matcher.reads_text:
+            context = replace(context, texts=NotAsked(), tokens=NotAsked())
+        elif self.texts is not None:
+            context = replace(context, texts=[self.texts.get(u, "") for u in context.utt_ids])
+        where = self._part("match", self.options.match)
+        with blamed(where, mistakes=(ValueError,)):
+            given = self.matcher(student, teacher, replace(context, project=self.head))
+        pairs = check_pairs(where, given, student, self.matcher, self.loss, self._paired_width)
+        if not self._looked:
+            self._look(where, pairs, student, teacher)
+        return pairs
+
+    def _look(self, where: str, pairs: Pairs, student: States, teacher: States) -> None:
+        """At the numbers of the first pairs; a warning where none come."""
+        if pairs.utterance.numel():
+            check_values(where, pairs, student.lengths.numel())
+            self._looked = True
+        elif self.training and bool(teacher.lengths.any()):
+            self._unpaired += 1
+            if self._unpaired == PATIENCE:
+                LOG.warning(
+                    f"{where}: no pair in {PATIENCE} batches with targets, so its term is 0"
+                )
 
     def _read(self, targets: Tensor) -> Tensor:
         """What the loss reads: codes as they are, or vectors, standardised, layers mixed."""

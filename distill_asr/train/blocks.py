@@ -9,7 +9,8 @@ from typing import Any
 
 from distill_asr.distill.block import MISSING, REDUCTIONS, DistillBlock, written_name
 from distill_asr.distill.build import find_class, head_name
-from distill_asr.distill.contracts import CODES, POSTERIORS, READABLE, VECTORS, Loss, Matcher
+from distill_asr.distill.contracts import CODES, POSTERIORS, VECTORS, Loss, Matcher
+from distill_asr.distill.promises import declaration_problems, failure, forward_problems
 from distill_asr.distill.schedule import weight_problems
 from distill_asr.errors import UserError, nearest
 from distill_asr.io.arguments import check_arguments
@@ -72,17 +73,23 @@ def _made(
     if wrong:
         return None
     try:
-        return found(**(conf or {}))
+        made = found(**(conf or {}))
     except (ValueError, TypeError) as error:
         problems.append(f"{key}.{kind}_conf: {error}")
         return None
+    except Exception as error:  # whatever a user's own constructor brings up
+        problems.append(f"{key}.{kind}: {name} cannot be made ({failure(found, error)})")
+        return None
+    broken = declaration_problems(kind, made)
+    problems += [f"{key}.{kind}: {name}: {problem}" for problem in broken]
+    return None if broken else made
 
 
 def _check_pair(key: str, block: DistillBlock, matcher: Matcher, loss: Loss) -> list[str]:
     """What the loss reads, the matcher pairs; and the tap gives what the matcher needs."""
     problems = []
     if loss.reads not in matcher.takes:
-        advice = ADVICE.get(loss.reads, f"a loss can read {', '.join(READABLE)}")
+        advice = ADVICE[loss.reads]
         problems.append(
             f"{key}.match: {block.match!r} pairs {' or '.join(matcher.takes)}, and loss "
             f"{block.loss!r} reads {loss.reads}; {advice}"
@@ -120,7 +127,8 @@ def _check_head(key: str, block: DistillBlock, matcher: Matcher, loss: Loss) -> 
         found = find_class("head", name)
     except ValueError as error:
         return [f"{key}.head: {error}"]
-    problems = check_arguments(
+    problems = [f"{key}.head: {name}: {problem}" for problem in forward_problems("head", found)]
+    problems += check_arguments(
         f"{key}.head_conf", block.head_conf, found, {"input_size", "output_size"}
     )
     if loss.reads == POSTERIORS and found.changes:

@@ -172,7 +172,7 @@ def test_half_precision_targets_are_standardised_in_float32() -> None:
 
 
 def test_lengths_that_do_not_fit_name_the_utterance() -> None:
-    with pytest.raises(ValueError, match="anna-1: 9 student frames, 1 from"):
+    with pytest.raises(UserError, match="anna-1: 9 student frames, 1 from"):
         distiller()(student([[0.0] * 9], [9]), targets([[0.0]]), torch.tensor([1]),
                     Context(["anna-1"]))  # fmt: skip
 
@@ -201,6 +201,7 @@ def test_the_loss_is_told_the_tokens_of_the_pairs_that_count() -> None:
 
     term.loss = Asking()
     term.matcher = Noting()
+    term.matcher.reads_text = True
     context = Context(["v", "u"], token_ids=torch.tensor([[4, 9, -1], [5, 6, 9]]))
     states = States(torch.zeros(2, 3, 2), torch.tensor([2, 3]), None)
     chosen = torch.tensor([False, True])

@@ -282,6 +282,15 @@ def test_a_users_own_class_from_a_file_in_reach(
         "        super().__init__()\n"
         "        if power <= 0:\n"
         "            raise ValueError(f'power must be positive, not {power}')\n"
+        "    def forward(self, student, teacher):\n"
+        "        return (student - teacher).abs().mean(1)\n"
+        "class Lame(Best):\n"
+        "    forward = Loss.forward\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "class Dead(Best):\n"
+        "    def __init__(self):\n"
+        "        {}['power']\n"
     )
     (tmp_path / "broken_for_test.py").write_text("class Best(:\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -290,6 +299,13 @@ def test_a_users_own_class_from_a_file_in_reach(
     assert problems_of(with_block(loss=own, loss_conf={"power": 0.0})) == [
         "distill.x.loss_conf: power must be positive, not 0.0"
     ]
+    lame, dead = own.replace("Best", "Lame"), own.replace("Best", "Dead")
+    assert problems_of(with_block(loss=lame)) == [
+        f"distill.x.loss: {lame}: has no forward; it is called as forward(student, teacher)"
+    ]
+    (problem,) = problems_of(with_block(loss=dead))
+    assert f"distill.x.loss: {dead} cannot be made (" in problem
+    assert problem.endswith("own_losses_for_test.py:15: KeyError: 'power')")
     (problem,) = problems_of(with_block(loss="broken_for_test.Best"))
     assert "cannot be imported (SyntaxError" in problem
 

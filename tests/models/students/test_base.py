@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from distill_asr.errors import UserError
 from distill_asr.models.students.base import Student
 from distill_asr.testing.students import tiny_batch, tiny_student
 
@@ -124,7 +125,7 @@ def test_lengths_that_do_not_fit_name_the_utterance() -> None:
     given = batch()
     given["targets_a"] = torch.nn.functional.pad(given["targets_a"], (0, 0, 0, 50))
     given["targets_a_lengths"] = given["targets_a_lengths"] + torch.tensor([0, 50])
-    with pytest.raises(ValueError, match="utt1: "):
+    with pytest.raises(UserError, match="utt1: "):
         taught("encoder_only")(**given)
 
 

@@ -12,6 +12,7 @@ from distill_asr.distill.distiller import Distiller
 from distill_asr.distill.facts import TeacherFacts
 from distill_asr.distill.losses import MSE, Contrastive
 from distill_asr.distill.matching.token import TokenMatcher
+from distill_asr.errors import UserError
 from distill_asr.espnet.task import build_untrained
 from distill_asr.models.students.cif import CIFStudent, cross_entropy_sums
 from distill_asr.testing.fixtures import TOKENS, tiny_config
@@ -184,7 +185,7 @@ def test_targets_of_another_text_name_the_utterance() -> None:
     made, given = student(), with_targets(batch())
     made.attach(both_levels(made))
     given["targets_bert_lengths"] = given["targets_bert_lengths"] - torch.tensor([0, 1])
-    with pytest.raises(ValueError, match="utt1: 5 student tokens, 4 from the teacher"):
+    with pytest.raises(UserError, match="utt1: 5 student tokens, 4 from the teacher"):
         made(**given)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 
+from distill_asr.errors import UserError
 from distill_asr.testing.fixtures import TOKENS
 from distill_asr.testing.students import tiny_batch, tiny_student
 
@@ -99,5 +100,5 @@ def test_shrink_matching_trains_the_encoder(kind: str) -> None:
 
 def test_without_a_ctc_loss_there_is_nothing_to_shrink_by() -> None:
     student = tiny_student("ctc", SHRINK, **KINDS["attention"]).train()
-    with pytest.raises(ValueError, match="needs the student's CTC output"):
+    with pytest.raises(UserError, match="needs the student's CTC output"):
         student(**tiny_batch())
