@@ -12,6 +12,7 @@ import inspect
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ CALLS: dict[str, tuple[str, ...]] = {
 INDICES = ("utterance", "tokens", "alternatives")
 
 
-class NotAsked(list):
+class NotAsked(list[Any]):
     """Stands in a ``Context`` for texts or tokens that the matcher did not ask for."""
 
     def _refuse(self, *_: object) -> None:
