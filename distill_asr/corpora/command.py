@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import types
 import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from distill_asr.corpora.check import WORDS, check_built, check_class, kind_of
 from distill_asr.corpora.contract import Corpus
 from distill_asr.corpora.registry import CORPORA, find_corpus
 
@@ -36,8 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build one corpus; print a table of its sets."""
     corpus = find_corpus(args.name)
+    check_class(args.name, corpus)
     out, options = parse_options(args.name, corpus, args.options)
-    print(corpus().build(out, options).table())
+    print(check_built(args.name, out, corpus().build(out, options)).table())
     return 0
 
 
@@ -72,22 +73,16 @@ def _add_option(parser: argparse.ArgumentParser, one: dataclasses.Field, hint: o
             flag, action=argparse.BooleanOptionalAction, default=one.default, help=words
         )
         return
-    default = one.default
-    parse = _parser_of(hint)
+    kind, default = kind_of(hint), one.default
+    parse = _words if kind == WORDS else kind
     if env:
         words += f"; default: ${env}"
         default = parse(os.environ[env]) if os.environ.get(env) else default
     elif default is not None:
         shown = ",".join(default) if isinstance(default, tuple) else default
         words += f"; default: {shown}".replace("%", "%%")
-    parser.add_argument(flag, type=parse, default=default, help=words)
-
-
-def _parser_of(hint: object) -> Any:
-    """What turns a word of the command line into a value of a field."""
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        (hint,) = (kind for kind in typing.get_args(hint) if kind is not type(None))
-    return _words if typing.get_origin(hint) is tuple else hint
+    metavar = "A,B,..." if kind == WORDS else None
+    parser.add_argument(flag, type=parse, default=default, metavar=metavar, help=words)
 
 
 def _words(text: str) -> tuple[str, ...]:

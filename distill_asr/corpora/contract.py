@@ -58,6 +58,11 @@ class Built:
         return "\n".join([*lines, *self.remarks])
 
 
+@dataclass(frozen=True)
+class NoOptions:
+    """Options of a corpus that has none."""
+
+
 class Corpus(ABC, Generic[OptionsT]):
     """Turns a corpus, distributed or generated, into Kaldi-style data directories.
 
@@ -67,11 +72,11 @@ class Corpus(ABC, Generic[OptionsT]):
     its help and an environment variable that its default is taken from.
     """
 
-    summary: ClassVar[str]
+    summary: ClassVar[str] = "A corpus of your own."
     """One line: what it is."""
     needs: ClassVar[str] = "nothing"
     """What a user must have."""
-    options: ClassVar[type]
+    options: ClassVar[type] = NoOptions
     """Its options."""
 
     @abstractmethod

@@ -34,8 +34,9 @@ def find_corpus(name: str) -> type[Corpus]:
         raise UserError(f"corpus {name!r} is unknown{nearest(name, CORPORA)}; {WAY_OUT}")
     try:
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"corpus {name}: cannot be imported ({error}); {WAY_OUT}") from error
+    except Exception as error:  # whatever the import of a user's own file brings up
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"corpus {name}: cannot be imported ({reason}); {WAY_OUT}") from error
     if not (isinstance(found, type) and issubclass(found, Corpus)):
         raise UserError(f"corpus {name}: expected a subclass of {Corpus.__module__}.Corpus")
     return found

@@ -30,8 +30,18 @@ class Echo(Corpus[EchoOptions]):
     options = EchoOptions
 
     def build(self, out: Path, options: EchoOptions) -> Built:
+        write(out / "train", options.count)
+        write(out / "dev", 1, text=False)
         one = CorpusSet(options.count, 1, minutes=0.25, left_out="some")
         return Built({"train": one, "dev": CorpusSet(1, 1, labelled=False)}, (str(options),))
+
+
+def write(folder: Path, count: int, text: bool = True) -> None:
+    folder.mkdir(parents=True)
+    tables = {"wav.scp": "{}.wav", "utt2spk": "me"} | ({"text": "word"} if text else {})
+    for table, value in tables.items():
+        lines = [f"me-{i:02d} {value.format(i)}\n" for i in range(count)]
+        (folder / table).write_text("".join(lines), encoding="utf-8")
 
 
 def options_of(*given: str) -> EchoOptions:
@@ -80,7 +90,10 @@ def test_an_environment_variable_is_a_default(monkeypatch: pytest.MonkeyPatch) -
     assert options_of().word is None
 
 
-def test_a_corpus_of_your_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_corpus_of_your_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert cli.main(["corpus", f"{__name__}.Echo", "--out", "data", "--count", "12"]) == 0
     head, train, dev, remark = capsys.readouterr().out.splitlines()
     assert head.split() == ["set", "utterances", "minutes", "speakers", "text", "left", "out"]
@@ -101,6 +114,103 @@ def test_a_corpus_of_your_own(capsys: pytest.CaptureFixture[str]) -> None:
 def test_unknown_corpora(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message.replace("?", r"\\?")):
         find_corpus(name)
+
+
+class Plain(Corpus):
+    """Nothing declared; subclasses say what they build."""
+
+    given: object = Built({"train": CorpusSet(2, 1)})
+    count = 2
+
+    def build(self, out: Path, options: object) -> object:
+        write(out / "train", self.count)
+        return self.given
+
+
+class Empty(Plain):
+    given = Built({"train": CorpusSet(0, 0)})
+    count = 0
+
+
+class Miscounted(Plain):
+    count = 3
+
+
+class Unlabelled(Plain):
+    given = Built({"train": CorpusSet(2, 1, labelled=False)})
+
+
+class Elsewhere(Plain):
+    given = Built({"dev": CorpusSet(2, 1)})
+
+
+class GivesNone(Plain):
+    given = None
+
+
+class NoSet(Plain):
+    given = Built()
+
+
+class NoBuild(Corpus[EchoOptions]):
+    pass
+
+
+class PlainOptions(Plain):
+    options = dict
+
+
+@dataclass(frozen=True)
+class Unfit:
+    out: str | None = option(None, "taken")
+    sizes: dict[str, int] | None = option(None, "of an odd type")  # noqa: RUF009
+    either: int | str = option(1, "of two types")
+    must: int = dataclasses.field(kw_only=True)
+
+
+class UnfitOptions(Plain):
+    options = Unfit
+
+
+@pytest.mark.parametrize(
+    ("name", "messages"),
+    [
+        ("Empty", ["train/wav.scp: no entries", "train/utt2spk: no entries"]),
+        ("Miscounted", ["train: CorpusSet says 2 utterances, wav.scp has 3"]),
+        ("Unlabelled", ["CorpusSet(labelled=False) says that it has none; there is a file `text`"]),
+        ("Elsewhere", ["dev: no such data directory"]),
+        ("GivesNone", ["GivesNone: build gave NoneType; expected Built"]),
+        ("NoSet", ["build gave no set"]),
+        ("NoBuild", ["NoBuild: has no build(self, out, options)"]),
+        ("PlainOptions", ["options is <class 'dict'>; expected a class under @dataclass"]),
+        (
+            "UnfitOptions",
+            [
+                "options.out: --out is taken",
+                "options.sizes is of type dict[str, int] | None; expected str, int,",
+                "options.either is of type int | str; expected",
+                "options.must has no default",
+            ],
+        ),
+    ],
+)
+def test_a_corpus_that_breaks_the_contract(
+    name: str, messages: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["corpus", f"{__name__}.{name}", "--out", str(tmp_path / "data")]) == 1
+    said = capsys.readouterr().err
+    assert all(message in said for message in messages)
+
+
+def test_a_corpus_needs_to_declare_nothing(tmp_path: Path) -> None:
+    assert cli.main(["corpus", f"{__name__}.Plain", "--out", str(tmp_path / "data")]) == 0
+
+
+def test_a_file_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_corpus.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"cannot be imported \(ZeroDivisionError: division"):
+        find_corpus("broken_corpus.Mine")
 
 
 def test_missing_and_wrong_options(capsys: pytest.CaptureFixture[str]) -> None:
