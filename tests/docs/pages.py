@@ -115,6 +115,14 @@ def prose(page: str) -> str:
     return re.sub(r"^    .*$", "", text, flags=re.MULTILINE)
 
 
+def sentences(page: str) -> Iterator[str]:
+    """Sentences of paragraphs, list items and table cells; code in a line counts as one word."""
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", re.sub(r"`[^`]*`", "CODE", prose(page)))
+    text = re.sub(r"^ *(?:[-*]|\d+\.) |^#+ .*$|^\|", "\n\n", text, flags=re.MULTILINE)
+    for paragraph in re.split(r"\n\s*\n| \| |\|$", text, flags=re.MULTILINE):
+        yield from re.split(r"(?<=[.!?:;])\s+(?=[A-Z*(\[])", " ".join(paragraph.split()))
+
+
 def anchors(page: str) -> set[str]:
     """What its headings are called in links."""
     headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)

@@ -23,6 +23,7 @@ from distill_asr.data.datadir import DataDir
 from distill_asr.io.yaml import load_config
 from distill_asr.testing.fixtures import make_prepared_dir, tiny_config
 from distill_asr.testing.language_models import save_language_model
+from distill_asr.testing.sources import Recordings
 from distill_asr.testing.speech_models import save_speech_model
 from distill_asr.testing.text_models import save_text_model
 
@@ -46,6 +47,7 @@ NOT_RUN = {  # beginnings of commands: why not
     "./run.sh": "the smoke recipes run its stages",
     "cd deploy/": "an export's own directory, which tests/experiments/export makes",
 }
+RUN_HERE = {"docs/tutorial.md": ("distill-asr init",)}  # though it runs on no other page
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 STEPS = 40  # of the training of codebooks
 TOKENS = ["<blank>", "<unk>", "<space>", *LETTERS, "<sos/eos>"]
@@ -64,7 +66,10 @@ class Miniature:
             ),
             "models/bert": lambda path: save_text_model(path, words=[*LETTERS, *_pieces()]),
             "exp/lm": lambda path: save_language_model(path, tokens=TOKENS),
-            "exp/stream_seed1": self._streaming_student,
+            "exp/stream_seed1": lambda path: self._train(path, "conf/stream.yaml"),
+            "exp/distilled_seed1": lambda path: self._train(path, "conf/student.yaml"),
+            "recordings": _make_recordings,
+            "radio": _make_recordings,
         }
 
     def get(self, name: str) -> str:
@@ -117,6 +122,8 @@ class Miniature:
             if block.language == "yaml" and (named or only) and "extends: " in block.text:
                 self.get("conf/" + yaml.safe_load(block.text)["extends"])
                 return block.text
+        if name in ("stream.yaml", "student.yaml"):
+            return yaml.safe_dump(_streaming_config())
         model = "cif" if "cif" in name else "ctc" if name == "plain.yaml" else "transducer"
         config = tiny_config(model, token_list=TOKENS, batch_size=8)
         if name == "cif.yaml":  # the page's students write the teacher's pieces
@@ -126,23 +133,12 @@ class Miniature:
             config["token_list"] = "dump/tokens.txt"
         return yaml.safe_dump(config, sort_keys=False)
 
-    def _train(self, path: Path) -> None:
-        config = "conf/pretrain_two.yaml" if path.name == "stage1" else "conf/train_transducer.yaml"
+    def _train(self, path: Path, config: str = "conf/train_transducer.yaml") -> None:
+        if path.name == "stage1":
+            config = "conf/pretrain_two.yaml"
         words = ["--config", self.get(config), "--train", "dump/train", "--valid", "dump/dev"]
         self.supply("train", words)
         assert cli.main(["train", *words, "--output", str(path)]) == 0
-
-    def _streaming_student(self, path: Path) -> None:
-        encoder = {
-            "output_size": 16, "attention_heads": 2, "linear_units": 16, "num_blocks": 1,
-            "cnn_module_kernel": 3, "left_frames": 8, "chunk_size": 4,
-        }  # fmt: skip
-        config = tiny_config(
-            "transducer", TOKENS, encoder="chunked", encoder_conf=encoder, batch_size=8
-        )
-        Path("conf").mkdir(exist_ok=True)
-        Path("conf/train_transducer.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-        self._train(path)
 
     def supply(self, verb: str, words: list[str]) -> None:
         """Make what a command reads; what it writes is left to it."""
@@ -154,13 +150,21 @@ class Miniature:
                 if "/targets/" in word:
                     data, _, teacher = word.partition("/targets/")
                     self.targets(data, teacher)
-                elif "/" in word or word.endswith(".wav"):
+                elif "/" in word or word.endswith(".wav") or word in self.made:
                     self.get(word)
         if verb == "train":
             config = load_config(_values(words, "--config"))
             for block in config.get("distill", {}).values():
                 for data in [*_values(words, "--train"), *_values(words, "--valid")]:
                     self.targets(data, block["teacher"])
+
+
+def _streaming_config() -> dict[str, object]:
+    encoder = {
+        "output_size": 16, "attention_heads": 2, "linear_units": 16, "num_blocks": 1,
+        "cnn_module_kernel": 3, "left_frames": 8, "chunk_size": 4,
+    }  # fmt: skip
+    return tiny_config("transducer", TOKENS, encoder="chunked", encoder_conf=encoder, batch_size=8)
 
 
 def _pieces() -> list[str]:
@@ -180,11 +184,18 @@ def _make_data(path: Path) -> None:
     (path / "text").write_text("".join(f"{k} {text[k]}\n" for k in sorted(text)), encoding="utf-8")
 
 
+def _make_recordings(path: Path) -> None:
+    """Four speakers and a table of what they read."""
+    Recordings(path).table()
+
+
 def _word(rng: np.random.Generator) -> str:
     return "".join(rng.choice(list(LETTERS), 4))
 
 
 def _reason(command: Command) -> str | None:
+    if command.text.startswith(RUN_HERE.get(command.page, ())):
+        return None
     return next((NOT_RUN[start] for start in NOT_RUN if command.text.startswith(start)), None)
 
 
