@@ -25,6 +25,7 @@ from distill_asr.data.datadir import DataDir
 from distill_asr.errors import Problems, UserError
 from distill_asr.io.audio import BadAudioError, audio_seconds
 from distill_asr.io.files import write_text_atomic
+from distill_asr.io.occupied import DATA, occupied
 from distill_asr.io.parallel import parallel_map
 
 # of the paper's code; the paper itself counts 20
@@ -147,6 +148,7 @@ def build(
     """
     limits = limits or DurationLimits()
     problems = limits.problems()
+    problems += [one for name in SETS for one in occupied(out / name, DATA, "--out")]
     if _CODE.fullmatch(language) is None:
         problems.append(f"--language {language!r}: expected a code such as ta")
     if problems:
@@ -158,11 +160,8 @@ def build(
     found.raise_if_any()
     settings = {name: _settings(folder, name, limits) for name in SETS}
     done = {name: _finished(out / name, settings[name]) for name in SETS}
-    seconds = {
-        name: _seconds(clips[name], found, nj, f"{language} {name}")
-        for name in SETS
-        if done[name] is None
-    }
+    left = [name for name in SETS if done[name] is None]
+    seconds = {name: _seconds(clips[name], found, nj, f"{language} {name}") for name in left}
     found.raise_if_any()
     for name, lengths in seconds.items():
         done[name] = _write(out / name, clips[name], lengths, limits, settings[name])

@@ -9,6 +9,7 @@ from pathlib import Path
 from distill_asr.corpora.contract import CorpusSet
 from distill_asr.data.datadir import DataDir
 from distill_asr.errors import Problems
+from distill_asr.io.occupied import DATA, occupied
 from distill_asr.io.tables import Row, table_rows
 
 
@@ -44,6 +45,9 @@ def write_sets(
         if one.key in seen:
             problems.add("duplicate id", f"{one.key}: {seen[one.key]} and {one.path}; keep one")
         seen[one.key] = one.path
+    for name in sets:
+        for problem in occupied(out / name, DATA, "--out"):
+            problems.add("other content", problem)
     problems.raise_if_any()
     written = {}
     for name, members in sets.items():

@@ -317,7 +317,7 @@ def _write(
         text=texts,
         num_samples={key: one.frames for key, one in results.items()},
     ).select(kept)
-    (target / RECORD).unlink(missing_ok=True)  # from here on the tables may be old and new
+    write_text_atomic(target / RECORD, "")  # from here on the tables may be old and new
     write_text_atomic(target / FILTERED, "".join(f"{line}\n" for line in filtered))
     _write_original(None if options.rule is None else data.text, kept, target / ORIGINAL)
     tidy_journal(target / AUDIO, {key for key, one in results.items() if one.path != data.wav[key]})

@@ -20,6 +20,7 @@ from distill_asr.data.record import FILTERED, ORIGINAL, has_language_tags
 from distill_asr.errors import Problems, UserError
 from distill_asr.io.audio import MIX
 from distill_asr.io.files import write_text_atomic
+from distill_asr.io.occupied import PREPARED, occupied
 from distill_asr.io.tables import table_rows
 
 _NAMED = 5  # words that a message names
@@ -174,6 +175,8 @@ def _options(args: argparse.Namespace) -> tuple[PrepareOptions, TokenOptions]:
     options = PrepareOptions(args.fs, *limits, channel, args.allow_pipes, rule, args.nj)
     if args.source.resolve() == args.target.resolve():
         found.insert(0, f"SRC and DST are both {args.source}; give another DST")
+    else:
+        found += occupied(args.target, PREPARED, "DST")
     inputs = [args.source / name for name in FILES] + list(wanted.texts)
     check_overlap(inputs, wanted.outputs(), problems)
     tables = [args.target / name for name in FILES]

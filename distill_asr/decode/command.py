@@ -13,6 +13,7 @@ from distill_asr.decode.record import Decoding, SearchSetup, note_seconds
 from distill_asr.errors import UserError
 from distill_asr.experiments.layout import AVERAGED, Experiment
 from distill_asr.io.locks import locked
+from distill_asr.io.occupied import DECODING, occupied
 
 if TYPE_CHECKING:
     from torch import nn
@@ -174,12 +175,12 @@ def _output_problems(args: argparse.Namespace) -> list[str]:
         if names.count(name) > 1
     ]
     if args.output is None:
-        return problems
+        default = Experiment(args.exp).decoded
+        places = [found for name in names for found in occupied(default(name), DECODING, "decode")]
+        return problems + places
     if len(names) > 1:
         problems.append(f"--output {args.output}: expected one data dir with it, not {len(names)}")
-    if args.output.exists() and not args.output.is_dir():
-        problems.append(f"--output {args.output}: is a file; give a directory, new or decoded into")
-    return problems
+    return problems + occupied(args.output, DECODING, "--output")
 
 
 def decode(

@@ -55,6 +55,11 @@ class Experiment:
         return self.directory / "data"
 
     @property
+    def espnet_config(self) -> Path:
+        """The YAML that ESPnet reads; the first file of ``inputs``."""
+        return self.inputs / "espnet.yaml"
+
+    @property
     def log(self) -> Path:
         """The training's log."""
         return self.directory / "train.log"

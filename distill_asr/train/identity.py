@@ -19,6 +19,7 @@ from distill_asr.experiments.record import is_whole, read_done
 from distill_asr.io.checkpoint import damaged_checkpoints
 from distill_asr.io.checksum import file_sha256
 from distill_asr.io.identity import CACHE
+from distill_asr.io.occupied import EXPERIMENT, occupied
 from distill_asr.io.yaml import load_config
 from distill_asr.train.config import TrainConfig, TrainOptions
 
@@ -181,6 +182,20 @@ def same_experiment(experiment: Experiment, identity: Identity) -> bool:
     if has_weights and (problems := damaged_checkpoints(output)):
         raise UserError(problems)
     return not differ
+
+
+def place_problems(experiment: Experiment) -> list[str]:
+    """Say that a directory holds what another command, or the user, wrote."""
+    problems = occupied(experiment.directory, EXPERIMENT, "--output")
+    ours = experiment.record.exists() or experiment.espnet_config.exists()
+    if not problems and not ours:  # a new training would remove these
+        problems = [
+            f"--output {experiment.directory}: holds {place.name}/, which no training wrote; give "
+            "another directory"
+            for place in (experiment.inputs, experiment.statistics.parents[1])
+            if place.exists()
+        ]
+    return problems
 
 
 def begin_anew(experiment: Experiment) -> None:

@@ -26,7 +26,13 @@ from distill_asr.train.cache import cache_problems, caches_states, write_states
 from distill_asr.train.checks import inspect
 from distill_asr.train.config import TrainConfig, TrainOptions
 from distill_asr.train.facts import write_teacher_records
-from distill_asr.train.identity import Identity, begin_anew, same_experiment, unfinished
+from distill_asr.train.identity import (
+    Identity,
+    begin_anew,
+    place_problems,
+    same_experiment,
+    unfinished,
+)
 from distill_asr.train.initial import initial_problems
 from distill_asr.train.inputs import read_train_and_valid, write_inputs
 from distill_asr.train.lengths import FrameCounter, too_short, warn_of_transcripts
@@ -92,6 +98,7 @@ def prepare_training(config: TrainConfig, options: TrainOptions, anew: bool = Fa
     if student is not None:
         problems += initial_problems(config, student)
     problems = [f"{config.name}: {problem}" for problem in problems]
+    problems += place_problems(experiment)
     try:
         training, judged = read_train_and_valid(options.train, options.valid, config)
     except UserError as error:
@@ -106,7 +113,7 @@ def prepare_training(config: TrainConfig, options: TrainOptions, anew: bool = Fa
     heard = [] if config.needs_text else judged
     records = write_teacher_records(experiment.directory, training, heard, config)
     resolved = resolve(config, records, experiment)
-    file, output = experiment.inputs / "espnet.yaml", experiment.directory
+    file, output = experiment.espnet_config, experiment.directory
     write_text_atomic(file, yaml.safe_dump(resolved, sort_keys=False))
     command = ["--config", str(file), "--output_dir", str(output)]
     command += ["--resume", "true", "--allow_variable_data_keys", "true"]

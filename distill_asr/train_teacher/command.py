@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from distill_asr.errors import UserError
+
+if TYPE_CHECKING:
+    from distill_asr.train_teacher.settings import SpeechSettings, TextSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,32 +41,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train unless done, score, print how good the teacher is."""
     from distill_asr.io.locks import locked
-    from distill_asr.train_teacher.report import is_trained, read_report, teacher_lines, unscored
+    from distill_asr.train_teacher.identity import refuse_another, set_problems
+    from distill_asr.train_teacher.report import (
+        is_trained,
+        place_problems,
+        read_report,
+        teacher_lines,
+        unscored,
+    )
+    from distill_asr.train_teacher.settings import read_settings
 
+    problems, settings = place_problems(args.output), None
+    try:
+        settings = read_settings(args.config, args.set)
+    except UserError as error:
+        problems += error.problems
+    if not is_trained(args.output):
+        problems += set_problems((args.train, args.dev, *args.test), settings)
+    if problems or settings is None:
+        raise UserError(problems)
     with locked(args.output, "train-teacher"):
         report = None
         if is_trained(args.output):
-            print(f"{args.output}: trained before, remove it to train anew")
             report = read_report(args.output)
+            refuse_another(args.output, report, settings, args.train)
+            print(f"{args.output}: trained before, remove it to train anew")
         if report is None or unscored(report, (args.dev, *args.test)):
-            report = _train_and_score(args)
+            report = _train_and_score(args, settings)
     for line in teacher_lines(report):
         print(f"{args.output}: {line}")
     return 0
 
 
-def _train_and_score(args: argparse.Namespace) -> dict[str, Any]:
+def _train_and_score(
+    args: argparse.Namespace, settings: SpeechSettings | TextSettings
+) -> dict[str, Any]:
     """Do what is missing; give the report."""
     import torch
 
     from distill_asr.train_teacher.report import is_trained
-    from distill_asr.train_teacher.settings import SpeechSettings, read_settings
+    from distill_asr.train_teacher.settings import SpeechSettings
     from distill_asr.train_teacher.speech import SpeechTeacherTraining
     from distill_asr.train_teacher.text import TextTeacherTraining
     from distill_asr.train_teacher.trainer import TeacherSets, score_missing, train
 
     torch.set_num_threads(args.nthreads)
-    settings = read_settings(args.config, args.set)
     speech = isinstance(settings, SpeechSettings)
     sets = TeacherSets(args.train, args.dev, tuple(args.test))
     training = (SpeechTeacherTraining if speech else TextTeacherTraining)(settings, sets)

@@ -9,6 +9,7 @@ from typing import Any
 
 from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
+from distill_asr.io.occupied import TEACHER, occupied
 
 REPORT = "teacher_report.json"
 
@@ -16,6 +17,14 @@ REPORT = "teacher_report.json"
 def is_trained(output: Path) -> bool:
     """Whether a finished teacher lies there."""
     return (output / REPORT).is_file()
+
+
+def place_problems(output: Path) -> list[str]:
+    """Say that a directory without a report holds something: it is not this command's."""
+    problems = occupied(output, TEACHER, "--output")
+    if not problems and not is_trained(output) and output.is_dir() and any(output.iterdir()):
+        problems = [f"--output {output}: holds files, and no {REPORT}; give a new directory"]
+    return problems
 
 
 def scored_name(path: str, text: bool) -> str:
@@ -34,13 +43,15 @@ def read_report(output: Path) -> dict[str, Any]:
 
     Raises
     ------
-    UserError : the report is no JSON.
+    UserError : the report is no JSON, or lacks what the command writes.
     """
     path = output / REPORT
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: damaged ({error}); remove {output} to train anew") from error
+        found = json.loads(path.read_text(encoding="utf-8"))
+        dict(found["config"]), dict(found["scores"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: damaged or cut short; remove {output} to train anew") from error
+    return found
 
 
 def write_report(output: Path, report: dict[str, Any]) -> None:

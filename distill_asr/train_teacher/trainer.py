@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, Trai
 
 from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
+from distill_asr.train_teacher.identity import data_identity
 from distill_asr.train_teacher.report import read_report, scored_name, unscored, write_report
 from distill_asr.train_teacher.settings import SpeechSettings, TextSettings
 
@@ -99,6 +100,7 @@ def train(training: TeacherTraining, output: Path) -> None:
     ------
     UserError : data or settings do not fit, or the checkpoints are of another training.
     """
+    output = output.resolve()  # the place itself, where the path is a link
     draft = output.with_name(output.name + ".tmp")
     checkpoints = output.with_name(output.name + ".checkpoints")
     shutil.rmtree(draft, ignore_errors=True)
@@ -112,13 +114,13 @@ def train(training: TeacherTraining, output: Path) -> None:
         "config": asdict(training.settings),
         "parameters": model.num_parameters(),
         **training.facts(trainer),
+        "data": data_identity(training.sets.train, training.settings),
         "scores": {},
     }
     training.save_model(model, draft)
     (draft / "model.safetensors").chmod(0o644)  # safetensors makes it private
     write_report(draft, report)
-    shutil.rmtree(output, ignore_errors=True)
-    os.replace(draft, output)
+    os.replace(draft, output)  # nothing lies there but, at most, an empty directory
     shutil.rmtree(checkpoints)
 
 
@@ -167,7 +169,9 @@ def refuse_changed(training: TeacherTraining, checkpoints: Path) -> None:
     UserError : the checkpoints are of something else.
     """
     settings = asdict(training.settings)
-    now = json.dumps({"settings": settings, "content": training.content()}, sort_keys=True)
+    data = data_identity(training.sets.train, training.settings)
+    begun = {"settings": settings, "content": training.content(), "data": data}
+    now = json.dumps(begun, sort_keys=True)
     record = checkpoints / BEGUN
     if record.exists() and record.read_text(encoding="utf-8") != now:
         raise UserError(

@@ -71,6 +71,14 @@ def test_flac_is_prepared_where_it_lies(corpus: Path, tmp_path: Path) -> None:
     assert prepared.num_samples == {key: one.frames for key, one in facts.items()}
 
 
+def test_what_prepare_wrote_is_not_replaced(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "prepare.json").write_text("{}")
+    said = problems_of(tmp_path, corpus)
+    assert "dev: holds a prepared data directory (prepare.json); give another directory" in said
+    assert not (tmp_path / "train").exists()
+
+
 def test_a_cut_off_flac_is_found_by_prepare(corpus: Path, tmp_path: Path) -> None:
     librispeech.build(tmp_path / "data", corpus)
     path = min(chapter(corpus).glob("*.flac"))

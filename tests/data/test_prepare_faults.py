@@ -73,6 +73,37 @@ def test_tables_that_are_links_to_the_new_ones_are_refused(tmp_path: Path) -> No
     assert (data / "text").read_text() == "s-a ab cd\n"
 
 
+def test_tables_of_the_user_are_not_replaced(tmp_path: Path, capsys) -> None:
+    data = tables(tmp_path / "d", {"s-a": tone(tmp_path / "a.wav", 440)})
+    mine = tables(tmp_path / "mine", {"s-b": tone(tmp_path / "b.wav", 440)})
+    before = {path.name: path.read_bytes() for path in mine.iterdir()}
+    assert run(data, mine) == 1
+    assert f"DST {mine}: holds a data directory (wav.scp)" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in mine.iterdir()} == before
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / "train.yaml").touch()
+    assert run(data, tmp_path / "exp") == 1
+    assert "holds an experiment (train.yaml)" in capsys.readouterr().err
+
+
+def test_tables_half_old_and_half_new_are_named(tmp_path: Path, monkeypatch) -> None:
+    """As after a kill while the tables are written."""
+    data = tables(tmp_path / "d", {"s-a": tone(tmp_path / "a.wav", 440, 16000)})
+    assert run(data, tmp_path / "o") == 0
+    (data / "text").write_text("s-a other words\n")
+
+    def killed(self: DataDir, folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DataDir, "write", killed)
+        assert run(data, tmp_path / "o") == 130
+    with pytest.raises(UserError, match=r"prepare.json: cut short or damaged; run the same"):
+        DataDir.read(tmp_path / "o")
+    assert run(data, tmp_path / "o") == 0
+    assert DataDir.read(tmp_path / "o").text == {"s-a": "other words"}
+
+
 @pytest.mark.parametrize("option", ["--token-list", "--bpe-model"])
 def test_lists_do_not_replace_tables(
     tmp_path: Path, option: str, capsys: pytest.CaptureFixture

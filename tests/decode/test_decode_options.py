@@ -187,6 +187,21 @@ def test_everything_that_is_missing_in_one_report(tmp_path, capsys) -> None:
     assert "nothing: no such data directory" in found
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_words_replace_no_transcripts(root, tmp_path, capsys, link: bool) -> None:
+    data = shutil.copytree(root / "set", tmp_path / "set")
+    before = (data / "text").read_bytes()
+    output = data
+    if link:
+        output = tmp_path / "out"
+        output.symlink_to(data, target_is_directory=True)
+    words = ["decode", "--exp", root / "ctc", "--data", data, "--output", output]
+    assert cli.main([str(word) for word in words]) == 1
+    said = f"--output {output}: holds a data directory (wav.scp); give another directory"
+    assert said in capsys.readouterr().err
+    assert (data / "text").read_bytes() == before and not (data / "nbest.jsonl").exists()
+
+
 def test_two_commands_for_one_output(root, tmp_path, capsys) -> None:
     with locked(tmp_path / "out", "decoding"):
         assert decode(root, "ctc", tmp_path / "out") == 1

@@ -33,6 +33,17 @@ def test_a_training_that_diverges_is_not_done(recipe, capsys) -> None:
     assert not (recipe.root / "exp/valid.loss.ave.pth").exists()
 
 
+@pytest.mark.parametrize("name", ["data", "stats"])
+def test_a_training_removes_nothing_of_the_users(recipe, capsys, name: str) -> None:
+    mine = recipe.root / "exp" / name / "mine"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("audio")
+    said = refused(recipe, capsys, recipe.config("ctc", **CTC), "exp")
+    assert f"exp: holds {name}/, which no training wrote; give another directory" in said
+    said = refused(recipe, capsys, recipe.config("ctc", **CTC), recipe.train_set)
+    assert "holds a data directory (wav.scp)" in said and mine.read_text() == "audio"
+
+
 def test_one_training_a_directory(recipe, capsys) -> None:
     with locked(recipe.root / "exp", "training"):
         said = refused(recipe, capsys, recipe.config("ctc", **CTC), "exp")

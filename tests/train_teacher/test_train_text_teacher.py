@@ -151,4 +151,44 @@ def test_mistakes_are_told_at_once(text: Path, capsys: pytest.CaptureFixture) ->
     shutil.rmtree(text.parent / "exp" / "bert.checkpoints")
     (text / "train.txt").unlink()
     assert main(arguments(text)) == 1
-    assert "train.txt: No such file" in capsys.readouterr().err
+    nowhere = ["--test", str(text / "nowhere.txt")]
+    assert main([*arguments(text), *nowhere, "--set", "mask=2"]) == 1
+    said = capsys.readouterr().err
+    for problem in ("train.txt: no such file", "nowhere.txt: no such file", "mask: given 2"):
+        assert problem in said, "before anything is trained"
+
+
+def test_no_other_directory_is_replaced(text: Path, capsys: pytest.CaptureFixture) -> None:
+    """The whole directory is put into place at the end: nothing of the user's may lie there."""
+    output = text.parent / "exp" / "bert"
+    output.mkdir(parents=True)
+    (output / "notes").write_text("mine")
+    assert main(arguments(text)) == 1
+    assert f"{output}: holds files, and no teacher_report.json" in capsys.readouterr().err
+    (output / "wav.scp").write_text("a b.wav\n")
+    assert main(arguments(text)) == 1
+    assert f"{output}: holds a data directory (wav.scp)" in capsys.readouterr().err
+    assert (output / "notes").read_text() == "mine"
+
+
+def test_a_finished_teacher_is_held_against_what_is_asked(text: Path, capsys) -> None:
+    """Through a link to its place, too."""
+    place, output = text.parent / "place", text.parent / "exp" / "bert"
+    place.mkdir()
+    output.parent.mkdir()
+    output.symlink_to(place, target_is_directory=True)
+    quick = SETTINGS | {"training": SETTINGS["training"] | {"num_train_epochs": 1}}
+    assert main(arguments(text, quick)) == 0 and (place / "model.safetensors").is_file()
+    capsys.readouterr()
+    assert main(arguments(text, quick | {"mask": 0.4})) == 1
+    assert "holds a teacher that differs in `mask`; remove it" in capsys.readouterr().err
+    train = text / "train.txt"
+    before = train.read_text()
+    train.write_text(before.replace("sky", "sea"))
+    assert main(arguments(text, quick)) == 1
+    assert "differs in the content of --train; remove it" in capsys.readouterr().err
+    train.write_text(before)
+    assert main(arguments(text, quick)) == 0
+    (place / "teacher_report.json").write_text("{}")
+    assert main(arguments(text, quick)) == 1
+    assert "teacher_report.json: damaged or cut short; remove" in capsys.readouterr().err
