@@ -20,8 +20,9 @@ PathLike = str | os.PathLike[str]
 
 def dump_targets(
     data_dirs: PathLike | Sequence[PathLike],
-    teacher: PathLike,
+    teacher: PathLike | Sequence[PathLike],
     *,
+    overrides: Sequence[str] = (),
     name: str | None = None,
     device: str = "cpu",
     nj: int = 1,
@@ -38,7 +39,8 @@ def dump_targets(
     Parameters
     ----------
     data_dirs : one, or several.
-    teacher : its file, ``conf/teacher/*.yaml``.
+    teacher : its file, ``conf/teacher/*.yaml``; several are merged from left to right.
+    overrides : ``KEY.PATH=VALUE`` each.
     name : of the targets; None: the teacher file's.
     device : of torch, or several, split by commas.
     nj : worker processes on each device; a script that asks for more than one needs
@@ -60,7 +62,8 @@ def dump_targets(
     """
     options = DumpOptions(
         _paths(data_dirs),
-        os.fspath(teacher),
+        _paths(teacher),
+        tuple(overrides),
         name,
         device,
         nj,

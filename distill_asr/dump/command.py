@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields
 
-from distill_asr.dump.options import TOLERANCE, DumpOptions
+from distill_asr.dump.options import TOLERANCE, DumpOptions, add_teacher_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,13 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("data_dirs", nargs="+", metavar="DATA_DIR", help="prepared data dirs, such as dump/train")
-    add(
-        "--teacher",
-        required=True,
-        metavar="YAML",
-        help="file that describes the teacher, such as conf/teacher/hubert_large.yaml",
-    )
-    add("--name", help="name of the targets (default: the teacher file's name)")
+    add_teacher_arguments(parser)
+    add("--name", help="name of the targets (default: that of the teacher's file, if it is one)")
     add("--device", default="cpu",
         help="device: cpu, cuda, cuda:1, or several as cuda:0,cuda:1 (default: cpu)")  # fmt: skip
     add("--nj", type=int, default=1, help="number of worker processes on each device (default: 1)")
@@ -48,5 +43,6 @@ def run(args: argparse.Namespace) -> int:
     from distill_asr.dump.run import dump
 
     given = {one.name: getattr(args, one.name) for one in fields(DumpOptions)}
-    dump(DumpOptions(**given | {"data_dirs": tuple(args.data_dirs)}))
+    several = {key: tuple(given[key]) for key in ("data_dirs", "teacher", "overrides")}
+    dump(DumpOptions(**given | several))
     return 0

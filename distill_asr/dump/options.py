@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 
 TOLERANCE = 0.01  # of bfloat16 states against float32, relative
+
+
+def add_teacher_arguments(parser: argparse._ActionsContainer) -> None:
+    """Options that describe a teacher: ``teacher`` and ``overrides``, lists."""
+    parser.add_argument(
+        "--teacher",
+        action="append",
+        default=[],
+        metavar="YAML",
+        help="file that describes the teacher, such as conf/teacher/hubert_large.yaml; several "
+        "are merged in this order",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY.PATH=VALUE",
+        help="change a key of the teacher's file, or describe the teacher without one",
+    )
 
 
 @dataclass(frozen=True)
@@ -14,8 +35,9 @@ class DumpOptions:
     Parameters
     ----------
     data_dirs : prepared.
-    teacher : its file.
-    name : of the targets; None: the teacher file's.
+    teacher : its files, merged from left to right.
+    overrides : ``KEY.PATH=VALUE`` each, over what the files say; without a file, all of it.
+    name : of the targets; None: the teacher file's, where there is one.
     device : of torch, or several, split by commas.
     nj : worker processes on each device.
     threads : of each worker; None: its share of the cores.
@@ -27,7 +49,8 @@ class DumpOptions:
     """
 
     data_dirs: tuple[str, ...]
-    teacher: str
+    teacher: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
     name: str | None = None
     device: str = "cpu"
     nj: int = 1

@@ -38,7 +38,7 @@ def dump(options: DumpOptions) -> list[Path]:
     """
     config = _checked(options)
     data_dirs = [DataDir.read(path) for path in options.data_dirs]
-    name = options.name or Path(options.teacher).stem
+    name = options.name or Path(options.teacher[0]).stem
     with closing(_workers(options, config)) as workers:
         dump_sets(
             data_dirs,
@@ -79,6 +79,8 @@ def dump_sets(
 
 
 def _checked(options: DumpOptions) -> TeacherConfig:
+    if not options.teacher and not options.overrides:
+        raise UserError("--teacher: missing; give a file such as conf/teacher/hubert_large.yaml")
     problems = []
     if len({Path(path).resolve() for path in options.data_dirs}) < len(options.data_dirs):
         problems.append(f"data dirs: one is given twice in {' '.join(options.data_dirs)}")
@@ -87,6 +89,8 @@ def _checked(options: DumpOptions) -> TeacherConfig:
         if value is not None and not value > 0:
             name = option.replace("_", "-")
             problems.append(f"--{name}: given {value}, expected more than 0")
+    if options.name is None and len(options.teacher) != 1:
+        problems.append("--name: missing; only one file of a teacher names the targets by itself")
     if options.name is not None and (
         options.name.startswith(".") or Path(options.name).name != options.name
     ):
@@ -97,7 +101,7 @@ def _checked(options: DumpOptions) -> TeacherConfig:
             "--nj, --threads and a second --device out"
         )
     try:
-        config = TeacherConfig.read(options.teacher)
+        config = TeacherConfig.read(options.teacher, options.overrides)
     except UserError as error:
         problems += error.problems
     if problems:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distill_asr.dump.options import add_teacher_arguments
 from distill_asr.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verify.add_argument(
         "--data", metavar="DIR", help="data dir of the targets, if they lie elsewhere"
     )
-    verify.add_argument(
-        "--teacher", metavar="YAML", help="load this teacher too, and compare weights and settings"
+    teacher = verify.add_argument_group(
+        "teacher", "given one, it is loaded too, and its weights and settings are compared"
     )
+    add_teacher_arguments(teacher)
     compare = verbs.add_parser("compare", help="print the distance between two sets of targets")
     compare.add_argument("a", metavar="A", help="directory of targets")
     compare.add_argument("b", metavar="B", help="directory of targets")
@@ -146,7 +148,8 @@ def _megabytes(count: int) -> str:
 def _run_verify(args: argparse.Namespace) -> int:
     if args.data and len(args.targets) > 1:
         raise UserError("--data: names one data dir, but several targets are given; one at a time")
-    settings = _settings_of(args.teacher) if args.teacher else None
+    given = args.teacher or args.overrides
+    settings = _settings_of(args.teacher, args.overrides) if given else None
     problems: list[str] = []
     for directory in map(Path, args.targets):
         data = Path(args.data) if args.data else directory.absolute().parents[1]
@@ -158,10 +161,10 @@ def _run_verify(args: argparse.Namespace) -> int:
     return 0
 
 
-def _settings_of(path: str) -> Settings:
+def _settings_of(paths: list[str], overrides: list[str]) -> Settings:
     from distill_asr.teachers import TeacherConfig, load_teacher
 
-    config = TeacherConfig.read(path)
+    config = TeacherConfig.read(paths, overrides)
     return config.settings(load_teacher(config).fingerprint)
 
 

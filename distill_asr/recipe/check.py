@@ -10,7 +10,6 @@ from typing import Any
 
 from distill_asr.errors import UserError
 from distill_asr.recipe.systems import Systems, Training
-from distill_asr.teachers.config import TeacherConfig
 from distill_asr.train.checks import check_config
 from distill_asr.train.config import TrainConfig
 from distill_asr.train_teacher.settings import read_settings
@@ -36,13 +35,15 @@ def check_systems(path: Path) -> int:
         trainings = [*systems.pretrain.values(), *systems.systems.values()]
         if systems.recogniser is not None:
             trainings.append(systems.recogniser.training)
-            problems += _problems(TeacherConfig.read, systems.recogniser.dump)
+            problems += _problems(systems.recogniser.dump.resolved)
         for training in trainings:
             problems += _training_problems(systems, training)
         for teacher in systems.teachers.values():
-            problems += _problems(TeacherConfig.read, teacher.config)
+            problems += _problems(teacher.resolved)
             if teacher.train is not None:
-                problems += _problems(read_settings, teacher.train.config)
+                problems += _problems(
+                    read_settings, teacher.train.config, teacher.train.overrides()
+                )
     if problems:
         raise UserError([f"{path}: {problem}" for problem in dict.fromkeys(problems)])
     return len(trainings)

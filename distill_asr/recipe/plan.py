@@ -12,6 +12,8 @@ from distill_asr.recipe.jobs import Job
 from distill_asr.recipe.systems import (
     ENCODER,
     RECOGNISER,
+    RECOGNISER_EXPERIMENT,
+    ConfigFiles,
     Pretraining,
     RecipeTeacher,
     System,
@@ -100,12 +102,12 @@ def recogniser_jobs(grid: Grid, decode: Sequence[str], pseudo: Sequence[str]) ->
     recogniser = grid.systems.recogniser
     if recogniser is None or not needs_recogniser(grid):
         return []
-    exp = f"exp/{RECOGNISER}_seed1"
+    exp = RECOGNISER_EXPERIMENT
     train = grid.job(
         f"train {RECOGNISER}",
         [
             "train",
-            *_config(grid, recogniser.training),
+            *_config(grid, recogniser.training, grid.set),
             *_data(grid, grid.sets.train),
             "--output",
             exp,
@@ -141,10 +143,13 @@ def dump_jobs(grid: Grid, options: Sequence[str] = ()) -> list[Job]:
     jobs = []
     for name, sets in targets(grid).items():
         if name == RECOGNISER and grid.systems.recogniser is not None:
-            config = grid.systems.recogniser.dump
+            teacher = grid.systems.recogniser.dump
         else:
-            config = grid.systems.teachers[name].config
-        arguments = ["dump", "--teacher", grid.file(config), "--name", name, *options]
+            teacher = grid.systems.teachers[name]
+        arguments = ["dump"]
+        for path in teacher.config:
+            arguments += ["--teacher", grid.file(path)]
+        arguments += [*_set(teacher.overrides()), "--name", name, *options]
         jobs.append(grid.job(f"dump {name}", [*arguments, *(f"dump/{one}" for one in sets)]))
     return jobs
 
@@ -220,7 +225,7 @@ def score_jobs(grid: Grid, baseline: str | None = None, control: str | None = No
             arguments += ["--repeat", f"{system.name}={system.repeats}"]
     jobs = [grid.job("score", arguments)]
     if needs_recogniser(grid):
-        out = f"exp/{RECOGNISER}_seed1/RESULTS.md"
+        out = f"{RECOGNISER_EXPERIMENT}/RESULTS.md"
         arguments = _score_arguments(grid, [RECOGNISER], "1", RECOGNISER, out)
         jobs.append(grid.job(f"score {RECOGNISER}", arguments))
     return jobs
@@ -237,9 +242,7 @@ def _score_arguments(
 def _teacher_arguments(grid: Grid, teacher: RecipeTeacher, more: Sequence[str]) -> list[str]:
     if teacher.train is None:
         raise ValueError(f"{teacher.name} comes trained")
-    arguments = ["train-teacher", "--config", grid.file(teacher.train.config)]
-    for override in more:
-        arguments += ["--set", override]
+    arguments = ["train-teacher", *_config(grid, teacher.train, more)]
     arguments += ["--train", teacher.train.train, "--dev", teacher.train.dev]
     for name in grid.sets.test:
         arguments += ["--test", f"dump/{name}"]
@@ -261,13 +264,13 @@ def _train_sets(grid: Grid, system: System) -> tuple[str, ...]:
 
 def _pretrain_job(grid: Grid, pretraining: Pretraining, seed: int) -> Job:
     output = _pretrained(pretraining.name, seed)
-    arguments = ["train", *_config(grid, pretraining), *_data(grid, pretraining.train)]
+    arguments = ["train", *_config(grid, pretraining, grid.set), *_data(grid, pretraining.train)]
     arguments += ["--set", f"seed={seed}", "--output", output]
     return grid.job(f"pretrain {pretraining.name}_seed{seed}", arguments)
 
 
 def _train_job(grid: Grid, system: System, seed: int) -> Job:
-    arguments = ["train", *_config(grid, system), *_data(grid, _train_sets(grid, system))]
+    arguments = ["train", *_config(grid, system, grid.set), *_data(grid, _train_sets(grid, system))]
     arguments += ["--set", f"seed={seed}"]
     after = []
     if system.pretrain:
@@ -283,11 +286,13 @@ def _pretrained(name: str, seed: int) -> str:
     return f"exp/pretrain_{name}_seed{seed}"
 
 
-def _config(grid: Grid, training: Training) -> list[str]:
-    arguments = ["--config", *(grid.file(path) for path in training.config)]
-    for override in training.overrides(grid.set):
-        arguments += ["--set", override]
-    return arguments
+def _config(grid: Grid, files: ConfigFiles, more: Sequence[str]) -> list[str]:
+    arguments = ["--config", *(grid.file(path) for path in files.config)]
+    return [*arguments, *_set(files.overrides(more))]
+
+
+def _set(overrides: Iterable[str]) -> list[str]:
+    return [word for override in overrides for word in ("--set", override)]
 
 
 def _data(grid: Grid, train: Iterable[str]) -> list[str]:

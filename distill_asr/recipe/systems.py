@@ -7,7 +7,8 @@
         config: teacher/hubert.yaml            # for distill-asr dump
         train: {config: teacher_hubert.yaml, train: data/teacher_train, dev: data/teacher_dev}
       bert: teacher/bert.yaml                  # comes trained
-    recogniser: {config: recogniser.yaml, dump: teacher/recogniser.yaml}
+      bert_9: {config: teacher/bert.yaml, set: {layers: [9]}}
+    recogniser: {config: recogniser.yaml}      # a teacher of one-best paths, unless `dump:` differs
     pretrain:                       # stage 1: trainings that systems share
       two: {config: [a.yaml, b.yaml], train: [train, unlab], set: {max_epoch: 90}}
     systems:                        # a row of the table each
@@ -17,7 +18,8 @@
       again: {repeats: two_teachers}           # same seeds; measures the noise, no row of its own
 
 Files are relative to the file itself, or else to the nearest ``conf/`` above it, where recipes
-share students, methods and teachers. Several configs are merged from left to right.
+share students, methods and teachers. A ``config`` is one file or a list, merged from left to right;
+``set`` has the last word. Of a teacher, ``set`` may say all there is to say.
 """
 
 from __future__ import annotations
@@ -32,33 +34,18 @@ import yaml
 
 from distill_asr.errors import UserError, nearest
 from distill_asr.io.yaml import find_shared, load_config, load_yaml
+from distill_asr.teachers.config import TeacherConfig
 from distill_asr.train.config import TrainConfig
 
 RECOGNISER = "recogniser"  # its experiment and its targets
+RECOGNISER_EXPERIMENT = f"exp/{RECOGNISER}_seed1"
+PATHS = {"kind": "recogniser", "model": RECOGNISER_EXPERIMENT, "output": "path"}
 ENCODER = ("encoder",)
 
 
 @dataclass(frozen=True)
-class RecipeTraining:
-    """How ``distill-asr train-teacher`` makes a teacher."""
-
-    config: Path
-    train: str  # a data directory, or sentences
-    dev: str
-
-
-@dataclass(frozen=True)
-class RecipeTeacher:
-    """A teacher whose targets configs name."""
-
-    name: str
-    config: Path  # for distill-asr dump
-    train: RecipeTraining | None = None  # None: it comes trained
-
-
-@dataclass(frozen=True)
-class Training:
-    """A config of one or several files, with what is set besides."""
+class ConfigFiles:
+    """A config of several files, merged from left to right, with what is set besides."""
 
     name: str
     config: tuple[Path, ...]
@@ -67,6 +54,35 @@ class Training:
     def overrides(self, more: Sequence[str] = ()) -> list[str]:
         """``key.path=value`` of each, as ``--set`` takes it."""
         return [f"{key}={_flow(value)}" for key, value in self.set.items()] + list(more)
+
+
+@dataclass(frozen=True)
+class RecipeTraining(ConfigFiles):
+    """How ``distill-asr train-teacher`` makes a teacher."""
+
+    train: str = ""  # a data directory, or sentences
+    dev: str = ""
+
+
+@dataclass(frozen=True)
+class RecipeTeacher(ConfigFiles):
+    """A teacher whose targets configs name, as ``distill-asr dump`` takes it."""
+
+    train: RecipeTraining | None = None  # None: it comes trained
+
+    def resolved(self) -> TeacherConfig:
+        """The teacher that is dumped.
+
+        Raises
+        ------
+        UserError : all its mistakes at once.
+        """
+        return TeacherConfig.read(self.config, self.overrides(), f"teachers.{self.name}")
+
+
+@dataclass(frozen=True)
+class Training(ConfigFiles):
+    """The training of a student."""
 
     def resolved(self, more: Sequence[str] = ()) -> TrainConfig:
         """The config that the training gets."""
@@ -95,7 +111,7 @@ class RecipeRecogniser:
     """A recogniser that the recipe trains as a teacher of paths and pseudo-labels."""
 
     training: Training
-    dump: Path
+    dump: RecipeTeacher
 
 
 @dataclass(frozen=True)
@@ -204,27 +220,39 @@ class _Reader:
 
     def _teacher(self, name: str, value: object) -> RecipeTeacher:
         key = f"teachers.{name}"
-        values = {"config": value} if isinstance(value, str) else value
-        values = self._fields(key, values, ("config", "train"))
-        config = self._file(f"{key}.config", values.get("config"))
-        given = values.get("train")
-        if given is None:
-            return RecipeTeacher(name, config)
-        train = self._fields(f"{key}.train", given, ("config", "train", "dev"))
+        values = self._configured(key, value, ("train",))
+        if (given := values.pop("train", None)) is not None:
+            values["train"] = self._teacher_training(f"{key}.train", name, given)
+        return RecipeTeacher(name, **values)
+
+    def _teacher_training(self, key: str, name: str, value: object) -> RecipeTraining:
+        values = self._configured(key, value, ("train", "dev"))
         for part in ("train", "dev"):
-            if not isinstance(train.get(part), str):
-                self.problems.append(f"{key}.train.{part}: expected a path")
-        file = self._file(f"{key}.train.config", train.get("config"))
-        return RecipeTeacher(
-            name, config, RecipeTraining(file, str(train.get("train")), str(train.get("dev")))
-        )
+            if not isinstance(values.get(part), str):
+                self.problems.append(f"{key}.{part}: expected a path")
+        return RecipeTraining(name, **values)
+
+    def _configured(self, key: str, value: object, more: Sequence[str] = ()) -> dict[str, Any]:
+        """What describes a teacher: files, ``set``, or both; and ``more``, as it stands."""
+        given = {"config": value} if isinstance(value, (str, list)) else value
+        values = self._fields(key, given, ("config", "set", *more))
+        files = self._words(f"{key}.config", values.pop("config", None))
+        if isinstance(given, dict) and not (files or values.get("set")):
+            self.problems.append(f"{key}: neither config nor set is given; expected one")
+        self._check_set(key, values)
+        return values | {"config": tuple(self._file(f"{key}.config", file) for file in files)}
+
+    def _check_set(self, key: str, values: dict[str, Any]) -> None:
+        if not isinstance(values.get("set", {}), dict):
+            self.problems.append(f"{key}.set: expected 'key.path: value' lines")
 
     def _recogniser(self, value: object) -> RecipeRecogniser | None:
         if value is None:
             return None
         values = self._fields(RECOGNISER, value, ("config", "set", "dump"))
-        dump = self._file(f"{RECOGNISER}.dump", values.pop("dump", None))
-        return RecipeRecogniser(self._training(Training, RECOGNISER, RECOGNISER, values), dump)
+        dump = self._configured(f"{RECOGNISER}.dump", values.pop("dump", {"set": PATHS}))
+        training = self._training(Training, RECOGNISER, RECOGNISER, values)
+        return RecipeRecogniser(training, RecipeTeacher(RECOGNISER, **dump))
 
     def _training(self, kind: type[Kind], key: str, name: str, value: object) -> Kind:
         names = [one.name for one in dataclasses.fields(kind) if one.name != "name"]
@@ -236,8 +264,7 @@ class _Reader:
         for part in ("train", "init_parts", "pseudo_labels"):
             if part in values:
                 values[part] = self._words(f"{key}.{part}", values[part])
-        if not isinstance(values.get("set", {}), dict):
-            self.problems.append(f"{key}.set: expected 'key.path: value' lines")
+        self._check_set(key, values)
         if "train" in names and not values.get("train"):
             self.problems.append(f"{key}.train: missing; expected prepared sets, such as [train]")
         if any(mark in name for mark in ",/ "):

@@ -18,7 +18,7 @@ from distill_asr.recipe import plan
 from distill_asr.recipe.jobs import Job
 from distill_asr.recipe.plan import Grid
 from distill_asr.recipe.stages import READY
-from distill_asr.recipe.systems import RECOGNISER, Training
+from distill_asr.recipe.systems import RECOGNISER, RecipeTeacher, Training
 from distill_asr.start.cost import (
     CommonRates,
     Cost,
@@ -157,7 +157,7 @@ class _Forecast:
             student = self._student(systems.recogniser.training, self.grid.sets.train)
             rates = TeacherRates(2 * student.valid, 25 * 4 * 4, student.memory)
         else:
-            rates = self._teacher(systems.teachers[name].config, name, _mean_seconds(sizes))
+            rates = self._teacher(systems.teachers[name], _mean_seconds(sizes))
         if "dump" in self.options.rates:
             rates = replace(rates, dump=1 / self.options.rates["dump"])
         return dump_cost(sizes, rates, self.common)
@@ -185,9 +185,9 @@ class _Forecast:
             rates = replace(rates, decode=1 / stated["decode"])
         return rates
 
-    def _teacher(self, path: Path, name: str, seconds: float) -> TeacherRates:
-        config = TeacherConfig.read(path)
-        ready = self.grid.folder / READY / name
+    def _teacher(self, teacher: RecipeTeacher, seconds: float) -> TeacherRates:
+        config = teacher.resolved()
+        ready = self.grid.folder / READY / teacher.name
         local = Path(config.model) if Path(config.model).is_dir() else cached_model(config.model)
         place = local or (ready if ready.is_dir() else None)
         if place is not None:
@@ -195,8 +195,8 @@ class _Forecast:
         known = next((one for one in PUBLISHED if one.model == config.model), None)
         if known is None:
             raise UserError(
-                f"{path}: model {config.model} is not on this machine, and its size is not known; "
-                "fetch it (`hf download`)"
+                f"{config.path}: model {config.model} is not on this machine, and its size is not "
+                "known; fetch it (`hf download`)"
             )
         each = 2e6 * known.millions * FRAMES / self.common.flops
         return TeacherRates(each, FRAMES * known.width * 2.0, 500 + 4.5 * known.millions)

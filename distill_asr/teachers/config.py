@@ -1,13 +1,13 @@
 """conf/teacher/*.yaml: which teacher, which layers, how its states are stored."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from distill_asr.errors import UserError
-from distill_asr.io.yaml import load_config
+from distill_asr.io.yaml import config_name, load_config
 from distill_asr.pretrained.request import WINDOW_OF_AUDIO, ModelRequest
 from distill_asr.targets.codecs import codec_problems, complete_codec
 from distill_asr.targets.manifest import Settings
@@ -50,7 +50,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
 class TeacherConfig:
     """A validated teacher file."""
 
-    path: str  # of the file, for messages
+    path: str  # of its files, for messages
     kind: str  # one of KINDS, or the dotted path of a class
     model: str = ""  # hub id or local directory; none for a user's own class
     layers: tuple[int, ...] = ()  # hidden states; 0 is what enters the first layer
@@ -75,15 +75,25 @@ class TeacherConfig:
     seed: int = 0  # of random vectors
 
     @classmethod
-    def read(cls, path: str | Path) -> "TeacherConfig":
+    def read(
+        cls,
+        path: str | Path | Sequence[str | Path],
+        overrides: Iterable[str] = (),
+        name: str | None = None,
+    ) -> "TeacherConfig":
         """Read and validate a teacher file, which may extend another.
+
+        Parameters
+        ----------
+        path, overrides : as of ``load_config``; overrides may say all, without a file.
+        name : stands in the messages; None: the files'.
 
         Raises
         ------
-        UserError : all mistakes of the file at once.
+        UserError : all mistakes at once.
         """
-        content = load_config(path)
-        return cls.from_mapping(content, str(path))
+        content = load_config(path, overrides)
+        return cls.from_mapping(content, name or config_name(path) or "--set")
 
     @classmethod
     def from_mapping(cls, content: dict[str, Any], path: str) -> "TeacherConfig":

@@ -41,10 +41,6 @@ class RecipeCopy:
         path.rename(original)
         _write(path, original.name, changes)
 
-    def write(self, config: str, base: str, changes: dict[str, Any]) -> None:
-        """Write ``conf/<config>.yaml`` of the recipe, which extends ``base``."""
-        _write(self.path / "conf" / f"{config}.yaml", base, changes)
-
     def run(self, *options: str, script: str = "run.sh", **variables: object) -> Any:
         """Run the recipe's script; a completed process with its output as text."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -23,7 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Trains a speech model with a CTC head on a Kaldi data directory (kind: speech), or a "
         "masked language model on sentences (kind: text); docs/teachers.md lists the keys."
     )
-    parser.add_argument("--config", required=True, metavar="YAML", help="kind, model, training ...")
+    parser.add_argument(
+        "--config",
+        required=True,
+        nargs="+",
+        metavar="YAML",
+        help="kind, model, training ...; several are merged from left to right",
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config key"
     )

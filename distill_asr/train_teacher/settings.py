@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from transformers import CONFIG_MAPPING, MODEL_FOR_CTC_MAPPING
 
 from distill_asr.errors import UserError, nearest
 from distill_asr.io.arguments import check_arguments
-from distill_asr.io.yaml import load_config
+from distill_asr.io.yaml import config_name, load_config
 
 WORDS = "words"
 DEFAULT_SEED = 42  # that of transformers.TrainingArguments
@@ -122,24 +122,27 @@ KINDS: dict[str, type[SpeechSettings] | type[TextSettings]] = {
 }
 
 
-def read_settings(path: str | Path, overrides: Iterable[str] = ()) -> SpeechSettings | TextSettings:
-    """Read and check a YAML, which may extend another.
+def read_settings(
+    path: str | Path | Sequence[str | Path], overrides: Iterable[str] = ()
+) -> SpeechSettings | TextSettings:
+    """Read and check a YAML, which may extend another; several are merged from left to right.
 
     Raises
     ------
     UserError : all mistakes at once.
     """
     content = load_config(path, overrides)
+    where = config_name(path)
     kind = KINDS.get(str(content.get("kind")))
     if kind is None:
         given = content.get("kind")
-        raise UserError(f"{path}: kind: {given!r}, expected {' or '.join(KINDS)}")
+        raise UserError(f"{where}: kind: {given!r}, expected {' or '.join(KINDS)}")
     # a part that is itself checked by its own class is left out of the types
     plain = {k: v for k, v in content.items() if not (k == "noise" and isinstance(v, dict))}
     problems = [one.removeprefix(".") for one in check_arguments("", plain, kind, set())]
     problems += kind.problems(content)
     if problems:
-        raise UserError([f"{path}: {problem}" for problem in problems])
+        raise UserError([f"{where}: {problem}" for problem in problems])
     if isinstance(content.get("noise"), dict):
         content["noise"] = Noise(**content["noise"])
     return kind(**content)

@@ -88,11 +88,11 @@ def test_both_levels_of_the_cif_student_together() -> None:
 
 def test_speech_teachers_are_stored_as_codes() -> None:
     for name in TEACHERS:
-        teacher = TeacherConfig.read(CONF / "teacher" / f"{name}.yaml")
+        teacher = GRID.teachers[name].resolved()
         assert (teacher.kind, teacher.codec["name"]) == ("speech", "mvq")
         assert teacher.codec["codebooks"] == 16
     assert TeacherConfig.read(SHARED / "teacher" / "bert_base_uncased.yaml").kind == "text"
-    assert TeacherConfig.read(CONF / "teacher" / "recogniser.yaml").output == "path"
+    assert GRID.recogniser is not None and GRID.recogniser.dump.resolved().output == "path"
 
 
 def test_without_the_corpus_it_says_where_to_get_it(tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ def tiny_recipe(root: Path) -> tuple[RecipeCopy, Path]:
     recipe = RecipeCopy(root, "librispeech_100")
     for name, family in TEACHERS.items():
         model = tiny_speech_teacher(root / "models" / name, family)
-        changes = {"model": str(model), "layers": [2], "codec": {"name": "fp16"}}
-        # codes would have to be learnt first, which takes minutes
-        recipe.write(f"teacher/{name}", f"../../../../../conf/teacher/{name}_large.yaml", changes)
+        recipe.change(f"teacher/{name}_large", {"model": str(model), "layers": [2]})
+    grid = recipe.path / "conf" / "systems.yaml"  # codes would have to be learnt, for minutes
+    grid.write_text(grid.read_text().replace("{name: mvq, codebooks: 16}", "{name: fp16}"))
     for student in ("transducer_10m", "stream_10m"):
         recipe.change(f"student/{student}", TINY)
     return recipe, write_librispeech(root / "corpus")

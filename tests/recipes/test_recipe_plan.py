@@ -131,7 +131,8 @@ def test_dry_run_prints_what_can_be_typed(
     monkeypatch.chdir(EGS / "mini" / "asr1")
     assert main(["recipe", "dump", "--systems", "one_teacher", "--dry-run"]) == 0
     assert capsys.readouterr().out == (
-        "distill-asr dump --teacher conf/teacher/hubert.yaml --name hubert dump/train dump/dev\n"
+        "distill-asr dump --set kind=speech --set model=exp/teachers/hubert --set 'layers=[4]' "
+        "--set 'codec={name: fp16}' --name hubert dump/train dump/dev\n"
     )
     assert main(["recipe", "list", "--systems", "two_teachers,baseline"]) == 0
     assert capsys.readouterr().out == "baseline two_teachers\n"

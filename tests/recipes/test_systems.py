@@ -60,8 +60,8 @@ def test_what_a_file_says(conf: Path) -> None:
     teacher = systems.teachers["t"]
     assert teacher.train is not None and teacher.train.dev == "data/b"
     shared = conf.parents[3] / "conf"
-    assert systems.teachers["bert"].config == (shared / "teacher" / "bert.yaml").resolve()
-    assert systems.recogniser is not None
+    assert systems.teachers["bert"].config == ((shared / "teacher" / "bert.yaml").resolve(),)
+    assert systems.recogniser is not None and systems.recogniser.dump.resolved().layers == (1,)
     assert systems.recogniser.training.overrides() == ["max_epoch=4"]
 
 
@@ -111,6 +111,37 @@ def test_all_mistakes_come_at_once(conf: Path) -> None:
         "systems: mis",
     ):
         assert part in text
+
+
+def test_a_teacher_needs_no_file_of_its_own(conf: Path) -> None:
+    path = conf / "systems.yaml"
+    lines = [
+        "teachers:",
+        "  changed: {config: t.yaml, set: {layers: [1, 2], combine: mean}}",
+        "  merged: [t.yaml, teacher/bert.yaml]",
+        "  alone: {set: {kind: speech, model: m, layers: [3], codec.name: fp16}}",
+        "recogniser: {config: student.yaml}",
+        "systems: {plain: {config: student.yaml}}",
+    ]
+    path.write_text("\n".join(lines))
+    systems = Systems.read(path)
+    teachers = {name: one.resolved() for name, one in systems.teachers.items()}
+    assert (teachers["changed"].model, teachers["changed"].layers) == ("m", (1, 2))
+    assert teachers["merged"].kind == "text"
+    assert (teachers["alone"].layers, teachers["alone"].codec) == ((3,), {"name": "fp16"})
+    assert systems.recogniser is not None
+    paths = systems.recogniser.dump.resolved()
+    assert (paths.model, paths.output) == ("exp/recogniser_seed1", "path")
+    wrong = ["  odd: {}", "  bad: {set: 3}", "  far: {config: x.yaml}"]
+    path.write_text("\n".join([*lines[:3], *wrong]))
+    with pytest.raises(UserError) as raised:
+        Systems.read(path)
+    text = str(raised.value)
+    assert "teachers.odd: neither config nor set" in text and "teachers.bad.set: expected" in text
+    assert "teachers.far.config: no such file: x.yaml" in text
+    path.write_text("\n".join([*lines[:3], "  odd: {set: {kind: speech}}", *lines[5:]]))
+    with pytest.raises(UserError, match=r"teachers.odd: model: missing"):
+        check_systems(path)
 
 
 def test_a_teacher_that_nobody_describes_is_named(conf: Path) -> None:
