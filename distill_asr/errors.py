@@ -70,6 +70,14 @@ def nearest(name: object, allowed: Iterable[str]) -> str:
     return f"; allowed: {', '.join(allowed)}" if 0 < len(allowed) <= 30 else ""
 
 
+def import_failure(error: Exception) -> str:
+    """Why a user's own file could not be imported, to stand in brackets, and where it is sought."""
+    reason = f"({type(error).__name__}: {error})"
+    if isinstance(error, ModuleNotFoundError):
+        reason += "; its folder has to be on the Python path: PYTHONPATH=FOLDER distill-asr ..."
+    return reason
+
+
 def named(utterances: Iterable[str]) -> str:
     """Count utterances and name the first few."""
     names = sorted(utterances)

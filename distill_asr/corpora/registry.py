@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from distill_asr.corpora.contract import Corpus
-from distill_asr.errors import UserError, nearest
+from distill_asr.errors import UserError, import_failure, nearest
 
 # imported by name alone: a corpus that is not asked for costs nothing
 CORPORA = {
@@ -35,8 +35,8 @@ def find_corpus(name: str) -> type[Corpus]:
     try:
         found = getattr(import_module(module), attribute)
     except Exception as error:  # whatever the import of a user's own file brings up
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"corpus {name}: cannot be imported ({reason}); {WAY_OUT}") from error
+        reason = import_failure(error)
+        raise UserError(f"corpus {name}: cannot be imported {reason}; {WAY_OUT}") from error
     if not (isinstance(found, type) and issubclass(found, Corpus)):
         raise UserError(f"corpus {name}: expected a subclass of {Corpus.__module__}.Corpus")
     return found

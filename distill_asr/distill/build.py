@@ -16,7 +16,7 @@ from distill_asr.distill.layers import layer_mixture
 from distill_asr.distill.losses import LOSSES
 from distill_asr.distill.matching import MATCHERS
 from distill_asr.distill.states import TapShape
-from distill_asr.errors import UserError, nearest
+from distill_asr.errors import UserError, import_failure, nearest
 
 REGISTRIES: dict[str, dict[str, type]] = {"loss": LOSSES, "match": MATCHERS, "head": HEADS}
 
@@ -41,8 +41,7 @@ def find_class(kind: str, name: str) -> type[Any]:
     try:
         found = attrgetter(attribute)(import_module(module))
     except Exception as error:  # whatever the import of a user's own file brings up
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{name!r} cannot be imported ({reason})") from error
+        raise ValueError(f"{name!r} cannot be imported {import_failure(error)}") from error
     if not inspect.isclass(found):
         raise ValueError(f"{name!r} is no class")
     if not issubclass(found, contract):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from distill_asr.errors import UserError
 
 LAST_LINES = 15  # of the log of a job that failed
+PROGRESS = re.compile(r"\d+%\|")  # a bar
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _run(job: Job) -> JobOutcome:
 def _line(outcome: JobOutcome) -> str:
     """One line a job: its name, its time, and the last thing it printed."""
     last = outcome.last_lines(1)[-1] if outcome.code == 0 else "FAILED"
-    last = "" if last.startswith("# ") else last
+    last = "" if last.startswith("# ") or PROGRESS.search(last) else last
     now = time.strftime("%H:%M:%S")
     return f"{now} {outcome.job.name}: {outcome.seconds:.0f} s; {last}".rstrip("; ")
 

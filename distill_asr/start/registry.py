@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from distill_asr.errors import UserError, nearest
+from distill_asr.errors import UserError, import_failure, nearest
 from distill_asr.start.contract import Reader
 
 # in this order: a Kaldi directory may lie beside tables, Common Voice's tables have their reader
@@ -31,8 +31,8 @@ def find_reader(name: str) -> Reader:
         raise UserError(f"--kind {name}: unknown{nearest(name, READERS)}")
     try:
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"--kind {name}: cannot be imported ({error})") from error
+    except Exception as error:  # whatever the import of a user's own file brings up
+        raise UserError(f"--kind {name}: cannot be imported {import_failure(error)}") from error
     if not (isinstance(found, type) and issubclass(found, Reader)):
         raise UserError(f"--kind {name}: expected a subclass of {Reader.__module__}.Reader")
     return found()

@@ -50,6 +50,10 @@ token_opts=             # of token type bpe: --vocab-size N --bpe-model FILE; of
 
 . "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/cmd.sh"
+if ! command -v distill-asr > /dev/null; then
+    echo "$0: no distill-asr on the PATH; install it in .venv (README.md), or activate its environment" >&2
+    exit 1
+fi
 train_sets=($train_sets) unlabelled_sets=($unlabelled_sets) valid_set=($valid_set) test_sets=($test_sets)
 grid=(--file "$systems_file" --systems "$systems" --seeds "$seeds" --nj "$nj"
     --train-sets "${train_sets[@]}" --unlabelled-sets "${unlabelled_sets[@]}"

@@ -29,6 +29,12 @@ def test_a_job_waits_for_those_it_needs(tmp_path: Path) -> None:
     assert (tmp_path / "logs" / "first").read_text().endswith("more\none thing\n")
 
 
+def test_a_progress_bar_is_no_result(tmp_path: Path) -> None:
+    lines: list[str] = []
+    run_jobs([job(tmp_path, "bar", "print('decode: 100%|####| 20/20')")], 1, lines.append)
+    assert lines[-1].split()[1] == "bar:" and lines[-1].endswith(" s")
+
+
 def test_no_more_at_a_time_than_asked_for(tmp_path: Path) -> None:
     code = (
         "import time, pathlib; p = pathlib.Path('running'); n = int(p.read_text()) if p.exists() "

@@ -4,6 +4,7 @@ Every stage, and what a second run does: tools/smoke_recipes.sh.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,18 @@ def test_wrong_options(recipe: Path, options: list[str], message: str) -> None:
     done = run(recipe, *options)
     assert done.returncode == 1
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_no_program(tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    done = subprocess.run(
+        [bash, str(STAGES)],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "no distill-asr on the PATH; install it" in done.stderr
 
 
 def test_help(recipe: Path) -> None:
