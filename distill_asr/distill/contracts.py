@@ -34,7 +34,8 @@ class Matcher(nn.Module):
         averaged), ``posteriors`` (log-probabilities over the student's tokens).
     only_tap : the one tap that it works on; None for any.
     reads_lattice : it asks ``Context.lattice`` for logits, which the tap ``logits`` needs.
-    reads_text : it asks for ``Context.texts``, what a text teacher read, and ``Context.tokens``.
+    reads_text : it asks for ``Context.texts``, what a text teacher read, and ``Context.tokens``;
+        without it both raise ValueError when read.
     has_tokens : its pairs carry ``Pairs.tokens``, for losses that compare them.
     columns : numbers in front of the posteriors of a target; 3 of a lattice path.
     default_head : name of the head where a block names none.

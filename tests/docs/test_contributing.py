@@ -67,8 +67,22 @@ def test_a_config_with_both_is_valid(modules: Path) -> None:
     written = [yaml.safe_load(text) for text in blocks("yaml")]
     distill = {name: block for text in written for name, block in text.get("distill", {}).items()}
     assert set(distill) == {"codes", "sentence"}
+    (extended,) = (text["extends"] for text in written if "extends" in text)
+    assert (pages.ROOT / extended).is_file()
     (modules / "own.yaml").write_text(yaml.safe_dump(tiny_config("ctc", distill=distill)))
     assert cli.main(["validate", "own.yaml"]) == 0
+
+
+def test_the_teacher_and_the_first_look(modules: Path) -> None:
+    """The teacher's file is right, and the config that the last command trains is there."""
+    from distill_asr.teachers.config import TeacherConfig
+
+    (text,) = (text for text in blocks("yaml") if "kind:" in text)
+    name = re.match(r"# (\w+\.yaml)", text)[1]
+    (modules / name).write_text(text, encoding="utf-8")
+    assert TeacherConfig.read(modules / name).codec["name"] == "mvq"
+    assert any(name in command.words for command in pages.commands(PAGE))
+    assert any(text.startswith("# own.yaml\n") for text in blocks("yaml"))
 
 
 def test_the_corpus(modules: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +92,7 @@ def test_the_corpus(modules: Path, capsys: pytest.CaptureFixture[str]) -> None:
         folder.mkdir(parents=True)
         for sentence in ("one_two", "three"):
             soundfile.write(folder / f"{sentence}.wav", rng.normal(0, 0.1, 16000), 16000)
-    (command,) = (c for c in pages.commands(PAGE) if "corpus" in c.words)
+    (command,) = (c for c in pages.commands(PAGE) if "my_corpus.MyCorpus" in c.words)
     assert cli.main(command.words[1:]) == 0
     assert re.search(r"train +2 +1 +yes", capsys.readouterr().out)
     assert cli.main(["prepare", "data/train", "dump/train"]) == 0
