@@ -35,7 +35,9 @@ def find_class(kind: str, name: str) -> type[Any]:
     contract = CONTRACTS[kind]
     if "." not in name:
         if name not in REGISTRIES[kind]:
-            raise ValueError(f"unknown {name!r}{nearest(name, REGISTRIES[kind])}")
+            hint = nearest(name, REGISTRIES[kind])
+            own = ", or the dotted path of your own" if "allowed" in hint else ""
+            raise ValueError(f"unknown {name!r}{hint}{own}")
         return REGISTRIES[kind][name]
     module, _, attribute = name.rpartition(".")
     try:

@@ -158,6 +158,8 @@ def check_pairs(
             f"the teacher's side is {pairs.teacher.size(1)} wide, and paired_width gives {width}; "
             "override paired_width"
         )
+    if loss.needs_tokens and pairs.tokens is None:
+        problems.append("pairs have no tokens, which the loss compares")
     if loss.reads == CODES and pairs.teacher.is_floating_point():
         problems.append(
             f"the teacher's side is of type {_type(pairs.teacher)}, and the loss reads codes; "

@@ -263,6 +263,7 @@ def test_find_class() -> None:
     assert find_class("loss", "distill_asr.distill.losses.Cosine") is Cosine
     for name, said in (
         ("cosin", "did you mean 'cosine'"),
+        ("MyLoss", "allowed: codebook, .*, or the dotted path of your own"),
         ("no_such_package.Loss", "cannot be imported .ModuleNotFoundError.*PYTHONPATH=FOLDER"),
         ("distill_asr.distill.losses.Nothing", "cannot be imported .AttributeError"),
         ("torch.nn.L1Loss", "is no Loss; derive it from distill_asr.distill.contracts.Loss"),

@@ -122,6 +122,10 @@ class Breaks(Loss):
         return (student @ teacher).mean(1)
 
 
+class Compares(Mean):
+    needs_tokens = True
+
+
 class NoWidth(Loss):
     def input_width(self, paired_width: int, classes: int) -> int:
         return None
@@ -179,6 +183,11 @@ def test_a_failure_keeps_its_cause_and_names_the_block() -> None:
     assert isinstance(found.value.__cause__, KeyError)
     with pytest.raises(RuntimeError, match=r"distill\.x: loss .*Breaks failed: RuntimeError: mat1"):
         term(loss=f"{HERE}.Breaks")(STUDENT, torch.randn(3, 2, 6), LENGTHS, Context())
+
+
+def test_a_loss_that_compares_tokens_gets_them() -> None:
+    with pytest.raises(UserError, match="pairs have no tokens, which the loss compares"):
+        term(loss=f"{HERE}.Compares")(STUDENT, torch.randn(3, 2, 6), LENGTHS, Context())
 
 
 def test_averaged_codes_are_refused() -> None:
