@@ -37,7 +37,10 @@ VERBS = {
     ),
     "decode": ("distill_asr.decode.command", "recognise a data directory with a trained student"),
     "stream": ("distill_asr.decode.stream_command", "recognise audio as it comes in"),
-    "pseudo-label": ("distill_asr.decode.pseudo_label", "transcribe unlabelled audio to train on"),
+    "pseudo-label": (
+        "distill_asr.decode.pseudo_label_command",
+        "transcribe unlabelled audio to train on",
+    ),
     "score": (
         "distill_asr.scoring.command",
         "compute the error rates of systems in one table",
@@ -47,7 +50,7 @@ VERBS = {
         "write one HTML page about experiments, or a table by language",
     ),
     "demo": ("distill_asr.demo.command", "a local page to speak to students, side by side"),
-    "validate": ("distill_asr.train.validate", "report every mistake in a config at once"),
+    "validate": ("distill_asr.train.validate_command", "report every mistake in a config at once"),
     "export": (
         "distill_asr.experiments.export.command",
         "turn a trained student into files that run elsewhere",

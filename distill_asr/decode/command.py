@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill_asr.decode.options import DecodeOptions, FusionOptions
 from distill_asr.decode.record import Decoding, SearchSetup, note_seconds
+from distill_asr.decode.search_arguments import add_search_arguments, search_options
 from distill_asr.errors import UserError
-from distill_asr.experiments.layout import AVERAGED, Experiment
+from distill_asr.experiments.layout import Experiment
 from distill_asr.io.locks import locked
 from distill_asr.io.occupied import DECODING, occupied
 
@@ -59,42 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="decode again, even if nothing has changed"
-    )
-
-
-def add_search_arguments(parser: argparse.ArgumentParser, method: str) -> None:
-    """Arguments of the verbs that search, with the default of ``--method``."""
-    default = DecodeOptions()
-    parser.add_argument("--checkpoint", default=AVERAGED, help="weights file (%(default)s)")
-    parser.add_argument(
-        "--method",
-        choices=["beam", "greedy"],
-        default=method,
-        help="search; greedy: the best symbol at every step (%(default)s)",
-    )
-    parser.add_argument(
-        "--beam-size", type=int, default=default.beam_size, help="hypotheses kept (%(default)s)"
-    )
-    parser.add_argument(
-        "--ctc-weight",
-        type=float,
-        default=default.ctc_weight,
-        help="weight of CTC scores, for hybrid students (%(default)s)",
-    )
-    parser.add_argument(
-        "--chunk-size",
-        type=int,
-        metavar="FRAMES",
-        help="frames of a chunk, for encoder chunked; 0: full context; default: as in training",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=default.batch_size,
-        help="utterances in a batch of a transducer's greedy search (%(default)s)",
-    )
-    parser.add_argument(
-        "--device", default=default.device, help="device, such as cuda (%(default)s)"
     )
 
 
@@ -153,17 +119,9 @@ def _plan(args: argparse.Namespace) -> tuple[SearchSetup, list[Decoding]]:
 
 
 def _options(args: argparse.Namespace) -> DecodeOptions:
-    return DecodeOptions(
-        method=args.method,
-        beam_size=args.beam_size,
-        nbest=args.nbest,
-        ctc_weight=args.ctc_weight,
-        chunk_size=args.chunk_size,
-        batch_size=args.batch_size,
-        timestamps=args.timestamps,
-        device=args.device,
-        fusion=FusionOptions(args.lm, args.lm_checkpoint, args.lm_weight) if args.lm else None,
-    )
+    fusion = FusionOptions(args.lm, args.lm_checkpoint, args.lm_weight) if args.lm else None
+    search = search_options(args)
+    return replace(search, nbest=args.nbest, timestamps=args.timestamps, fusion=fusion)
 
 
 def _output_problems(args: argparse.Namespace) -> list[str]:

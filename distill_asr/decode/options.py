@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from distill_asr.decode.labels import LabelLimits
 from distill_asr.experiments.layout import AVERAGED
 
 Method = Literal["beam", "greedy"]
+STDIN = "-"
+FORMS = ("fp32", "int8", "fp16")  # of the models of an export
 
 
 @dataclass(frozen=True)
@@ -94,3 +97,111 @@ class DecodeOptions:
         if self.timestamps:
             found["timestamps"] = True
         return found
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """What listens, to what, and when it ends a segment.
+
+    Parameters
+    ----------
+    exp : experiment directory, or that of an export.
+    wav : audio files, or ``-`` for standard input.
+    runtime : ``onnx`` runs an export.
+    form : which models of the export.
+    align_with : experiment whose CTC aligns, for the latency report of an export.
+    checkpoint, chunk_size, device : of a student; see ``DecodeOptions``.
+    piece_ms : milliseconds of audio that are passed on at a time.
+    endpoint : seconds without a new token that end a segment; 0: never.
+    latency : whether speed and delays are reported.
+    """
+
+    exp: str
+    wav: tuple[str, ...] = (STDIN,)
+    runtime: Literal["torch", "onnx"] = "torch"
+    form: str = FORMS[0]
+    align_with: str | None = None
+    checkpoint: str = AVERAGED
+    chunk_size: int | None = None
+    device: str = DecodeOptions.device
+    piece_ms: float = 100
+    endpoint: float = 0.8
+    latency: bool = False
+
+    def problems(self) -> list[str]:
+        """Everything wrong with the values, by the verb's options."""
+        missing = [name for name in self.wav if name != STDIN and not Path(name).is_file()]
+        problems = [f"{name}: no such file; correct the path" for name in missing]
+        if self.wav.count(STDIN) > 1:
+            problems.append("'-' given more than once: standard input can be read only once")
+        if self.chunk_size is not None and self.chunk_size < 1:
+            problems.append(f"--chunk-size {self.chunk_size}: expected at least 1 frame to stream")
+        if self.piece_ms <= 0:
+            problems.append(f"--piece-ms {self.piece_ms}: expected more than 0")
+        if self.endpoint < 0:
+            problems.append(f"--endpoint {self.endpoint}: expected seconds, or 0 for none")
+        return problems + self._misplaced()
+
+    def _misplaced(self) -> list[str]:
+        """Options of the other runtime."""
+        onnx = self.runtime == "onnx"
+        names = ("form", "align_with") if not onnx else ("chunk_size", "checkpoint", "device")
+        other = "torch: an export has one of its own" if onnx else "onnx"
+        return [
+            f"--{name.replace('_', '-')}: goes with --runtime {other}"
+            for name in names
+            if getattr(self, name) != getattr(type(self), name)
+        ]
+
+
+@dataclass(frozen=True)
+class PseudoLabelOptions:
+    """Who transcribes what, and which utterances are kept; ``lowest`` or ``share`` at most.
+
+    Parameters
+    ----------
+    data, output : prepared data dirs, read and written.
+    recogniser : experiment directory, or a teacher's file of ``output: words``.
+    checkpoint, search : of an experiment.
+    agree : another recogniser, of either kind, that must hear much the same.
+    normalise_as : words are written as this dir's transcripts; None: as those of ``data``.
+    reference : true transcripts, to say how wrong the labels are; None: ``text`` of the data.
+    lowest : confidence to keep, at most 0.
+    share : of the utterances with words, the most confident ones.
+    limits : what their words may be like.
+    """
+
+    data: Path
+    output: Path
+    recogniser: Path
+    is_experiment: bool
+    search: DecodeOptions
+    checkpoint: str = AVERAGED
+    agree: Path | None = None
+    normalise_as: Path | None = None
+    reference: Path | None = None
+    lowest: float | None = None
+    share: float | None = None
+    limits: LabelLimits = field(default_factory=LabelLimits)
+
+    def problems(self) -> list[str]:
+        """Everything wrong with the values, by the verb's options."""
+        problems = []
+        if self.share is not None and not 0 < self.share <= 1:
+            problems.append(f"--keep-best {self.share}: expected a share, over 0 and at most 1")
+        if self.lowest is not None and not -math.inf < self.lowest <= 0:
+            problems.append(
+                f"--min-confidence {self.lowest}: expected the logarithm of a probability, 0 or "
+                "less"
+            )
+        problems += self.limits.problems()
+        if (self.agree is None) != (self.limits.disagreement is None):
+            problems.append("--agree and --max-disagreement: each needs the other")
+        if self.output.resolve() == self.data.resolve():
+            problems.append(f"--data and --output are both {self.data}; give another --output")
+        return problems
+
+    def deciding(self) -> dict[str, object]:
+        """What the choice depends on, for the record."""
+        chosen = {"min_confidence": self.lowest, "keep_best": self.share}
+        return chosen | self.limits.deciding()

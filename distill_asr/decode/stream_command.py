@@ -6,20 +6,19 @@ import argparse
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from distill_asr.decode.options import FORMS, STDIN, StreamOptions
+from distill_asr.decode.search_arguments import add_student_arguments
 from distill_asr.errors import UserError
-from distill_asr.experiments.layout import AVERAGED
 
 if TYPE_CHECKING:
     from distill_asr.decode.recognised import Recognised
 
-STDIN = "-"
-FORMS = ("fp32", "int8", "fp16")
 SAMPLE = 2  # bytes of a 16-bit sample
 
 
@@ -49,13 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--align-with", metavar="EXP",
         help="onnx, --latency: experiment whose CTC aligns; default: the one that was exported",
     )  # fmt: skip
-    parser.add_argument("--checkpoint", default=AVERAGED, help="weights file (%(default)s)")
-    parser.add_argument(
-        "--chunk-size",
-        type=int,
-        metavar="FRAMES",
-        help="frames of a chunk; default: as in training",
-    )
+    add_student_arguments(parser)
     parser.add_argument(
         "--piece-ms",
         type=float,
@@ -67,19 +60,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds without a new token that end a segment; 0: never (%(default)s)",
     )  # fmt: skip
     parser.add_argument("--latency", action="store_true", help="report speed and delays on stderr")
-    parser.add_argument("--device", default="cpu", help="device, such as cuda (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Recognise each file, or standard input, printing as words come."""
-    _check_options(args)
-    runtime = _onnx(args) if args.runtime == "onnx" else _torch(args)
-    if args.latency:
-        _run_timed(args, runtime)
+    given = {one.name: getattr(args, one.name) for one in fields(StreamOptions)}
+    options = StreamOptions(**given | {"wav": tuple(args.wav)})
+    if problems := options.problems():
+        raise UserError(problems)
+    runtime = _onnx(options) if options.runtime == "onnx" else _torch(options)
+    if options.latency:
+        _run_timed(options, runtime)
         return 0
-    for name in args.wav:
+    for name in options.wav:
         session = runtime.start()
-        for piece in _pieces(name, runtime.rate, args.piece_ms):
+        for piece in _pieces(name, runtime.rate, options.piece_ms):
             _print(name, session.push(piece))
         _print(name, session.finish())
     return 0
@@ -101,40 +96,40 @@ class Runtime:
     aligner: Callable[[], Any]
 
 
-def _torch(args: argparse.Namespace) -> Runtime:
+def _torch(options: StreamOptions) -> Runtime:
     import distill_asr.espnet  # noqa: F401  first, since it imports ESPnet silently
     from distill_asr.decode.streaming import StreamingSession, streaming_problems
     from distill_asr.decode.text import TokenText
     from distill_asr.experiments.student import load_student
 
-    student, config = load_student(args.exp, args.checkpoint, args.device)
-    if problems := streaming_problems(student, args.chunk_size):
+    student, config = load_student(options.exp, options.checkpoint, options.device)
+    if problems := streaming_problems(student, options.chunk_size):
         raise UserError([f"{config.file}: {problem}" for problem in problems])
-    to_words, rate, endpoint = TokenText(config), config.rate, args.endpoint or None
+    to_words, rate, endpoint = TokenText(config), config.rate, options.endpoint or None
 
     def start() -> StreamingSession:
-        return StreamingSession(student, to_words, rate, args.chunk_size, endpoint)
+        return StreamingSession(student, to_words, rate, options.chunk_size, endpoint)
 
     return Runtime(rate, start, lambda: student)
 
 
-def _onnx(args: argparse.Namespace) -> Runtime:
+def _onnx(options: StreamOptions) -> Runtime:
     if importlib.util.find_spec("onnxruntime") is None:
         raise UserError(
             "--runtime onnx: onnxruntime is not installed; pip install 'distill_asr[export]'"
         )
     from distill_asr.decode.onnx_session import OnnxSession, open_export
 
-    recogniser = open_export(args.exp, args.form)
-    facts, endpoint = recogniser.facts, args.endpoint or None
+    recogniser = open_export(options.exp, options.form)
+    facts, endpoint = recogniser.facts, options.endpoint or None
 
     def aligner() -> Any:
         from distill_asr.experiments.student import load_student
 
-        exp = args.align_with or facts["experiment"]
+        exp = options.align_with or facts["experiment"]
         if not Path(exp).is_dir():
             raise UserError(
-                f"--latency: {exp}, of which {args.exp} was exported, is not there; give it by "
+                f"--latency: {exp}, of which {options.exp} was exported, is not there; give it by "
                 "--align-with EXP"
             )
         return load_student(exp, facts["checkpoint"]["name"])[0]
@@ -142,15 +137,15 @@ def _onnx(args: argparse.Namespace) -> Runtime:
     return Runtime(facts["sample_rate"], lambda: OnnxSession(recogniser, endpoint), aligner)
 
 
-def _run_timed(args: argparse.Namespace, runtime: Runtime) -> None:
+def _run_timed(options: StreamOptions, runtime: Runtime) -> None:
     import torch
 
     from distill_asr.decode.latency import Latency, TimedUtterance
 
     student, latency = runtime.aligner(), Latency()
-    for name in args.wav:
+    for name in options.wav:
         timed, heard = TimedUtterance(runtime.start()), [np.zeros(0, np.float32)]
-        for piece in _pieces(name, runtime.rate, args.piece_ms):
+        for piece in _pieces(name, runtime.rate, options.piece_ms):
             _print(name, timed.push(piece))
             heard.append(piece)
         _print(name, timed.finish())
@@ -189,30 +184,3 @@ def pcm_pieces(stream: BinaryIO, size: int) -> Iterator[np.ndarray]:
         held = data[whole:]
         samples = np.frombuffer(data[:whole], dtype="<i2").astype(np.float32)
         yield samples / 2**15
-
-
-def _check_options(args: argparse.Namespace) -> None:
-    problems = [f"{name}: no such file; correct the path" for name in args.wav if not _exists(name)]
-    if args.wav.count(STDIN) > 1:
-        problems.append("'-' given more than once: standard input can be read only once")
-    if args.chunk_size is not None and args.chunk_size < 1:
-        problems.append(f"--chunk-size {args.chunk_size}: expected at least 1 frame to stream")
-    if args.piece_ms <= 0:
-        problems.append(f"--piece-ms {args.piece_ms}: expected more than 0")
-    if args.endpoint < 0:
-        problems.append(f"--endpoint {args.endpoint}: expected seconds, or 0 for none")
-    onnx = args.runtime == "onnx"
-    given = (("--chunk-size", args.chunk_size is not None, not onnx),
-             ("--checkpoint", args.checkpoint != AVERAGED, not onnx),
-             ("--device", args.device != "cpu", not onnx),
-             ("--form", args.form != FORMS[0], onnx),
-             ("--align-with", args.align_with is not None, onnx))  # fmt: skip
-    other = "torch: an export has one of its own" if onnx else "onnx"
-    problems += [f"{name}: goes with --runtime {other}" for name, there, fits in given
-                 if there and not fits]  # fmt: skip
-    if problems:
-        raise UserError(problems)
-
-
-def _exists(name: str) -> bool:
-    return name == STDIN or Path(name).is_file()

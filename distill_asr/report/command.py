@@ -8,7 +8,7 @@ from pathlib import Path
 from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
 from distill_asr.io.locks import locked
-from distill_asr.report import languages
+from distill_asr.report import languages_command as languages
 from distill_asr.scoring.command import list_of_names, repeat
 
 PAGE = Path("exp/report.html")

@@ -9,7 +9,7 @@ import yaml
 
 from distill_asr.errors import UserError
 from distill_asr.testing.fixtures import tiny_config
-from distill_asr.train import validate
+from distill_asr.train import validate_command as validate
 from distill_asr.train.checks import check_config
 from distill_asr.train.config import TrainConfig
 
