@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill_asr.errors import UserError
+from distill_asr.experiments.costs import JobCost, note_job, peak_mib
 
 LAST_LINES = 15  # of the log of a job that failed
 PROGRESS = re.compile(r"\d+%\|")  # a bar
@@ -98,16 +99,27 @@ def _run(job: Job) -> JobOutcome:
     with log.open("wb") as output:
         output.write(f"# {job.typed()}\n".encode())
         output.flush()
-        done = subprocess.run(
+        process = subprocess.Popen(
             job.command,
             cwd=job.folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=os.environ,
-            check=False,
         )
-    return JobOutcome(job, done.returncode, time.time() - start)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    end = time.time()
+    cost = JobCost(
+        job.name.rpartition(": ")[2],
+        round(usage.ru_utime + usage.ru_stime, 2),
+        round(peak_mib(usage.ru_maxrss)),
+        round(start, 2),
+        round(end, 2),
+        process.returncode == 0,
+    )
+    note_job(log.parent.parent, cost)
+    return JobOutcome(job, process.returncode, end - start)
 
 
 def _line(outcome: JobOutcome) -> str:

@@ -1,7 +1,7 @@
 """Rates of this machine: a few steps of the students, a few calls of the teachers; kept on disk.
 
-Processor time is measured, which other programs hardly change, with as many threads as the
-recipe's processes get.
+Processor time is measured, with one thread as the recipe's processes have, and brought to what an
+idle machine takes (``probe.py``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -33,15 +32,17 @@ from distill_asr.espnet.task import build_untrained
 from distill_asr.io.audio import SAMPLE_RATE, resample
 from distill_asr.io.files import write_text_atomic
 from distill_asr.start.cost import MIB, CommonRates, StudentRates, TeacherRates
+from distill_asr.start.probe import Reference, idle_seconds
 from distill_asr.teachers import TeacherConfig, load_teacher
 from distill_asr.train.config import TrainConfig
 
 LONGEST_BATCH = 40.0  # seconds of audio in a measured batch; larger ones are proportional
 SPOKEN = 12.0  # characters a second of read speech
 TOKENS_OF_BPE = 3.5  # characters of a piece
-STEPS = 3  # measured, after one that is not
+STEPS = 5  # measured, after one that is not
 BLANK_BIAS = 8.0  # added to a random student's logit of blank
-EPOCH = 1.5  # seconds of processor time besides the audio: checkpoint, averages, logs
+EPOCH = 0.2  # seconds of processor time besides the audio: checkpoint, averages, logs
+METHOD = 2  # of measuring; rates of another one are measured anew
 Rates = TypeVar("Rates", CommonRates, StudentRates, TeacherRates)
 
 
@@ -134,11 +135,11 @@ def measure_student(
         batch = _batch(max(1, round(measured / seconds)), seconds, config, len(tokens))
         heard = batch["speech"].numel() / SAMPLE_RATE
         _reset_peak()
-        train = _seconds(_step(student, batch, config.needs_text), STEPS) / heard
+        train = idle_seconds(_step(student, batch, config.needs_text), STEPS) / heard
         memory = _peak() * (1 + 0.7 * (batch_seconds / measured - 1))
         student.eval()
         with torch.no_grad():
-            valid = _seconds(lambda: _loss(student, batch, config.needs_text), 2) / heard
+            valid = idle_seconds(lambda: _loss(student, batch, config.needs_text), 2) / heard
             decode = _decode_rate(student, config, seconds, options, valid)
         parameters = sum(one.numel() for one in student.parameters())
     return StudentRates(train, valid, decode, parameters, memory)
@@ -174,10 +175,10 @@ def measure_teacher(config: TeacherConfig, seconds: float) -> TeacherRates:
         count = max(1, int((config.batch_seconds or seconds) / seconds))
         noise = [
             (0.1 * rng.standard_normal(round(seconds * SAMPLE_RATE))).astype(np.float32)
-            for _ in range(min(count, 8))
+            for _ in range(min(count, 4))
         ]
         states: list[np.ndarray] = []
-        spent = _seconds(lambda: states.extend(teacher.states(noise)), 1, warm=len(noise) < 4)
+        spent = idle_seconds(lambda: states.extend(teacher.states(noise)), 3)
         frames = len(states[0]) / seconds
         stored = frames * _bytes_a_frame(config, teacher.width)
         return TeacherRates(spent / (len(noise) * seconds), stored, _peak())
@@ -238,7 +239,7 @@ def _decode_rate(
         else TransducerSearch(student, options.beam_size, 1)
     )
     speech = 0.1 * torch.randn(round(seconds * SAMPLE_RATE))
-    return _seconds(lambda: search(speech), 2) / seconds
+    return idle_seconds(lambda: search(speech), 2) / seconds
 
 
 def _measure_common() -> CommonRates:
@@ -250,44 +251,35 @@ def _measure_common() -> CommonRates:
         wav.seek(0)
         soundfile.read(wav, dtype="float32")
 
-    return CommonRates(
-        start=_start("distill_asr.espnet.task"),
-        start_small=_start("distill_asr.dump.run"),
-        read=4 * _seconds(read, 3) / 60,  # 16 kHz; and checks, hashes, tables
-        resample=2 * _seconds(lambda: resample(noise, 8000, SAMPLE_RATE), 3) / 60,
-        epoch=EPOCH,
-        flops=_flops(),
-    )
+    with _one_thread():
+        return CommonRates(
+            start=_start("distill_asr.espnet.task"),
+            start_small=_start("distill_asr.dump.run"),
+            read=4 * idle_seconds(read, 5) / 60,  # 16 kHz; and checks, hashes, tables
+            resample=2 * idle_seconds(lambda: resample(noise, 8000, SAMPLE_RATE), 3) / 60,
+            epoch=EPOCH,
+            flops=_flops(),
+        )
 
 
 def _flops() -> float:
     """Multiplications and additions of large matrices, a second of processor time."""
     size = 768
-    with _one_thread():
-        matrix = torch.randn(size, size)
-        return 2 * size**3 / max(_seconds(lambda: matrix @ matrix, 5), 1e-9)
+    matrix = torch.randn(size, size)
+    return 2 * size**3 / max(idle_seconds(lambda: matrix @ matrix, 5), 1e-9)
 
 
 def _start(module: str) -> float:
     """Processor time of an interpreter that imports a module."""
+    reference = Reference()
+    reference.run()
     before = os.times()
     subprocess.run([sys.executable, "-c", f"import {module}"], check=False, capture_output=True)
     after = os.times()
-    return (
-        after.children_user - before.children_user + after.children_system - before.children_system
-    )
-
-
-def _seconds(work: Callable[[], object], times: int, warm: bool = True) -> float:
-    """Processor time of a call, the least of some: others slow it down, and never speed it up."""
-    if warm:
-        work()
-    spent = []
-    for _ in range(times):
-        begin = time.process_time()
-        work()
-        spent.append(time.process_time() - begin)
-    return min(spent)
+    reference.run()
+    user, system = (getattr(after, one) - getattr(before, one)
+                    for one in ("children_user", "children_system"))  # fmt: skip
+    return (user + system) / reference.slowdown
 
 
 @contextmanager
@@ -320,7 +312,7 @@ def _peak() -> float:
 
 def _key(kind: str, what: dict[str, Any]) -> str:
     """What decides a rate: the measured, the machine, the versions."""
-    facts = [kind, what, platform.processor(), _cpu(), torch.__version__, __version__]
+    facts = [kind, what, METHOD, platform.processor(), _cpu(), torch.__version__, __version__]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 

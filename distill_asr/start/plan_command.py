@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 from distill_asr.errors import UserError
 
 if TYPE_CHECKING:
+    from distill_asr.experiments.costs import Forecast
     from distill_asr.recipe.plan import Grid
+    from distill_asr.start.cost import StageCost
+    from distill_asr.start.forecast import ForecastOptions
 
 SETS = ("train_sets", "unlabelled_sets", "valid_set", "test_sets")
 BUSY = 1.5  # programs that want a core, for each core
@@ -50,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
     from distill_asr.dump.machine import usable_cores
+    from distill_asr.experiments.costs import write_forecast
     from distill_asr.recipe.check import inside
     from distill_asr.start.calibration import Calibration, cache_file
     from distill_asr.start.cost import table
@@ -70,11 +74,13 @@ def run(args: argparse.Namespace) -> int:
             cache_file().unlink(missing_ok=True)
         measures = Calibration(cache_file(), lambda line: print(line, file=sys.stderr, flush=True))
         stages = forecast(_grid(args, script), measures, options)
+        if not args.hours:  # else it is of another recipe than this one
+            write_forecast(Path("exp"), _kept(stages, options), table(stages))
     print(*table(stages, not args.brief), sep="\n")
     if measures.measured and (load := os.getloadavg()[0]) > BUSY * usable_cores():
         print(
-            f"warning: the machine was busy while rates were measured (load {load:.0f}), so they "
-            "come out too slow, by half perhaps; --measure again when it is idle",
+            f"warning: the machine was busy while rates were measured (load {load:.0f}); this is "
+            "allowed for, but --measure on an idle machine is surer",
             file=sys.stderr,
         )
     print(f"{nj} job(s) at a time, a thread each, on {options.cores} core(s) that are free")
@@ -92,6 +98,21 @@ def read_script(path: Path) -> dict[str, str]:
         for name, value in pairwise(words)
         if name.startswith("--")
     }
+
+
+def _kept(stages: list[StageCost], options: ForecastOptions) -> Forecast:
+    """As the report reads it."""
+    from distill_asr.experiments.costs import Forecast, JobCost
+
+    jobs = {
+        stage.name: [
+            JobCost(name, round(cost.seconds, 2), round(cost.memory))
+            for name, cost in stage.jobs.items()
+        ]
+        for stage in stages
+    }
+    lasting = {stage.name: round(stage.wall, 2) for stage in stages}
+    return Forecast(jobs, lasting, options.cores, options.nj)
 
 
 def _grid(args: argparse.Namespace, script: dict[str, str]) -> Grid:

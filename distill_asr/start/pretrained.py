@@ -59,13 +59,17 @@ SPEECH_TYPES = (
 
 @dataclass(frozen=True)
 class ChosenTeacher:
-    """A teacher of the recipe; ``local`` where its files are on this machine."""
+    """A teacher of the recipe; ``local`` where its files are on this machine.
+
+    ``windowed``: it reads windows of 30 s, whatever the length of the audio.
+    """
 
     name: str
     model: str
     layer: int
     local: bool
     why: str
+    windowed: bool = False
 
 
 def choose_teachers(
@@ -126,7 +130,9 @@ def _given(models: Sequence[str]) -> list[ChosenTeacher]:
         known = next((one for one in PUBLISHED if one.model == model), None)
         folder = Path(model) if Path(model).is_dir() else cached_model(model)
         try:
-            layers = _layers(folder, model) if folder else known.layers if known else None
+            kind, layers = (
+                _facts(folder, model) if folder else ("", known.layers if known else None)
+            )
         except UserError as error:
             problems += error.problems
             continue
@@ -140,14 +146,15 @@ def _given(models: Sequence[str]) -> list[ChosenTeacher]:
         while any(one.name == name for one in chosen):
             name += "_2"
         place = str(Path(model).resolve()) if Path(model).is_dir() else model
-        chosen.append(ChosenTeacher(name, place, layers, folder is not None, "as asked for"))
+        local, windowed = folder is not None, kind == "whisper"
+        chosen.append(ChosenTeacher(name, place, layers, local, "as asked for", windowed))
     if problems:
         raise UserError(problems)
     return chosen
 
 
-def _layers(folder: Path, model: str) -> int:
-    """Number of the last layer of a speech encoder."""
+def _facts(folder: Path, model: str) -> tuple[str, int]:
+    """Type of a speech encoder and number of its last layer."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = config["model_type"]
@@ -163,7 +170,7 @@ def _layers(folder: Path, model: str) -> int:
             f"--teacher {model}: a {kind} is no speech encoder; init plans speech teachers "
             f"({', '.join(SPEECH_TYPES)}); docs/l2s.md and docs/hkd.md tell how text teachers go in"
         )
-    return number
+    return kind, number
 
 
 def _name(folder: Path) -> str:

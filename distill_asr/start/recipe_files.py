@@ -174,9 +174,10 @@ max_epoch: {choices.stage_2_epochs}
 
 def _teacher(teacher: ChosenTeacher) -> str:
     model = yaml.safe_dump({"model": teacher.model}, allow_unicode=True, width=10**9)
+    window = "window: audio  # the clip alone; 30: the window that the model was trained with\n"
     return f"""kind: speech
 {model}layers: [{teacher.layer}]
-dtype: float32
+{window if teacher.windowed else ""}dtype: float32
 codec: {{name: fp16}}
 """
 
