@@ -73,6 +73,18 @@ def sounds(
     return found
 
 
+def audio_files(dump: Path, one: SetView, indices: Sequence[int]) -> list[tuple[str, str]]:
+    """Some utterances of a set with their files; those without a file of their own are left out."""
+    wav, files = read_table(dump / one.name / "wav.scp"), []
+    for index in indices:
+        location = wav.get(one.utterances[index])
+        if location is not None and not is_command(location):
+            source = _found(location, dump.parent)
+            if source.is_file:
+                files.append((one.utterances[index], source.location))
+    return files
+
+
 def contrast(samples: np.ndarray) -> float | None:
     """How far loud frames are above quiet ones in dB: little of it is noise. Of ``[N]`` samples."""
     frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
@@ -98,12 +110,17 @@ def _of_set(
     return found
 
 
+def _found(location: str, folder: Path) -> AudioLocation:
+    source = AudioLocation(location)
+    if source.is_file and not Path(location).is_file():
+        return AudioLocation(str(folder / location))  # named from the recipe's folder
+    return source
+
+
 def _sound(location: str | None, folder: Path, beside: Path, how: str) -> Sound | None:
     if location is None or is_command(location):
         return None  # commands of others' data are not run for a picture of it
-    source = AudioLocation(location)
-    if source.is_file and not Path(location).is_file():
-        source = AudioLocation(str(folder / location))  # named from the recipe's folder
+    source = _found(location, folder)
     if how == LINK:
         if not source.is_file:
             return None  # a part of an archive

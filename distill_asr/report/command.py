@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from distill_asr.errors import UserError
+from distill_asr.experiments.layout import Experiment
 from distill_asr.io.files import write_text_atomic
 from distill_asr.io.locks import locked
 from distill_asr.report import languages_command as languages
 from distill_asr.scoring.command import list_of_names, repeat
+
+if TYPE_CHECKING:
+    from distill_asr.report.experiments import Study
+    from distill_asr.report.page import Paint
 
 PAGE = Path("exp/report.html")
 
@@ -61,6 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="embed audio, link to the files, or neither (default: embed what fits)")  # fmt: skip
     add("--audio-mb", type=float, default=50, metavar="MB",
         help="most audio to embed, in MB of 16-bit samples (%(default)s)")  # fmt: skip
+    add("--pictures", type=int, default=6, metavar="N",
+        help="number of utterances a set whose CTC and CIF are shown: those that the last system "
+        "changes most (%(default)s); 0 for none")  # fmt: skip
     languages.add_options(parser.add_argument_group("tables by language"))
 
 
@@ -84,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     floor = args.noise_floor
     if floor is not None and not 0 <= floor < 100:
         raise UserError(f"--noise-floor: {floor}, expected percent from 0 to 100")
+    if args.pictures < 0:
+        raise UserError(f"--pictures: {args.pictures}, expected 0 or more")
     wanted = Wanted(
         args.experiments,
         Path(args.dump) if args.dump else None,
@@ -98,7 +109,24 @@ def run(args: argparse.Namespace) -> int:
     folder = study.experiments[0].directory.resolve().parent.parent
     title = args.title or "/".join(folder.parts[-2:])
     with locked(out, "reporting"):
-        page = write(study, Options(title, args.audio, args.audio_mb), out)
+        paint = _paint(study, args.pictures)
+        page = write(study, Options(title, args.audio, args.audio_mb, args.pictures, paint), out)
         write_text_atomic(out, page)
     print(f"{out}: {len(page) / 1e6:.1f} MB, {len(study.experiments)} experiments")
     return 0
+
+
+def _paint(study: Study, count: int) -> Paint | None:
+    """What computes the pictures; ESPnet is loaded only where there is something to compute."""
+    if not count or study.comparison is None:
+        return None
+    wanted = study.comparison
+    systems = [Experiment(wanted.exp / f"{s}_seed{wanted.seeds[0]}") for s in wanted.systems]
+    lacking = [one for one in systems if not (one.config.is_file() and one.model.is_file())]
+    if lacking:
+        names = ", ".join(one.directory.name for one in lacking)
+        study.notes.append(f"No pictures of CTC and CIF: the model of {names} is not there.")
+        return None
+    from distill_asr.report.pictures import paint
+
+    return paint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from distill_asr import __version__
 from distill_asr.errors import UserError
 from distill_asr.experiments.layout import Experiment
 from distill_asr.report import changes, provenance
-from distill_asr.report.audio import Sound, sounds
+from distill_asr.report.audio import Sound, audio_files, sounds
+from distill_asr.report.costs import stage_costs
 from distill_asr.report.curves import Curves, read_curves
 from distill_asr.report.experiments import Study
-from distill_asr.report.utterances import SetView, read_sets
+from distill_asr.report.utterances import SetView, most_changed, read_sets
 from distill_asr.scoring.bootstrap import Reduction
 from distill_asr.scoring.systems import (
     Comparison,
@@ -30,16 +31,25 @@ from distill_asr.scoring.systems import (
 from distill_asr.scoring.table import SystemResult, percent, table_notes
 from distill_asr.train.progress import duration
 
+Paint = Callable[[Path, Sequence[tuple[str, str]]], Mapping[str, Any]]
 NEEDS = "the page needs Jinja2 and Plotly: pip install distill_asr[report]"
 
 
 @dataclass(frozen=True)
 class Options:
-    """How the page is made; see ``audio.sounds``."""
+    """How the page is made; see ``audio.sounds``.
+
+    Parameters
+    ----------
+    pictures : utterances of each set whose CTC and CIF are shown.
+    paint : ``pictures.paint``, which needs ESPnet; None leaves pictures out.
+    """
 
     title: str
     audio: str | None = None
     audio_mb: float = 50.0
+    pictures: int = 0
+    paint: Paint | None = None
 
 
 def write(study: Study, options: Options, out: Path) -> str:
@@ -67,9 +77,14 @@ def write(study: Study, options: Options, out: Path) -> str:
         context |= _table(wanted, results, floors)
         notes += [*table_notes(results, floors), *missing_lines(wanted, counted)]
         data |= {"baseline": wanted.baseline, "systems": wanted.systems, "seeds": wanted.seeds}
-        data["sets"] = [_set_data(one, wanted, players[one.name]) for one in sets]
+        painted = _pictures(wanted, sets, options)
+        data["sets"] = [
+            _set_data(one, wanted, players[one.name]) | {"pictures": painted[one.name]}
+            for one in sets
+        ]
         folder = wanted.dump.resolve().parent
     context |= _provenance(study.experiments, curves, sets, folder)
+    context["costs"] = stage_costs(study.experiments[0].directory.resolve().parent)
     return _rendered({**context, "title": options.title, "notes": notes, "data": data}, plotly)
 
 
@@ -94,7 +109,7 @@ def _rendered(context: Mapping[str, Any], plotly: str) -> str:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
-    environment.filters |= {"percent": percent, "duration": duration}
+    environment.filters |= {"percent": percent, "duration": duration, "seconds": _seconds}
     made = {
         "version": __version__,
         "command": shlex.join(["distill-asr", *sys.argv[1:]]),
@@ -102,6 +117,10 @@ def _rendered(context: Mapping[str, Any], plotly: str) -> str:
         "time": time.strftime("%Y-%m-%d %H:%M"),
     }
     return environment.get_template("page.html").render(**context, made=made, plotly=plotly)
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else duration(value)
 
 
 def _table(
@@ -158,6 +177,27 @@ def _set_data(one: SetView, wanted: Comparison, players: Sequence[Sound | None])
         "confusions": confused,
         "groups": groups,
     }
+
+
+def _pictures(
+    wanted: Comparison, sets: Sequence[SetView], options: Options
+) -> dict[str, dict[int, dict[str, Any]]]:
+    """By set, place of the utterance in it, and system; of the first seed."""
+    painted: dict[str, dict[int, dict[str, Any]]] = {one.name: {} for one in sets}
+    if options.paint is None:
+        return painted
+    audio: dict[str, list[tuple[str, str]]] = {}
+    for one in sets:
+        chosen = most_changed(one, wanted.baseline, wanted.systems[-1], options.pictures)
+        audio[one.name] = audio_files(wanted.dump, one, chosen)
+    every = [pair for pairs in audio.values() for pair in pairs]
+    for system in wanted.systems:
+        found = options.paint(wanted.exp / f"{system}_seed{wanted.seeds[0]}", every)
+        for one in sets:
+            for utterance, _ in audio[one.name] if found else ():
+                of_utterance = painted[one.name].setdefault(one.utterances.index(utterance), {})
+                of_utterance[system] = asdict(found[utterance])
+    return painted
 
 
 def _key(run: SystemRun) -> str:

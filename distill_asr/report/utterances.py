@@ -110,6 +110,23 @@ def _read_set(wanted: Comparison, counted: Counted, name: str, notes: list[str])
     )
 
 
+def most_changed(one: SetView, baseline: str, system: str, count: int) -> list[int]:
+    """Utterances whose errors a system changes most, half of them for the better, in their order.
+
+    Of a system alone: those with most errors.
+    """
+    runs = {run.system: found for run, found in reversed(one.runs.items())}  # of the first seed
+    errors = [errors for _, _, errors in runs[system]]
+    if system == baseline:
+        worst = sorted(range(len(errors)), key=lambda i: -errors[i])
+        return sorted(worst[:count])
+    change = [now - before[2] for now, before in zip(errors, runs[baseline], strict=True)]
+    ranked = sorted(range(len(change)), key=lambda i: change[i])
+    better = ranked[: count - count // 2]
+    worse = [i for i in reversed(ranked) if i not in better][: count // 2]
+    return sorted([*better, *worse])
+
+
 def _timing(path: Path, utterances: Sequence[str]) -> list[tuple[list[str], list[int]]] | None:
     """Tokens of the best hypothesis and when each was emitted, in ms; None where not recorded."""
     if not path.is_file():

@@ -93,6 +93,7 @@ class Calibration:
     def teacher(self, config: TeacherConfig, seconds: float) -> TeacherRates:
         """A teacher whose model lies here."""
         what = {"model": config.model, "layers": config.layers, "codec": config.codec,
+                "window": config.window, "dtype": config.dtype,
                 "seconds": round(seconds, 1)}  # fmt: skip
         return self._rates(
             TeacherRates, config.path, what, lambda: measure_teacher(config, seconds)

@@ -7,11 +7,13 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from distill_asr import cli
+from distill_asr.experiments.costs import Forecast, JobCost, note_job, write_forecast
 from distill_asr.testing.experiments import HOSTILE, make_experiments
 
 selenium = pytest.importorskip("selenium.webdriver")
@@ -102,6 +104,39 @@ def test_charts_players_filters(browser: selenium.Chrome, folder: Path) -> None:
         one.onerror = () => done([0, one.error && one.error.message]);
         one.play().catch((error) => done([0, String(error)]));"""
     assert browser.execute_async_script(script) == [1.0, None]
+    assert browser.get_log("browser") == []
+
+
+@dataclass
+class Picture:
+    """As ``pictures.Picture``, which needs ESPnet."""
+
+    step_ms: float = 40.0
+    tokens: tuple[str, ...] = ("a", HOSTILE, "<blank>")
+    probabilities: tuple = ((0.9, 0.0, 0.1), (0.0, 0.8, 0.1), (0.1, 0.2, 0.8))
+    weights: tuple[float, ...] = (0.4, 0.7, 0.2)
+    fires: tuple[int, ...] = (1,)
+
+
+def test_pictures_and_costs(
+    browser: selenium.Chrome, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def paint(directory: Path, audio: list[tuple[str, str]]) -> dict[str, Picture]:
+        return {utterance: Picture() for utterance, _ in audio}
+
+    monkeypatch.setattr("distill_asr.report.command._paint", lambda study, count: paint)
+    jobs = {"train": [JobCost("train baseline_seed1", 90.0, 900.0)]}
+    write_forecast(folder / "exp", Forecast(jobs, {"train": 90.0}, 2, 2), [])
+    note_job(folder / "exp", JobCost("train baseline_seed1", 100.0, 950.0, 1.0, 131.0))
+    opened(browser, folder, "--audio", "none", "--pictures", "4")
+    assert "-10 %" in texts(browser, "#costs td") and "2 min 10 s" in texts(browser, "#costs td")
+    choose(browser, "outcome", "pictured")
+    assert len(texts(browser, ".utterance")) == 4
+    browser.execute_script("document.querySelector('.pictured').open = true")
+    time.sleep(0.5)
+    assert len(texts(browser, ".pictures .heatmaplayer .hm")) == 3, "a map a system"
+    assert len(texts(browser, ".pictures .barlayer .trace")) == 3
+    assert HOSTILE in texts(browser, ".pictures .ytick text")
     assert browser.get_log("browser") == []
 
 

@@ -152,6 +152,30 @@ function timing(set, index, seed, audio) {
   return box;
 }
 
+// CTC posteriors as a map of tokens over time; CIF's weights as bars, a line where it fires.
+function pictures(set, index, audio) {
+  const box = make("div", null, "pictures");
+  for (const [system, one] of Object.entries(set.pictures[index])) {
+    const seconds = (frame) => (frame + 0.5) * one.step_ms / 1000, chart = make("div", null, "chart"), traces = [], shapes = [];
+    const tall = one.tokens.length ? 90 + 16 * one.tokens.length : 0, cif = one.weights.length > 0;
+    if (one.tokens.length) traces.push({ type: "heatmap", z: one.probabilities, x: one.probabilities[0].map((_, t) => seconds(t)), y: one.tokens.map((_, i) => i),
+      text: one.tokens.map((token) => one.probabilities[0].map(() => plain(token))), colorscale: "Blues", reversescale: true, zmin: 0, zmax: 1, showscale: false,
+      hovertemplate: "%{text}, %{x:.2f} s: %{z:.2f}<extra></extra>", yaxis: "y" });
+    if (cif) {
+      traces.push({ type: "bar", x: one.weights.map((_, t) => seconds(t)), y: one.weights, marker: { color: colour(system) }, hovertemplate: "%{x:.2f} s: weight %{y:.3f}<extra></extra>", yaxis: one.tokens.length ? "y2" : "y" });
+      for (const frame of one.fires) shapes.push({ type: "line", x0: seconds(frame), x1: seconds(frame), y0: 0, y1: 1, yref: one.tokens.length ? "y2 domain" : "y domain", line: { color: "#d1495b", width: 1 } });
+    }
+    const rows = { tickvals: one.tokens.map((_, i) => i), ticktext: one.tokens.map(plain), autorange: "reversed", title: { text: "CTC" }, fixedrange: true };
+    const bars = { title: { text: "CIF" }, rangemode: "tozero", fixedrange: true };
+    const layout = one.tokens.length ? { yaxis: { ...rows, domain: cif ? [0.4, 1] : [0, 1] }, ...(cif ? { yaxis2: { ...bars, domain: [0, 0.3] } } : {}) } : { yaxis: bars };
+    box.append(make("small", `${system}, seed ${DATA.seeds[0]}`), chart);
+    Plotly.react(chart, traces, { ...LAYOUT, ...layout, shapes, height: Math.max(220, tall + (cif ? 140 : 0)), showlegend: false,
+      xaxis: { title: { text: "seconds" }, range: [0, Math.max(set.seconds[index] || 0, seconds((one.probabilities[0] || one.weights).length))] } }, { responsive: true, displaylogo: false });
+    chart.on("plotly_click", (event) => { if (audio) { audio.currentTime = Math.max(0, event.points[0].x - 0.1); audio.play(); } });
+  }
+  return box;
+}
+
 function current() {
   return DATA.sets.find((set) => set.name === $("set").value);
 }
@@ -183,6 +207,14 @@ function utterance(set, index) {
     head.append(audio);
   }
   box.append(head, aligned(set, index, $("seed").value));
+  if (set.pictures[index]) {
+    const details = make("details", null, "pictured");
+    details.append(make("summary", "CTC and CIF"));
+    details.ontoggle = () => {
+      if (details.open && details.childElementCount === 1) details.append(pictures(set, index, audio));
+    };
+    box.append(details);
+  }
   if (Object.keys(set.timing).length) {
     const details = make("details");
     details.append(make("summary", "times of tokens"));
@@ -200,6 +232,7 @@ const KEEPS = {
   worse: (set, i) => change(set, i) > 0,
   equal: (set, i) => change(set, i) === 0,
   wrong: (set, i) => set.runs[`${$("system").value} ${$("seed").value}`][i][2] > 0,
+  pictured: (set, i) => i in set.pictures,
   differing: (set, i) => set.runs[`${$("system").value} ${$("seed").value}`][i][0] !== set.runs[`${$("against").value} ${$("seed").value}`][i][0],
 };
 
