@@ -27,22 +27,23 @@ import torch
 from distill_asr import __version__
 from distill_asr.decode.greedy import TransducerGreedySearch
 from distill_asr.decode.options import DecodeOptions
-from distill_asr.decode.search import TransducerSearch
+from distill_asr.decode.search import TransducerSearch, encode
 from distill_asr.espnet.task import build_untrained
 from distill_asr.io.audio import SAMPLE_RATE, resample
 from distill_asr.io.files import write_text_atomic
-from distill_asr.start.cost import MIB, CommonRates, StudentRates, TeacherRates
+from distill_asr.start.cost import MIB, AudioShape, CommonRates, StudentRates, TeacherRates
 from distill_asr.start.probe import Reference, idle_seconds
 from distill_asr.teachers import TeacherConfig, load_teacher
 from distill_asr.train.config import TrainConfig
 
 LONGEST_BATCH = 40.0  # seconds of audio in a measured batch; larger ones are proportional
-SPOKEN = 12.0  # characters a second of read speech
 TOKENS_OF_BPE = 3.5  # characters of a piece
 STEPS = 5  # measured, after one that is not
 BLANK_BIAS = 8.0  # added to a random student's logit of blank
+# frames of blank that a symbol costs in a greedy and in a beam search of 4; measured on mini
+SYMBOL_GREEDY, SYMBOL_BEAM = 1.0, 2.5
 EPOCH = 0.2  # seconds of processor time besides the audio: checkpoint, averages, logs
-METHOD = 2  # of measuring; rates of another one are measured anew
+METHOD = 3  # of measuring; rates of another one are measured anew
 Rates = TypeVar("Rates", CommonRates, StudentRates, TeacherRates)
 
 
@@ -66,27 +67,21 @@ class Calibration:
         return self._rates(CommonRates, "common", {}, _measure_common)
 
     def student(
-        self, config: TrainConfig, batch_seconds: float, seconds: float, options: DecodeOptions
+        self, config: TrainConfig, audio: AudioShape, options: DecodeOptions
     ) -> StudentRates:
-        """A student by its config.
-
-        Parameters
-        ----------
-        batch_seconds : audio in a batch, padding included.
-        seconds : of an utterance, in the mean.
-        options : of the search.
-        """
+        """A student by its config; ``options``: of the search."""
         parts = ("model", "encoder", "decoder", "joint_net", "frontend", "token", "specaug", "post")
         keys = {key: v for key, v in config.espnet.items() if key.startswith(parts)}
         what = {
             "espnet": keys,
-            "batch": round(batch_seconds),
-            "seconds": round(seconds, 1),
+            "batch": round(audio.batch_seconds),
+            "seconds": round(audio.seconds, 1),
+            "spoken": round(audio.spoken),
             "search": [options.method, options.beam],
         }
 
         def measure() -> StudentRates:
-            return measure_student(config, batch_seconds, seconds, options)
+            return measure_student(config, audio, options)
 
         return self._rates(StudentRates, config.name, what, measure)
 
@@ -123,17 +118,16 @@ def cache_file() -> Path:
     return Path(home).expanduser() / "distill_asr/calibration.json"
 
 
-def measure_student(
-    config: TrainConfig, batch_seconds: float, seconds: float, options: DecodeOptions
-) -> StudentRates:
+def measure_student(config: TrainConfig, audio: AudioShape, options: DecodeOptions) -> StudentRates:
     """Some steps on noise: forward, backward, clipping, optimiser; validation; decoding."""
-    batch_seconds = max(batch_seconds, seconds)
+    seconds = audio.seconds
+    batch_seconds = max(audio.batch_seconds, seconds)
     measured = min(batch_seconds, max(LONGEST_BATCH, seconds))
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         tokens = _tokens(config)
         student = _build(config, tokens)
-        batch = _batch(max(1, round(measured / seconds)), seconds, config, len(tokens))
+        batch = _batch(max(1, round(measured / seconds)), audio, config, len(tokens))
         heard = batch["speech"].numel() / SAMPLE_RATE
         _reset_peak()
         train = idle_seconds(_step(student, batch, config.needs_text), STEPS) / heard
@@ -141,7 +135,7 @@ def measure_student(
         student.eval()
         with torch.no_grad():
             valid = idle_seconds(lambda: _loss(student, batch, config.needs_text), 2) / heard
-            decode = _decode_rate(student, config, seconds, options, valid)
+            decode = _decode_rate(student, config, audio, options, valid)
         parameters = sum(one.numel() for one in student.parameters())
     return StudentRates(train, valid, decode, parameters, memory)
 
@@ -200,10 +194,14 @@ def _loss(student: Any, batch: dict[str, Any], needs_text: bool) -> torch.Tensor
     return encoded.square().mean()
 
 
-def _batch(utterances: int, seconds: float, config: TrainConfig, tokens: int) -> dict[str, Any]:
-    samples = round(seconds * SAMPLE_RATE)
-    spoken = SPOKEN / (TOKENS_OF_BPE if config.espnet.get("token_type") == "bpe" else 1.0)
-    length = max(1, round(spoken * seconds))
+def _length(audio: AudioShape, config: TrainConfig) -> int:
+    """Tokens of an utterance."""
+    pieces = TOKENS_OF_BPE if config.espnet.get("token_type") == "bpe" else 1.0
+    return max(1, round(audio.spoken * audio.seconds / pieces))
+
+
+def _batch(utterances: int, audio: AudioShape, config: TrainConfig, tokens: int) -> dict[str, Any]:
+    samples, length = round(audio.seconds * SAMPLE_RATE), _length(audio, config)
     text = torch.randint(3, max(4, tokens - 1), (utterances, length))
     return {
         "utt_id": [str(number) for number in range(utterances)],
@@ -224,7 +222,7 @@ def _tokens(config: TrainConfig) -> list[str]:
 
 
 def _decode_rate(
-    student: Any, config: TrainConfig, seconds: float, options: DecodeOptions, forward: float
+    student: Any, config: TrainConfig, audio: AudioShape, options: DecodeOptions, forward: float
 ) -> float:
     """Processor time a second of audio; of a student without text, nothing."""
     if not config.needs_text:
@@ -239,8 +237,12 @@ def _decode_rate(
         if greedy
         else TransducerSearch(student, options.beam_size, 1)
     )
-    speech = 0.1 * torch.randn(round(seconds * SAMPLE_RATE))
-    return idle_seconds(lambda: search(speech), 2) / seconds
+    speech = 0.1 * torch.randn(round(audio.seconds * SAMPLE_RATE))
+    frames = max(1, len(encode(student, speech)))
+    encoding = idle_seconds(lambda: encode(student, speech), 2)
+    searching = max(0.0, idle_seconds(lambda: search(speech), 2) - encoding)
+    symbols = (SYMBOL_GREEDY if greedy else SYMBOL_BEAM) * _length(audio, config) / frames
+    return (encoding + searching * (1 + symbols)) / audio.seconds
 
 
 def _measure_common() -> CommonRates:
@@ -254,8 +256,11 @@ def _measure_common() -> CommonRates:
 
     with _one_thread():
         return CommonRates(
-            start=_start("distill_asr.espnet.task"),
-            start_small=_start("distill_asr.dump.run"),
+            start=_start("import distill_asr.espnet.task"),
+            start_small=_start("import distill_asr.dump.run"),
+            start_teacher=_start(
+                "import distill_asr.dump.run; from transformers import HubertModel"
+            ),
             read=4 * idle_seconds(read, 5) / 60,  # 16 kHz; and checks, hashes, tables
             resample=2 * idle_seconds(lambda: resample(noise, 8000, SAMPLE_RATE), 3) / 60,
             epoch=EPOCH,
@@ -270,12 +275,12 @@ def _flops() -> float:
     return 2 * size**3 / max(idle_seconds(lambda: matrix @ matrix, 5), 1e-9)
 
 
-def _start(module: str) -> float:
-    """Processor time of an interpreter that imports a module."""
+def _start(imports: str) -> float:
+    """Processor time of an interpreter that imports modules."""
     reference = Reference()
     reference.run()
     before = os.times()
-    subprocess.run([sys.executable, "-c", f"import {module}"], check=False, capture_output=True)
+    subprocess.run([sys.executable, "-c", imports], check=False, capture_output=True)
     after = os.times()
     reference.run()
     user, system = (getattr(after, one) - getattr(before, one)

@@ -16,23 +16,41 @@ PCM = 32000  # bytes of a second of 16-bit audio at 16 kHz
 FILL = 0.9  # of a batch that is audio and not padding
 KEPT = 3.0  # models of an epoch's size that a training keeps besides its best: resumed, optimiser
 MIB, GIB = 2**20, 2**30
+SPOKEN = 15.0  # characters a second of read speech, where no text tells
 
 
 @dataclass(frozen=True)
 class SetSize:
-    """Audio of a set; ``converted``: seconds of it that ``prepare`` writes anew."""
+    """Audio of a set.
+
+    ``converted``: seconds of it that ``prepare`` writes anew; ``characters``: of its transcripts.
+    """
 
     seconds: float
     utterances: int
     converted: float = 0.0
+    characters: float = 0.0
+
+
+@dataclass(frozen=True)
+class AudioShape:
+    """What a training reads: seconds a batch and an utterance, characters a second."""
+
+    batch_seconds: float
+    seconds: float
+    spoken: float
 
 
 @dataclass(frozen=True)
 class CommonRates:
-    """Seconds of processor time: to start a verb with ESPnet, or without; to read and resample."""
+    """Seconds of processor time: to start a verb; to read and resample.
+
+    ``start``: with ESPnet; ``start_small``: without torch; ``start_teacher``: with transformers.
+    """
 
     start: float
     start_small: float
+    start_teacher: float
     read: float  # a second of audio
     resample: float  # a second of audio
     epoch: float  # what an epoch costs besides its audio: checkpoints, logs
@@ -140,7 +158,7 @@ def dump_cost(sizes: Iterable[SetSize], teacher: TeacherRates, common: CommonRat
     """Targets of some sets."""
     total = sum(one.seconds for one in sizes)
     return Cost(
-        common.start_small + total * (teacher.dump + common.read),
+        common.start_teacher + total * (teacher.dump + common.read),
         total * teacher.bytes_per_second / MIB,
         teacher.memory,
         f"{total / 3600:.2f} h of audio",

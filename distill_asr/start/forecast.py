@@ -20,6 +20,8 @@ from distill_asr.recipe.plan import Grid
 from distill_asr.recipe.stages import READY
 from distill_asr.recipe.systems import RECOGNISER, RecipeTeacher, Training
 from distill_asr.start.cost import (
+    SPOKEN,
+    AudioShape,
     CommonRates,
     Cost,
     SetSize,
@@ -49,7 +51,7 @@ class Measures(Protocol):
         """Starting, reading, resampling."""
 
     def student(
-        self, config: TrainConfig, batch_seconds: float, seconds: float, options: DecodeOptions
+        self, config: TrainConfig, audio: AudioShape, options: DecodeOptions
     ) -> StudentRates:
         """Of a config."""
 
@@ -177,7 +179,8 @@ class _Forecast:
         config = _with_model_here(config, self.grid.folder)
         mean = self._mean(sets)
         batch = _numbers(config, self._total(sets), 0.0, mean).batch_seconds
-        rates = self.measures.student(config, batch, mean, self.options.search)
+        audio = AudioShape(batch, mean, self._spoken())
+        rates = self.measures.student(config, audio, self.options.search)
         stated = self.options.rates
         if "train" in stated:
             rates = replace(rates, train=1 / stated["train"], valid=1 / (3 * stated["train"]))
@@ -204,6 +207,12 @@ class _Forecast:
     def _total(self, sets: tuple[str, ...]) -> float:
         return sum(self.sizes[name].seconds for name in sets)
 
+    def _spoken(self) -> float:
+        """Characters a second of the labelled training sets."""
+        sets = [self.sizes[name] for name in self.grid.sets.train]
+        characters = sum(one.characters for one in sets)
+        return characters / sum(one.seconds for one in sets) if characters else SPOKEN
+
     def _mean(self, sets: tuple[str, ...]) -> float:
         return _mean_seconds([self.sizes[name] for name in sets])
 
@@ -224,7 +233,9 @@ def set_sizes(
             mean = found.seconds / found.utterances if found else 5.0
             seconds = 3600 * hours[name]
             share = found.converted / found.seconds if found else 0.0
-            found = SetSize(seconds, max(1, round(seconds / mean)), share * seconds)
+            spoken = found.characters / found.seconds if found else 0.0
+            count = max(1, round(seconds / mean))
+            found = SetSize(seconds, count, share * seconds, spoken * seconds)
         if found is None:
             problems.append(
                 f"{name}: neither data/{name} nor dump/{name} is there; state it, --hours {name}=10"
@@ -246,7 +257,7 @@ def _prepared(folder: Path) -> SetSize | None:
     written = sum(
         seconds.get(key, 0.0) for key, path in wav.items() if f"/{folder.name}/wav/" in path
     )
-    return SetSize(sum(seconds.values()), len(seconds), written)
+    return SetSize(sum(seconds.values()), len(seconds), written, _characters(folder))
 
 
 def _unprepared(folder: Path) -> SetSize | None:
@@ -267,11 +278,16 @@ def _unprepared(folder: Path) -> SetSize | None:
     share = 1 - len(fine) / len(facts)
     if durations:
         total = sum(map(float, durations.values()))
-        return SetSize(total, len(durations), share * total)
+        return SetSize(total, len(durations), share * total, _characters(folder))
     if not kept:
         return None
     total = sum(one.duration for one in kept) / len(kept) * len(wav)
-    return SetSize(total, len(wav), share * total)
+    return SetSize(total, len(wav), share * total, _characters(folder))
+
+
+def _characters(folder: Path) -> int:
+    texts = collect_table(folder / "text", Problems(), required=False) or {}
+    return sum(map(len, texts.values()))
 
 
 def _numbers(

@@ -29,7 +29,7 @@ from distill_asr.start.forecast import ForecastOptions, forecast, set_sizes
 from distill_asr.start.plan_command import read_script
 
 MINI = Path(__file__).parents[2] / "egs/mini/asr1"
-COMMON = CommonRates(10.0, 2.0, 0.001, 0.002, 1.0, 1e10)
+COMMON = CommonRates(10.0, 2.0, 6.0, 0.001, 0.002, 1.0, 1e10)
 HOURS = {"train": 0.07, "unlab": 1.15, "dev": 0.05, "test_clean": 0.14, "test_noisy": 0.14}
 
 
@@ -39,7 +39,7 @@ class Rates:
     def common(self) -> CommonRates:
         return COMMON
 
-    def student(self, config, batch_seconds, seconds, options) -> StudentRates:
+    def student(self, config, audio, options) -> StudentRates:
         return StudentRates(0.01, 0.004, 0.03, 1_000_000, 900.0)
 
     def teacher(self, config, seconds) -> TeacherRates:

@@ -153,13 +153,12 @@ function timing(set, index, seed, audio) {
 }
 
 // CTC posteriors as a map of tokens over time; CIF's weights as bars, a line where it fires.
-function pictures(set, index, audio) {
-  const box = make("div", null, "pictures");
+function pictures(box, set, index, audio) {
   for (const [system, one] of Object.entries(set.pictures[index])) {
     const seconds = (frame) => (frame + 0.5) * one.step_ms / 1000, chart = make("div", null, "chart"), traces = [], shapes = [];
     const tall = one.tokens.length ? 90 + 16 * one.tokens.length : 0, cif = one.weights.length > 0;
     if (one.tokens.length) traces.push({ type: "heatmap", z: one.probabilities, x: one.probabilities[0].map((_, t) => seconds(t)), y: one.tokens.map((_, i) => i),
-      text: one.tokens.map((token) => one.probabilities[0].map(() => plain(token))), colorscale: "Blues", reversescale: true, zmin: 0, zmax: 1, showscale: false,
+      text: one.tokens.map((token) => one.probabilities[0].map(() => plain(token))), colorscale: [[0, "#ffffff"], [1, colour(system)]], zmin: 0, zmax: 1, showscale: false,
       hovertemplate: "%{text}, %{x:.2f} s: %{z:.2f}<extra></extra>", yaxis: "y" });
     if (cif) {
       traces.push({ type: "bar", x: one.weights.map((_, t) => seconds(t)), y: one.weights, marker: { color: colour(system) }, hovertemplate: "%{x:.2f} s: weight %{y:.3f}<extra></extra>", yaxis: one.tokens.length ? "y2" : "y" });
@@ -173,7 +172,6 @@ function pictures(set, index, audio) {
       xaxis: { title: { text: "seconds" }, range: [0, Math.max(set.seconds[index] || 0, seconds((one.probabilities[0] || one.weights).length))] } }, { responsive: true, displaylogo: false });
     chart.on("plotly_click", (event) => { if (audio) { audio.currentTime = Math.max(0, event.points[0].x - 0.1); audio.play(); } });
   }
-  return box;
 }
 
 function current() {
@@ -211,7 +209,10 @@ function utterance(set, index) {
     const details = make("details", null, "pictured");
     details.append(make("summary", "CTC and CIF"));
     details.ontoggle = () => {
-      if (details.open && details.childElementCount === 1) details.append(pictures(set, index, audio));
+      if (!details.open || details.childElementCount > 1) return;
+      const box = make("div", null, "pictures");
+      details.append(box); // before it is drawn: charts are as wide as what they stand in
+      pictures(box, set, index, audio);
     };
     box.append(details);
   }
