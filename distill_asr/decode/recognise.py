@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from distill_asr.data.datadir import DataDir
 from distill_asr.decode import searches
@@ -16,6 +15,7 @@ from distill_asr.decode.search import Hypothesis
 from distill_asr.decode.speech import read_speech
 from distill_asr.decode.streaming import set_chunk_size
 from distill_asr.experiments.config import ModelConfig
+from distill_asr.io.progress import Bar
 
 
 def recognise(
@@ -32,6 +32,6 @@ def recognise(
     names = sorted(data.wav, key=lambda utt: (lengths.get(utt, 0), utt))
     speech = (
         (utt, torch.from_numpy(read_speech(utt, data.wav[utt], config.rate)).to(options.device))
-        for utt in tqdm(names, desc=f"decode {data.path}", unit="utt")
+        for utt in Bar(names, desc=f"decode {data.path}", unit="utt")
     )
     yield from search_all(search, speech)

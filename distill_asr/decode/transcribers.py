@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from distill_asr.data.datadir import DataDir
 from distill_asr.data.normalise import TranscriptRule
 from distill_asr.decode.labels import Label
 from distill_asr.decode.speech import read_speech
 from distill_asr.io.audio import SAMPLE_RATE
+from distill_asr.io.progress import Bar
 from distill_asr.io.silence import cut_at_silences
 from distill_asr.pretrained.recognisers import Heard, load_recogniser
 from distill_asr.teachers.batching import batches_of_audio, grouped
@@ -71,7 +71,7 @@ class PretrainedTranscriber(Transcriber):
 
     def labels(self, data: DataDir) -> Iterator[tuple[str, Label]]:
         """A label for each utterance; long ones first."""
-        with tqdm(total=len(data.wav), desc=f"label {data.path}", unit="utt") as bar:
+        with Bar(total=len(data.wav), desc=f"label {data.path}", unit="utt") as bar:
             for batch in batches_of_audio(data.num_samples or {}, data.wav, self.seconds):
                 speech = {utt: read_speech(utt, data.wav[utt], SAMPLE_RATE) for utt in batch}
                 parts = {

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from distill_asr.errors import UserError
 from distill_asr.io.locks import locked
+from distill_asr.io.progress import Bar
 from distill_asr.targets.codebooks import (
     CODEBOOKS,
     Codebooks,
@@ -157,7 +157,7 @@ def draw_sample(teacher: Teacher, sources: Sequence[DataSource], config: Teacher
     frames = 0
     options = complete_codec(config.codec)
     wanted = options["sample_frames"]
-    with tqdm(desc="codebooks: sample", total=wanted, unit="frame", mininterval=1) as bar:
+    with Bar(desc="codebooks: sample", total=wanted, unit="frame", mininterval=1) as bar:
         for states in _states_at_random(teacher, sources, config, options["seed"]):
             drawn += states
             count = sum(map(len, states))
@@ -209,7 +209,7 @@ def _trained(frames: np.ndarray, options: dict[str, Any], device: str) -> SweepQ
             phase_one_iters=first,
             phase_two_iters=options["steps"] - first,
         )
-        with tqdm(
+        with Bar(
             desc="codebooks: training", total=options["steps"] + 1, unit="step", mininterval=1
         ) as bar:
             while not trainer.done():

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from tqdm import tqdm
 
 from distill_asr.errors import UserError, named
 from distill_asr.io.files import write_text_atomic
+from distill_asr.io.progress import Bar
 from distill_asr.scoring.picture import new_figure, write_figure
 from distill_asr.scoring.table import markdown_rows
 from distill_asr.scoring.wer import count_edits, read_text, total
@@ -167,7 +167,7 @@ class Probe:
         order = np.random.default_rng(self.options.seed)
         steps = self.options.epochs * -(-len(states) // self.options.batch)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in tqdm(range(self.options.epochs), what, unit="epoch", leave=False):
+        for _ in Bar(range(self.options.epochs), what, unit="epoch", leave=False):
             shuffled = order.permutation(len(states))
             for first in range(0, len(states), self.options.batch):
                 chosen = shuffled[first : first + self.options.batch]
@@ -215,7 +215,7 @@ def probe_layers(probe: Probe, output: Path) -> list[LayerResult]:
     UserError : ``output`` holds another probe.
     """
     made_from, done = probe.made_from(), _read(output, probe.made_from())
-    for layer in tqdm([one for one in probe.layers if one not in done], "probe", unit="layer"):
+    for layer in Bar([one for one in probe.layers if one not in done], "probe", unit="layer"):
         done[layer] = probe.layer(layer)
         rows = [asdict(done[one]) for one in probe.layers if one in done]
         record = {"made_from": made_from, "layers": rows}

@@ -10,12 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from distill_asr.data.record import prepared_audio_identity
 from distill_asr.errors import UserError, named
 from distill_asr.io.audio import SAMPLE_RATE, BadAudioError, read_audio
 from distill_asr.io.identity import CACHE
+from distill_asr.io.progress import Bar
 from distill_asr.targets.fingerprint import lengths_sha256, lines_sha256, read_sentences
 from distill_asr.targets.manifest import Source
 from distill_asr.teachers.batching import grouped
@@ -403,5 +402,5 @@ def _for_all(
     """Call a function that mostly reads files for each utterance, in threads."""
     names = list(utterances)
     with ThreadPoolExecutor(_READERS) as pool:
-        results = tqdm(pool.map(function, names), doing, len(names), leave=False, delay=2)
+        results = Bar(pool.map(function, names), doing, len(names), leave=False, delay=2)
         return dict(zip(names, results, strict=True))

@@ -206,9 +206,8 @@ def _run_compare(args: argparse.Namespace) -> int:
 
 
 def _compared(a: TargetReader, b: TargetReader) -> list[str]:
-    from tqdm import tqdm
-
     from distill_asr.errors import named
+    from distill_asr.io.progress import Bar
     from distill_asr.targets.manifest import pooled_statistics
 
     common = sorted(set(a) & set(b))
@@ -219,7 +218,7 @@ def _compared(a: TargetReader, b: TargetReader) -> list[str]:
     lines = [f"  only in {name}: {named(ids)}" for name, ids in only if ids]
     lines = [f"{len(common)} utterances in both" + ("" if lines else ", none in one only"), *lines]
     found, lengths = [], []
-    for utterance in tqdm(common, "comparing", leave=False, delay=2):
+    for utterance in Bar(common, "comparing", leave=False, delay=2):
         one, other = ((x[utterance] - mean) / std for x in (a, b))
         if len(one) != len(other):
             lengths.append(utterance)

@@ -18,11 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from distill_asr.errors import LINES_PER_KIND, UserError
 from distill_asr.io.checksum import file_sha256
 from distill_asr.io.files import write_text_atomic
+from distill_asr.io.progress import Bar
 
 CACHE = ".identity"  # what callers name the cache in the directory it belongs to
 _FORMAT = 1
@@ -73,9 +72,7 @@ def content_identity(
     fresh: dict[str, list[Any]] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
         pieces = pool.map(lambda file: _hashed(file, known), names)
-        bar = tqdm(
-            pieces, "checksums", len(names), unit="file", leave=False, delay=2, disable=quiet
-        )
+        bar = Bar(pieces, "checksums", len(names), unit="file", leave=False, delay=2, disable=quiet)
         for file, (digest, entry) in zip(names, bar, strict=True):
             found[file] = digest
             fresh |= entry

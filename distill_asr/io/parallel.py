@@ -15,9 +15,9 @@ def parallel_map(
     work: Callable[[Item], Result], items: Sequence[Item], nj: int, description: str
 ) -> list[Result]:
     """``[work(item) for item in items]`` in ``nj`` processes; ``work`` must be picklable."""
-    from tqdm import tqdm
+    from distill_asr.io.progress import Bar
 
-    with tqdm(total=len(items), desc=description, unit="utt", mininterval=1) as bar:
+    with Bar(total=len(items), desc=description, unit="utt", mininterval=1) as bar:
         results = []
         if nj <= 1 or len(items) < _WORTH_A_PROCESS:
             for item in items:

@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
 
 from distill_asr.data.sources import AudioLocation, is_command, read_source
 from distill_asr.errors import UserError
 from distill_asr.io.audio import MIX, BadAudioError
+from distill_asr.io.progress import Bar
 from distill_asr.io.tables import read_table
 from distill_asr.report.utterances import SAMPLING_RATE, SetView
 
@@ -100,7 +100,7 @@ def _of_set(
 ) -> list[Sound | None]:
     problems: list[str] = []
     found: list[Sound | None] = []
-    for utterance in tqdm(one.utterances, desc=f"audio of {one.name}", unit="utt", disable=None):
+    for utterance in Bar(one.utterances, desc=f"audio of {one.name}", unit="utt", disable=None):
         try:
             found.append(_sound(wav.get(utterance), folder, beside, how))
         except (BadAudioError, OSError) as error:

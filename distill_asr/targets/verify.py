@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from distill_asr.data.record import prepared_audio_identity
 from distill_asr.errors import UserError, named
 from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.io.identity import CACHE, content_identity
+from distill_asr.io.progress import Bar
 from distill_asr.targets.codecs import build_codec
 from distill_asr.targets.fingerprint import (
     lengths_sha256,
@@ -140,7 +140,7 @@ def check_states(directory: str | Path, data_dir: DataDir) -> list[str]:
     targets = TargetReader(directory)
     step_ms, samples = targets.manifests[0].step_ms, data_dir.num_samples or {}
     problems, frames = [], 0
-    for utterance in tqdm(targets, f"{directory}: states", len(targets), leave=False, delay=2):
+    for utterance in Bar(targets, f"{directory}: states", len(targets), leave=False, delay=2):
         try:
             states = targets[utterance]
         except UserError as error:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from distill_asr.errors import UserError
 from distill_asr.io.checksum import file_sha256
+from distill_asr.io.progress import Bar
 from distill_asr.pretrained.loading import load_model_config, load_tokenizer, tokenizer_facts
 from distill_asr.teachers.batching import grouped
 from distill_asr.teachers.config import TeacherConfig
@@ -158,7 +158,7 @@ class PieceMeans:
         ends = np.cumsum([len(row) for row in rows])
         sums = np.zeros((len(pieces), teacher.width))
         sizes = {str(number): len(row) for number, row in enumerate(rows)}
-        with tqdm(desc=f"{config.corpus}: means of pieces", total=len(rows), delay=2) as bar:
+        with Bar(desc=f"{config.corpus}: means of pieces", total=len(rows), delay=2) as bar:
             for batch in grouped(sizes, config.batch_tokens):
                 numbers = [int(name) for name in batch]
                 states = teacher.states([sentences[number] for number in numbers])

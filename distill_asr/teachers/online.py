@@ -10,10 +10,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from distill_asr.errors import UserError
 from distill_asr.io.audio import BadAudioError, read_audio
+from distill_asr.io.progress import Bar
 from distill_asr.targets.statistics import Statistics
 from distill_asr.teachers.batching import batches_of_audio
 from distill_asr.teachers.config import TeacherConfig
@@ -106,7 +106,7 @@ def sample_statistics(
     lengths = {u: samples for data in sets for u, samples in data.num_samples.items()}
     chosen = np.random.default_rng(seed).permutation(sorted(audio))[:count].tolist()
     parts: dict[str, Statistics] = {}
-    with tqdm(desc="statistics of the online teacher", total=len(chosen), unit="utt") as bar:
+    with Bar(desc="statistics of the online teacher", total=len(chosen), unit="utt") as bar:
         for batch in batches_of_audio(lengths, chosen, batch_seconds):
             try:
                 waveforms = [read_audio(audio[utterance])[0] for utterance in batch]

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from tqdm import tqdm
 
 from distill_asr.corpora.generated import SAMPLING_RATE
 from distill_asr.corpora.human.mismatched import Reading, character_error
 from distill_asr.errors import UserError
+from distill_asr.io.progress import Bar
 from distill_asr.pretrained.request import locate_model
 
 WINDOWS = (5, 10, 15, 30)  # seconds
@@ -112,7 +112,7 @@ def read_all(
     reader.require_language(language)
     found = {}
     sounds = {key: load(path) for key, (path, _) in recordings.items()}
-    with tqdm(total=len(sounds), desc=f"read {name}", unit="utt", mininterval=1) as bar:
+    with Bar(total=len(sounds), desc=f"read {name}", unit="utt", mininterval=1) as bar:
         for window, keys in _batches(sounds):
             for key, heard in zip(
                 keys, reader.read([sounds[key] for key in keys], language, window), strict=True
@@ -120,7 +120,7 @@ def read_all(
                 found[key] = _reading(key, name, recordings[key][1], heard, words)
             bar.update(len(keys))
     again = [key for key, one in found.items() if one.cer > limit]
-    for start in tqdm(range(0, len(again), AT_ONCE), desc=f"read {name} again", mininterval=1):
+    for start in Bar(range(0, len(again), AT_ONCE), desc=f"read {name} again", mininterval=1):
         keys = again[start : start + AT_ONCE]
         texts = reader.read([sounds[key] for key in keys], language, WINDOWS[-1])
         for key, heard in zip(keys, texts, strict=True):
