@@ -12,7 +12,7 @@ SECONDS = 30.0  # between lines of a log; shorter work writes none
 PLAIN = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed}, {remaining} left, {rate_fmt}"
 
 
-class Bar(tqdm):
+class Bar(tqdm):  # type: ignore[type-arg] # tqdm takes none at run time
     """``tqdm``, but that a file or pipe gets a line every half minute instead of a bar."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -81,10 +81,10 @@ def stage_costs(exp: Path) -> list[Stage]:
 def _row(name: str, expected: JobCost | None, taken: JobCost | None) -> Row:
     return Row(
         name,
-        expected and expected.seconds,
-        taken and taken.seconds,
-        expected and expected.memory,
-        taken and taken.memory,
+        None if expected is None else expected.seconds,
+        None if taken is None else taken.seconds,
+        None if expected is None else expected.memory,
+        None if taken is None else taken.memory,
     )
 
 

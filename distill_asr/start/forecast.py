@@ -275,7 +275,8 @@ def _unprepared(folder: Path) -> SetSize | None:
             facts.append(None)
     kept = [one for one in facts if one is not None]
     fine = [one for one in kept if one.samplerate == SAMPLE_RATE and one.channels == 1]
-    share = 1 - len(fine) / len(facts)
+    cut = (folder / "segments").is_file()  # parts are written as files of their own
+    share = 1.0 if cut else 1 - len(fine) / len(facts)
     if durations:
         total = sum(map(float, durations.values()))
         return SetSize(total, len(durations), share * total, _characters(folder))
