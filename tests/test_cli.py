@@ -115,7 +115,7 @@ def test_user_errors_are_listed(
     ("error", "line"),
     [
         (OSError(28, "No space left on device", "exp/a"), "exp/a: No space left on device; make"),
-        (PermissionError(13, "Permission denied", "exp"), "exp: Permission denied; mend the"),
+        (PermissionError(13, "Permission denied", "exp"), "exp: Permission denied; correct the"),
         (OSError(36, "File name too long", "b"), "b: File name too long; choose a shorter"),
         (OSError(27, "File too large"), "File too large; raise the limit"),
     ],
@@ -151,7 +151,7 @@ def test_interrupt(verb: Callable, capsys: pytest.CaptureFixture) -> None:
          "a: File exists; a file lies where a directory is needed; remove it, or choose another "
          "path"),
         (PermissionError(errno.EACCES, "Permission denied", b"a"),
-         "a: Permission denied; mend the permissions, or choose another place"),
+         "a: Permission denied; correct the permissions, or choose another place"),
         (OSError(errno.EIO, "Input/output error"), "Input/output error"),
     ],
 )  # fmt: skip

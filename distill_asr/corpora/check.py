@@ -55,7 +55,9 @@ def _option_problems(one: dataclasses.Field[Any], hint: object) -> list[str]:
             "or one of these and None"
         )
     if one.default is dataclasses.MISSING:
-        problems.append(f"{where} has no default; give one, None where a user has to say")
+        problems.append(
+            f"{where} has no default; give one, or None if the user has to give a value"
+        )
     if one.name in RESERVED:
         problems.append(f"{where}: --{one.name} is taken; give it another name")
     return problems
@@ -79,14 +81,14 @@ def check_built(name: str, out: Path, built: object) -> Built:
         if len(problems) == before and len(data) != given.utterances:
             problems.add(
                 "miscounted",
-                f"{out / folder}: CorpusSet says {given.utterances} utterances, wav.scp has "
+                f"{out / folder}: CorpusSet has {given.utterances} utterances, wav.scp has "
                 f"{len(data)}",
             )
         if len(problems) == before and given.labelled != (data.text is not None):
             said = "has transcripts" if given.labelled else "has none"
             problems.add(
                 "transcripts",
-                f"{out / folder}: CorpusSet(labelled={given.labelled}) says that it {said}; "
+                f"{out / folder}: CorpusSet(labelled={given.labelled}) declares that it {said}; "
                 f"there is {'a' if data.text is not None else 'no'} file `text`",
             )
     problems.raise_if_any()

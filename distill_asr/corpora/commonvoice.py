@@ -244,7 +244,7 @@ def _harmless(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         path = PurePosixPath(member.name)
         inside = not path.is_absolute() and ".." not in path.parts
         if not inside or not (member.isfile() or member.isdir()):
-            raise tarfile.ExtractError(f"{member.name} leaves the folder, or is no plain file")
+            raise tarfile.ExtractError(f"{member.name} leaves the folder, or is not a plain file")
         member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
         member.mode = 0o755 if member.isdir() else 0o644
         yield member

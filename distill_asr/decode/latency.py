@@ -49,8 +49,8 @@ class Latency:
             f"audio {self.audio:.1f} s, computing {self.computing:.1f} s, "
             f"real-time factor {self.real_time_factor:.3f}",
             f"first partial after {_middle(self.first_partials)} of audio",
-            f"token emitted {_middle(self.emitted)} after its begin (transducer's own delay)",
-            f"token shown   {_middle(self.shown)} after its begin (chunk and pieces included)",
+            f"token emitted {_middle(self.emitted)} after its beginning (transducer's own delay)",
+            f"token shown   {_middle(self.shown)} after its beginning (chunk and pieces included)",
         ]
         if self.unaligned:
             report.append(f"{self.unaligned} utterance(s) without a forced alignment")

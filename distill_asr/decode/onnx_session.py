@@ -81,7 +81,7 @@ def open_export(directory: str | Path, form: str = "fp32") -> Recogniser:
     file = Path(directory) / FACTS
     if not file.is_file():
         raise UserError(
-            f"{file}: no such file; --runtime onnx listens with a directory that "
+            f"{file}: no such file; --runtime onnx needs a directory that "
             "`distill-asr export --streaming` made, given by --exp"
         )
     try:
@@ -92,5 +92,7 @@ def open_export(directory: str | Path, form: str = "fp32") -> Recogniser:
     if facts["stream"] is None:
         raise UserError(f"{directory}: recognises whole utterances; export with --streaming")
     if form != "fp32" and not any(form in files for files in facts["models"].values()):
-        raise UserError(f"--form {form}: {directory} has none; export with --quantize {form}")
+        raise UserError(
+            f"--form {form}: {directory} has no such model; export with --quantize {form}"
+        )
     return recogniser

@@ -139,7 +139,7 @@ class StreamOptions:
         if self.piece_ms <= 0:
             problems.append(f"--piece-ms {self.piece_ms}: expected more than 0")
         if self.endpoint < 0:
-            problems.append(f"--endpoint {self.endpoint}: expected seconds, or 0 for none")
+            problems.append(f"--endpoint {self.endpoint}: expected seconds, or 0 to switch it off")
         return problems + self._misplaced()
 
     def _misplaced(self) -> list[str]:
@@ -148,7 +148,7 @@ class StreamOptions:
         names = ("form", "align_with") if not onnx else ("chunk_size", "checkpoint", "device")
         other = "torch: an export has one of its own" if onnx else "onnx"
         return [
-            f"--{name.replace('_', '-')}: goes with --runtime {other}"
+            f"--{name.replace('_', '-')}: is an option of --runtime {other}"
             for name in names
             if getattr(self, name) != getattr(type(self), name)
         ]

@@ -140,14 +140,14 @@ def _from_file(
     if (directory / CONFIG).is_file():
         if config.language is not None:
             raise UserError(
-                f"{file}: language: {config.model} is a student of ours, which knows none; "
-                "remove it"
+                f"{file}: language: {config.model} is a student of this package, which "
+                "takes no language; remove the key"
             )
         return _student(directory, search, config.checkpoint or checkpoint, None if own else rule)
     if changed := _changed(search, checkpoint):
         raise UserError(
-            f"{', '.join(changed)}: of our own students; {config.model} is searched greedily, and "
-            "its batches are bounded by `batch_seconds` of its file"
+            f"{', '.join(changed)} apply to students of this package only; {config.model} is "
+            "searched greedily, and its batches are bounded by `batch_seconds` of its file"
         )
     return PretrainedTranscriber(config, search.device, rule)
 

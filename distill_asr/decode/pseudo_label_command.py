@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("which utterances to keep")
+    group = parser.add_argument_group("limits")
     chosen = group.add_mutually_exclusive_group()
     chosen.add_argument(
         "--min-confidence",
@@ -70,7 +70,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         "--max-repeats",
         type=int,
         metavar="N",
-        help="how often the same one to five words may stand in a row",
+        help="largest number of times that the same one to five words follow each other",
     )
     group.add_argument("--min-rate", type=float, metavar="X", help="characters a second")
     group.add_argument("--max-rate", type=float, metavar="X", help="characters a second")
@@ -84,7 +84,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         "--max-disagreement",
         type=float,
         metavar="WER",
-        help="largest word error rate of what it hears, 0.2 for 20 %%",
+        help="largest word error rate of a text against its transcript, 0.2 for 20 %%",
     )
 
 

@@ -37,8 +37,8 @@ def build_search(student: nn.Module, config: ModelConfig, options: DecodeOptions
     if model == "ctc" and (student.decoder is None or options.method == "greedy"):
         if options.fusion:
             raise UserError(
-                f"--lm: {config.file} is of a CTC student without an attention decoder, whose best "
-                "path is taken as it is; leave --lm out"
+                f"--lm: {config.file} is of a CTC student without an attention decoder, which is "
+                "decoded by its best path; leave --lm out"
             )
         return CTCGreedySearch(student)
     if model not in ("cif", "ctc", "transducer"):

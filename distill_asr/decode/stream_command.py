@@ -25,7 +25,7 @@ SAMPLE = 2  # bytes of a 16-bit sample
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distill-asr stream``."""
     parser.description = (
-        "Each line printed: name, seconds of audio heard, partial or final, words; tab-separated."
+        "Prints tab-separated lines: name, seconds of audio so far, partial or final, words."
     )
     parser.add_argument(
         "wav",
@@ -42,11 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="onnx: a directory of `distill-asr export --streaming`, without PyTorch",
     )  # fmt: skip
     parser.add_argument(
-        "--form", choices=FORMS, default=FORMS[0], help="onnx: which models of the export"
+        "--form",
+        choices=FORMS,
+        default=FORMS[0],
+        help="form of the models of the export, with --runtime onnx",
     )
     parser.add_argument(
         "--align-with", metavar="EXP",
-        help="onnx, --latency: experiment whose CTC aligns; default: the one that was exported",
+        help="experiment whose CTC aligns the words, with --runtime onnx --latency; default: the "
+            "exported one",
     )  # fmt: skip
     add_student_arguments(parser)
     parser.add_argument(
@@ -129,8 +133,8 @@ def _onnx(options: StreamOptions) -> Runtime:
         exp = options.align_with or facts["experiment"]
         if not Path(exp).is_dir():
             raise UserError(
-                f"--latency: {exp}, of which {options.exp} was exported, is not there; give it by "
-                "--align-with EXP"
+                f"--latency: {exp}, of which {options.exp} was exported, is not there; name it "
+                "with --align-with EXP"
             )
         return load_student(exp, facts["checkpoint"]["name"])[0]
 

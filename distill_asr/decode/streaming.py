@@ -179,7 +179,7 @@ def streaming_problems(student: nn.Module, chunk_size: int | None = None) -> lis
     elif (student.encoder.chunk_size if chunk_size is None else chunk_size) == FULL_CONTEXT:
         problems.append("encoder_conf.chunk_size: 0 is full context; choose a chunk size to stream")
     if not hasattr(student, "joint_network"):
-        problems.append("model: streams are searched greedily by a transducer; train one")
+        problems.append("model: only a transducer can stream; train one")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""Pseudo-labels by a student of ours, through the searches of ``distill-asr decode``."""
+"""Pseudo-labels by a student of this package, through the searches of ``distill-asr decode``."""
 
 from __future__ import annotations
 

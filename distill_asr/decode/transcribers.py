@@ -1,4 +1,4 @@
-"""Whoever writes pseudo-labels: a student of ours, or a recogniser of transformers.
+"""Writers of pseudo-labels: a student of this package, or a recogniser of transformers.
 
 An utterance's confidence is the log-probability of the path its words come from, divided by the
 number of tokens. Blanks count, each frame's for a transducer, each frame's symbol for CTC: they

@@ -45,11 +45,11 @@ def find_class(kind: str, name: str) -> type[Any]:
     except Exception as error:  # whatever the import of a user's own file brings up
         raise ValueError(f"{name!r} cannot be imported {import_failure(error)}") from error
     if not inspect.isclass(found):
-        raise ValueError(f"{name!r} is no class")
+        raise ValueError(f"{name!r} is not a class")
     if not issubclass(found, contract):
         raise ValueError(
-            f"{name!r} is no {contract.__name__}; derive it from "
-            f"{contract.__module__}.{contract.__name__}, which tells what it may declare"
+            f"{name!r} is not a {contract.__name__}; derive it from "
+            f"{contract.__module__}.{contract.__name__}, whose docstring lists what it may declare"
         )
     return found
 

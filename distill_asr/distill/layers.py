@@ -75,7 +75,7 @@ def layer_mixture(block: DistillBlock, held: Sequence[int]) -> LayerMixture | No
         return None
     weights = block.layer_weights(held)
     if unknown := [layer for layer in weights if layer not in held] or not held:
-        raise ValueError(f"layers: {unknown} asked for, and the targets keep {list(held)} apart")
+        raise ValueError(f"layers: {unknown} requested, but the targets hold {list(held)} apart")
     return LayerMixture(held, weights, block.learn_layers)
 
 
@@ -91,7 +91,7 @@ def layer_problems(block: DistillBlock, layers: Sequence[int], combine: str | No
     asked = list(block.layer_weights(layers))
     way_out = f"dump this teacher with `layers: {sorted({*layers, *asked})}` and `combine: stack`"
     if not layers:
-        return ["layers: this teacher gives no hidden states of layers; remove it"]
+        return ["layers: this teacher has no hidden layers; remove the key"]
     if len(layers) > 1 and combine != "stack":
         return [f"layers: the targets hold the {combine} of layers {list(layers)}; {way_out}"]
     if absent := [layer for layer in asked if layer not in layers]:

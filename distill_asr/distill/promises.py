@@ -163,7 +163,7 @@ def check_pairs(
     if loss.reads == CODES and pairs.teacher.is_floating_point():
         problems.append(
             f"the teacher's side is of type {_type(pairs.teacher)}, and the loss reads codes; "
-            "codes cannot be averaged: take them as they are"
+            "codes cannot be averaged; pair them one by one"
         )
     if problems:
         raise UserError([f"{where}: {problem}" for problem in problems])

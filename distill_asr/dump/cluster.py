@@ -169,8 +169,8 @@ class Cluster:
             return result_of(future.result())
         if future.status == "error":
             raise UserError(
-                f"{self._path}: the cluster gave a piece of work up: {future.exception()}; where "
-                "workers die at it again and again, memory is short: ask for more, or take smaller "
+                f"{self._path}: the cluster gave up on a shard: {future.exception()}; if "
+                "workers die at it repeatedly, they lack memory: request more, or use smaller "
                 "batches, and run the same command again"
             )
         raise UserError(

@@ -75,12 +75,14 @@ def trained_codec(settings: Settings, targets: Sequence[Path], overwrite: bool =
         made_for = Settings(**{**made_for, "layers": tuple(made_for["layers"])})
         if differences := made_for.differences(settings):
             problems.append(
-                f"{path}: codebooks of another teacher: this one has {', '.join(differences)}; "
-                "choose another --name, or throw them away with --overwrite"
+                f"{path}: these codebooks belong to another teacher: this one has "
+                f"{', '.join(differences)}; "
+                "choose another --name, or replace them with --overwrite"
             )
     if len(found) > 1:
         problems.append(
-            f"{', '.join(map(str, places))}: different codebooks for one teacher; keep one file"
+            f"{', '.join(map(str, places))}: these are different codebooks of one teacher; keep "
+            "one file"
         )
     if problems and not overwrite:
         raise UserError(problems)
@@ -167,7 +169,7 @@ def draw_sample(teacher: Teacher, sources: Sequence[DataSource], config: Teacher
                 break
     if len(drawn) < 2:
         raise UserError(
-            f"{sources[0].path}: 1 utterance, too little to train codebooks on; dump with "
+            f"{sources[0].path}: 1 utterance is not enough to train codebooks; dump with "
             "`codec: {name: fp16}`, or give more data"
         )
     measuring = drawn[::HELD_OUT]

@@ -11,8 +11,8 @@ from distill_asr.dump.options import TOLERANCE, DumpOptions, add_teacher_argumen
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.description = (
-        "Write the states of a frozen teacher to <data dir>/targets/<name>. Killed at any moment, "
-        "the same command continues; finished targets of the same teacher and data are skipped."
+        "Write the states of a frozen teacher to <data dir>/targets/<name>. After a kill, the "
+        "same command continues. Finished targets of the same teacher and data are skipped."
     )
     add = parser.add_argument
     add("data_dirs", nargs="+", metavar="DATA_DIR", help="prepared data dirs, such as dump/train")

@@ -84,7 +84,7 @@ class ProbeSet:
         reader = TargetReader(directory)
         manifest = reader.manifests[0]
         if manifest.step_ms is None or not manifest.layers:
-            raise UserError(f"{directory}: of no speech model's layers; {WAY_OUT}")
+            raise UserError(f"{directory}: these are not the layers of a speech model; {WAY_OUT}")
         if len(manifest.layers) > 1 and manifest.combine != "stack":
             raise UserError(
                 f"{directory}: holds the {manifest.combine} of layers {list(manifest.layers)}; "

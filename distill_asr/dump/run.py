@@ -184,7 +184,7 @@ def _require_exact(job: DumpJob, workers: Workers, tolerance: float) -> None:
     found = f"states within {error:.1e} of float32, measured on {len(few.ids)} utterance(s)"
     if not error <= tolerance:
         raise UserError(
-            f"{job.config.path}: dtype: {dtype}: {found}; allowed is {tolerance:g}: write "
+            f"{job.config.path}: dtype: {dtype}: {found}; allowed: {tolerance:g}; write "
             "`dtype: float32`, or allow more with --tolerance"
         )
     print(f"{job.config.path}: {dtype}: {found}")

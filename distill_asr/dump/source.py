@@ -243,7 +243,7 @@ class AudioSource(DataSource):
         # the header of an MP3 file does not tell its exact length
         if info.frames != expected and info.format != "MP3":
             return (
-                f"{where}: {info.frames} samples, but utt2num_samples says {expected}; the file "
+                f"{where}: {info.frames} samples, but utt2num_samples has {expected}; the file "
                 "is truncated or was changed: run `distill-asr prepare` again"
             )
         return None

@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     info = verbs.add_parser("info", help="print what targets hold")
     info.add_argument("targets", nargs="+", metavar="TARGETS", help="directories of targets")
     verify = verbs.add_parser(
-        "verify", help="check sums and states, and whether audio, text or teacher have changed"
+        "verify",
+        help="check the checksums, all states, and whether audio, text or teacher have changed",
     )
     verify.add_argument("targets", nargs="+", metavar="TARGETS", help="directories of targets")
     verify.add_argument(

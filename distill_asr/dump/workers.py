@@ -148,8 +148,8 @@ class Processes:
                 ", which the kernel sends when memory runs out" if code == -signal.SIGKILL else ""
             )
             raise UserError(
-                f"a worker on {worker.device} died {attempts} times at the same piece of work "
-                f"({reason}{hint}); take fewer workers (--nj) or smaller batches "
+                f"a worker on {worker.device} died {attempts} times at the same shard "
+                f"({reason}{hint}); use fewer workers (--nj) or smaller batches "
                 "(--batch-seconds, --batch-tokens), and run the same command again"
             )
         fresh = self._start(worker.device)

@@ -1,4 +1,4 @@
-"""Recognisers as teachers: a trained student of ours, or a stock ESPnet model.
+"""Recognisers as teachers: a trained student of this package, or a stock ESPnet model.
 
 Legend: N samples, T encoder frames, U tokens of a transcript, V vocabulary, D encoder width.
 """
@@ -168,7 +168,7 @@ def _output(model: Any, trained: ModelConfig, config: TeacherConfig) -> tuple[st
             raise UserError(f"{where} has no CTC; use one with ctc_weight above 0")
         return "audio", vocabulary, lambda encoded, _: model.ctc.log_softmax(encoded)[0]
     if getattr(model, "joint_network", None) is None:
-        raise UserError(f"{where} is no transducer; use one, or `output: posteriors`")
+        raise UserError(f"{where} is not a transducer; use one, or `output: posteriors`")
     return "audio+text", PATH_COLUMNS + vocabulary, _path_function(model, trained)
 
 

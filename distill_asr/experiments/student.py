@@ -77,7 +77,7 @@ def read_weights(directory: str | Path, checkpoint: str) -> dict[str, Tensor]:
         return content
     found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
     raise UserError(
-        f"{file}: expected the weights of a model, found {found}; a training's own state is no "
+        f"{file}: expected the weights of a model, found {found}; the state of a training is not a "
         f"model: use {AVERAGED} or <number>epoch.pth"
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from distill_asr.errors import UserError
 from distill_asr.recipe.plan import Grid
 
-ALL = "all"  # one choice for all languages
+ALL = "all"  # choose one system for all languages
 
 
 def in_folders(grid: Grid, folders: list[Path]) -> list[Grid]:

@@ -29,15 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.description = (
         "Write one HTML page about experiments: error rates with intervals, learning curves, "
-        "every utterance with its audio and the differences between systems, what distilling "
-        "changed, provenance. It opens by a double click and needs no network. With --languages: "
+        "every utterance with its audio and the differences between systems, the changes by "
+        "distillation, provenance. It opens with a double click and needs no network. With "
+        "--languages: "
         "a table of a recipe's languages instead. Lists are separated by commas."
     )
     add = parser.add_argument
     add("experiments", nargs="*", type=Path, metavar="EXPERIMENT",
         help="directories of trainings, such as exp/*_seed*")  # fmt: skip
-    add("--baseline", metavar="NAME", help="system the others are compared with (`baseline` or "
-        "`plain` where there is one, else the first)")  # fmt: skip
+    add("--baseline", metavar="NAME", help="system that the others are compared with (`baseline` "
+        "or `plain` if there is one, otherwise the first)")  # fmt: skip
     add("--dump", metavar="DIR", help="prepared data (dump, beside the experiments' folder)")
     add(
         "--out",
@@ -56,13 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--control",
         metavar="NAME",
-        help="system whose teacher is a control; shows gains over it too",
+        help="system whose teacher is a control; the page also shows gains over it",
     )
     add("--repeat", action="append", default=[], type=repeat, metavar="NAME=SYSTEM",
         help="experiments NAME_seed<seed> repeat SYSTEM's trainings: the noise floor")  # fmt: skip
     add("--noise-floor", type=float, metavar="PERCENT",
-        help="relative difference of errors by chance, where it was measured")  # fmt: skip
-    add("--lowercase", action="store_true", help="lowercase both texts first")
+        help="noise floor measured elsewhere: relative difference of errors by chance")  # fmt: skip
+    add("--lowercase", action="store_true", help="lowercase both texts before scoring")
     add("--audio", choices=("embed", "link", "none"),
         help="embed audio, link to the files, or neither (default: embed what fits)")  # fmt: skip
     add("--audio-mb", type=float, default=50, metavar="MB",

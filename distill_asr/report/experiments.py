@@ -70,7 +70,7 @@ def find(wanted: Wanted) -> Study:
         if found and _decoded(one):
             runs.setdefault(found["system"], {})[int(found["seed"])] = one
     if not runs:
-        note = "No experiment was decoded, so there is no table; `distill-asr decode` does it."
+        note = "No experiment was decoded, so there is no table. Run `distill-asr decode`."
         return Study(experiments, None, [note])
     notes: list[str] = []
     comparison = _comparison(wanted, runs, notes)
@@ -81,7 +81,7 @@ def _unfit(one: Experiment) -> str | None:
     if not one.directory.is_dir():
         return f"{one.directory}: no such directory; expected an experiment, such as exp/*_seed1"
     if not one.record.is_file() and not one.log.is_file() and not _decoded(one):
-        return f"{one.directory}: no experiment of `distill-asr train`: it has no {RECORD}"
+        return f"{one.directory}: not an experiment of `distill-asr train`: it has no {RECORD}"
     return None
 
 
@@ -155,7 +155,10 @@ def _common(what: str, found: Mapping[str, set], notes: list[str], problems: lis
     common = set.intersection(*found.values())
     for name, has in found.items():
         if rest := sorted(has - common):
-            notes.append(f"{name}: {what} {', '.join(map(str, rest))} left out, others lack it.")
+            notes.append(
+                f"{name}: {what} {', '.join(map(str, rest))} left out, because other "
+                "experiments lack it."
+            )
     if not common:
         listed = "; ".join(
             f"{name}: {', '.join(map(str, sorted(has)))}" for name, has in found.items()

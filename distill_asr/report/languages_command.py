@@ -32,11 +32,16 @@ def add_options(group: argparse._ArgumentGroup) -> None:
     add, layout = group.add_argument, Layout()
     add("--languages", type=list_of_names, metavar="CODES", help="codes of the languages")
     add("--candidates", type=list_of_names, metavar="NAMES", help="systems to choose from on dev")
-    add("--seeds", type=list_of_seeds, metavar="LIST", help="seeds each was trained with")
+    add(
+        "--seeds",
+        type=list_of_seeds,
+        metavar="LIST",
+        help="seeds of each system",
+    )
     add("--exp", default=layout.exp, metavar="DIR", help="directory of experiments (%(default)s)")
     for part in ("train", "dev", "test"):
         add(f"--{part}-set", default=part, metavar="SET", help="name of the set (%(default)s)")
-    add("--together", action="store_true", help="one choice for all languages")
+    add("--together", action="store_true", help="choose one system for all languages")
     add("--choose", type=Path, metavar="FILE",
         help="only choose: lines `LANGUAGE SYSTEM`; `all SYSTEM` with --together")  # fmt: skip
 
@@ -79,7 +84,10 @@ def _study(args: argparse.Namespace) -> LanguageStudy:
         if getattr(args, option) is None
     ]
     if args.out is not None and args.out.suffix in (".json", ".png"):
-        problems.append(f"--out: {args.out} is where other parts go; name the table, e.g. .md")
+        problems.append(
+            f"--out: {args.out} is the file of other parts; give the table another "
+            "suffix, such as .md"
+        )
     sets = (args.train_set, args.dev_set, args.test_set)
     layout = Layout(args.exp, args.dump or Layout.dump, *sets)
     for part, which in (("dump", "train_set"), ("exp", "test_set")):

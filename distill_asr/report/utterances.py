@@ -94,7 +94,7 @@ def _read_set(wanted: Comparison, counted: Counted, name: str, notes: list[str])
         if timed and (times := _timing(decoded / "nbest.jsonl", utterances)):
             timing[run] = times
     if not timed:
-        notes.append(f"{name}: so many utterances that the times of tokens are left out.")
+        notes.append(f"{name}: there are so many utterances that the times of tokens are left out.")
     samples = _numbers(folder / "utt2num_samples")
     snr = _numbers(folder / "utt2snr")
     return SetView(

@@ -6,7 +6,7 @@ draw, so that they are paired by seed and by utterance. Seeds are crossed with u
 seed recognises the same ones), so one draw of utterances serves all seeds of a resample.
 
 Few units spread less in a bootstrap than they do in truth, and two or three seeds are few. The
-percentile interval is therefore stretched to what Student's t asks for: each level's variance by
+percentile interval is therefore widened as Student's t requires: each level's variance by
 n / (n - 1), and the quantile of t for the degrees of freedom of their sum (Satterthwaite 1946; for
 one level it is the expanded interval of Hesterberg 2015). Drawing utterances within speakers counts
 their chance twice where speakers do not differ: the interval is then too wide, not too narrow.

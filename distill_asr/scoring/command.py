@@ -12,26 +12,30 @@ from distill_asr.scoring.systems import Comparison
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.description = (
-        "Score exp/<system>_seed<seed>/decode/<set>/text against dump/<set>/text, all systems, "
-        "seeds and sets in one go. Lists are separated by commas."
+        "Score exp/<system>_seed<seed>/decode/<set>/text against dump/<set>/text, for all "
+        "systems, seeds and sets. Lists are separated by commas."
     )
     parser.add_argument("--systems", required=True, type=list_of_names, help="names of the systems")
-    parser.add_argument("--seeds", required=True, type=list_of_seeds, help="each was trained with")
+    parser.add_argument(
+        "--seeds", required=True, type=list_of_seeds, help="seeds of each system, as whole numbers"
+    )
     parser.add_argument("--sets", required=True, type=list_of_names, help="test sets")
-    parser.add_argument("--baseline", help="system the others are held against (the first)")
+    parser.add_argument("--baseline", help="system that the others are compared with (the first)")
     parser.add_argument("--control", metavar="NAME",
-        help="system with an uninformative teacher: gains over it are shown as well")  # fmt: skip
+        help="system with an uninformative teacher; gains over it are shown, too")  # fmt: skip
     parser.add_argument("--repeat", action="append", default=[], type=repeat, metavar="NAME=SYSTEM",
         help="experiments NAME_seed<seed> repeat SYSTEM's trainings: the noise floor")  # fmt: skip
     parser.add_argument("--noise-floor", type=float, metavar="PERCENT",
-        help="relative difference of errors by chance, where it was measured")  # fmt: skip
+        help="noise floor measured elsewhere: relative difference of errors by chance")  # fmt: skip
     parser.add_argument(
         "--exp", type=Path, default=Path("exp"), help="directory of experiments (%(default)s)"
     )
     parser.add_argument(
         "--dump", type=Path, default=Path("dump"), help="directory of prepared data (%(default)s)"
     )
-    parser.add_argument("--lowercase", action="store_true", help="lowercase both texts first")
+    parser.add_argument(
+        "--lowercase", action="store_true", help="lowercase both texts before scoring"
+    )
     parser.add_argument(
         "--out",
         type=Path,

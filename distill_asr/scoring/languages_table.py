@@ -32,7 +32,7 @@ def summary(study: LanguageStudy, results: Sequence[LanguageResult]) -> str:
     choice = "one for all languages" if study.together else "for each language"
     along = trend(results)
     several = len(study.seeds) > 1
-    drawn = "languages and seeds" if several else "languages; one seed: a look, not a claim"
+    drawn = "languages and seeds" if several else "languages; one seed, which supports no claim"
     told = along and f" Gain against audio: Spearman's rho {along[0]:.2f}, p {along[1]:.2f}."
     return (
         f"Lower WER than {study.baseline} in {improved(results)} of {len(results)} languages; mean "

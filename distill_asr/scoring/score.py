@@ -59,7 +59,9 @@ def write_scores(wanted: Comparison, out: Path) -> Scores:
 def out_problems(out: Path) -> list[str]:
     """Say why a table cannot be written there, in the words of the command line."""
     if out.suffix == ".json":
-        return [f"--out: {out} is where the figures go; name the table, e.g. .md"]
+        return [
+            f"--out: {out} is the file of the figures; give the table another suffix, such as .md"
+        ]
     return []
 
 

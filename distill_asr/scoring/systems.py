@@ -114,7 +114,7 @@ def count_all(wanted: Comparison) -> Counted:
         if hypotheses[run] is not None and references[run.test_set] is not None:
             problems += hypothesis_problems(references[run.test_set], hypotheses[run], path)
             if not hypotheses[run]:
-                problems.append(f"{path}: has no hypothesis at all; decode the set again")
+                problems.append(f"{path}: has no hypothesis; decode the set again")
     if problems:
         raise UserError(problems)
     edits, missing = {}, {}
@@ -130,8 +130,8 @@ def missing_lines(wanted: Comparison, counted: Counted) -> list[str]:
     """Say which utterances were left out, a line a set, and which have no hypothesis."""
     filtered = {test_set: read_filtered(wanted.dump / test_set) for test_set in wanted.sets}
     left_out = [
-        f"{wanted.dump / test_set}: `distill-asr prepare` left out {named(utterances)}, which no "
-        "figure counts; give it --max-duration inf, and --min-duration 0, for sets that are scored"
+        f"{wanted.dump / test_set}: `distill-asr prepare` left out {named(utterances)}, which "
+        "are not scored; run it with --max-duration inf and --min-duration 0 for test sets"
         for test_set, utterances in filtered.items()
         if utterances
     ]

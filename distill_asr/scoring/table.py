@@ -82,11 +82,11 @@ def table_notes(results: Sequence[SystemResult], floors: Mapping[str, float]) ->
     notes = [_resampled(compared)] if compared else []
     if any(len(result.seeds) == 1 for result in compared):
         notes.append(
-            "**One seed: this is a look, not a claim.** The intervals are of speakers and "
-            "utterances only; another seed can differ by more."
+            "**One seed supports no claim.** The intervals cover speakers and utterances only; "
+            "another seed can differ by more."
         )
     notes += [
-        f"Noise floor of {test_set}: {percent(floor)} % of the errors come or go when the same "
+        f"Noise floor of {test_set}: {percent(floor)} % of the errors change when the same "
         "training is repeated; no difference below it is bold."
         for test_set, floor in floors.items()
     ]
@@ -98,9 +98,10 @@ def table_notes(results: Sequence[SystemResult], floors: Mapping[str, float]) ->
     ]
     if needs:
         notes.append(
-            f"Not bold, so not claims. A claim needs {SEEDS_FOR_CLAIM} seeds, an interval without "
-            "0, and a difference above the noise floor where one is given. Seeds needed if further "
-            f"ones spread like these: {'; '.join(needs)}."
+            f"Gains that are not bold are not claims. A claim needs {SEEDS_FOR_CLAIM} seeds, an "
+            "interval without 0, and a difference above the noise floor, if one is given. Number "
+            "of "
+            f"seeds needed if further seeds vary as these do: {'; '.join(needs)}."
         )
     return notes
 
@@ -126,7 +127,7 @@ def _resampled(compared: Sequence[SystemResult]) -> str:
     return (
         f"Intervals of {LEVEL:.0%}: hierarchical bootstrap, {RESAMPLES:,} resamples of "
         f"{', '.join(levels).removeprefix('then ')}{alone}; paired by seed and utterance, "
-        "widened for few seeds and speakers as Student's t asks."
+        "widened for few seeds and speakers as Student's t requires."
     )
 
 

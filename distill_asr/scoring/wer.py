@@ -97,7 +97,7 @@ def reference_problems(reference: dict[str, str], path: str | PathLike) -> list[
         return [f"{path}: has no utterance"]
     empty = [utterance for utterance, text in reference.items() if not text]
     if empty:
-        return [f"{path}: the reference is empty for {named(empty)}; drop them from the test set"]
+        return [f"{path}: the reference is empty for {named(empty)}; remove them from the test set"]
     return []
 
 

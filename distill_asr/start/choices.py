@@ -105,7 +105,7 @@ def choose(amount: Amount, languages: Languages, machine: Machine, wishes: Wishe
 
 def _size(amount: Amount, machine: Machine, wishes: Wishes) -> tuple[str, str]:
     if wishes.size:
-        return wishes.size, f"student of {wishes.size}: as asked for (--student)"
+        return wishes.size, f"student of {wishes.size}: chosen (--student)"
     if not machine.gpus:
         return "1m", "student of 1m: there is no GPU (--student 10m for more)"
     hours = amount.labelled
@@ -115,7 +115,7 @@ def _size(amount: Amount, machine: Machine, wishes: Wishes) -> tuple[str, str]:
 
 def _tokens(amount: Amount, languages: Languages, size: str, wishes: Wishes) -> tuple[str, str]:
     if wishes.tokens:
-        return wishes.tokens, f"tokens {wishes.tokens}: as asked for (--tokens)"
+        return wishes.tokens, f"tokens {wishes.tokens}: chosen (--tokens)"
     if languages.script in LARGE:
         return CHAR, f"tokens char: the script is {languages.script.lower()} (--tokens)"
     if size == "1m" or amount.labelled < 10:
@@ -146,6 +146,7 @@ def _epochs(updates: float, batch_seconds: float, hours: float) -> int:
 def _why_schedule(updates: float, batch: float, epochs: int, amount: Amount) -> str:
     return (
         f"schedule: {updates:.0f} updates of {batch:g} s of audio, {epochs} epochs of the "
-        f"baseline, for {amount.labelled:.3g} h; the distilled system has as many in two stages "
+        f"baseline, for {amount.labelled:.3g} h; the distilled system gets the same number in "
+        "two stages "
         "(--epochs, --batch-seconds)"
     )

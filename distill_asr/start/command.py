@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Write a recipe folder for recordings of your own. Sources are found by their content: a "
         "Kaldi data directory or ESPnet's dump/raw; a folder of audio with a CSV, TSV or JSON "
         "Lines of texts; a Hugging Face data set; lhotse manifests; a language of Common Voice. "
-        "Audio stays where it is. Nothing is asked: every choice is shown, and is an option."
+        "Audio stays where it is. It asks no questions: it prints every choice, and an option "
+        "changes it."
     )
     add = parser.add_argument
     add("folder", type=Path, metavar="DIR", help="recipe folder to write")
@@ -181,7 +182,7 @@ def _report(folder: Path, result: Result) -> None:
         print(f"warning: {count} problem(s): left out, see {where}", file=sys.stderr)
     written = result.written
     for name in written.kept:
-        print(f"kept: {folder / name}, which you have edited (--force writes it)")
+        print(f"kept: {folder / name}, which you have edited (--force overwrites it)")
     count = len(written.new) + len(written.changed)
     print(f"{folder}: {count} file(s) written, {len(written.removed)} removed; checked")
     print(f"next: cd {shlex.quote(str(folder))} && ./run.sh")

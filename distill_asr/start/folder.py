@@ -120,7 +120,7 @@ class RecipeFolder:
             return {name: str(value) for name, value in inside.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{path}: damaged ({error}), so it cannot be told what you have edited; write to "
+                f"{path}: damaged ({error}), so your edits cannot be detected; write to "
                 "another directory"
             ) from error
 

@@ -69,7 +69,7 @@ class ForecastOptions:
     cores : that they share.
     hours : of a set, instead of what lies there.
     rates : seconds of audio a second, by ``dump``, ``train`` and ``decode``: of a GPU or a
-        cluster, instead of what is measured here.
+        cluster, instead of the rate measured here.
     search : options of decoding.
     """
 
@@ -238,7 +238,8 @@ def set_sizes(
             found = SetSize(seconds, count, share * seconds, spoken * seconds)
         if found is None:
             problems.append(
-                f"{name}: neither data/{name} nor dump/{name} is there; state it, --hours {name}=10"
+                f"{name}: neither data/{name} nor dump/{name} exists; state its hours with "
+                f"--hours {name}=10"
             )
         else:
             sizes[name] = found

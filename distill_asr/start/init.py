@@ -230,7 +230,7 @@ def collect(options: InitOptions, embedded: Path) -> Data:
     seen = look_at(wanted, rule, options.nj, problems, options.read.allow_pipes, here)
     seen, copies = without_copies(seen, problems)
     if copies:
-        notes.append(f"{copies} recording(s) are there twice, with one text; one of each is kept")
+        notes.append(f"{copies} recording(s) occur twice with the same text; one of each is kept")
     found = _without_bad(problems, options.skip_bad, seen)
     if any(one.recording.facts.channels > 1 for one in seen):
         preparation = replace(preparation, channel=MIX)
@@ -295,12 +295,12 @@ def _languages(labelled: Sequence[Clip], options: InitOptions, problems: Problem
             "several languages",
             f"{len(mixed)} are mixed, by utterances: {describe(mixed)} "
             + (
-                "(as the source says); --language CODE takes the texts of one, "
+                "(by the source); --language CODE takes the texts of one, "
                 if found.told
-                else "(guessed from the texts); if all texts are in one language, name it: "
-                "--language CODE; else give the texts of one alone; "
+                else "(guessed from the texts); if all texts are in one language, name it "
+                "with --language CODE; otherwise give the texts of one language only; "
             )
-            + "--several-languages makes one student of all",
+            + "--several-languages trains one student for all",
         )
     return found
 
@@ -394,12 +394,12 @@ def _files(
 def _reasons(data: Data, choices: Choices, teachers: Sequence[ChosenTeacher]) -> list[str]:
     languages, counts = data.languages, Counter(one.recording.facts.rate for one in data.everything)
     rates = ", ".join(f"{rate} Hz ({count})" for rate, count in sorted(counts.items()))
-    how = "as the source says" if languages.told else "guessed from frequent words or the script"
+    how = "by the source" if languages.told else "guessed from frequent words or the script"
     language = data.preparation.language
     told = f"language {language}" if language else "language not known (--language CODE)"
     if language and language == languages.language:
         told += f": {how} (--language)"
-    rule = data.preparation.normalise or "none: they are plain words already"
+    rule = data.preparation.normalise or "none, since they are plain words already"
     return [
         f"sampling rates: {rates}; `prepare` brings all to 16000 Hz",
         f"{told}; script {languages.script.lower()}, {languages.characters} characters",

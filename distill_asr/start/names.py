@@ -52,9 +52,9 @@ def path_problem(path: str) -> str | None:
     if any(0xD800 <= ord(c) <= 0xDFFF for c in path):
         return "the name is not UTF-8"
     if path != path.strip() or any(is_invisible(c) for c in path[:1] + path[-1:]):
-        return "a blank at the begin or end of the name"
+        return "a blank at the beginning or end of the name"
     if is_command(path):
-        return "'|' at the begin or end means a command in Kaldi's tables"
+        return "'|' at the beginning or end means a command in Kaldi's tables"
     if ARCHIVED.fullmatch(path):
         return "'.ark:NUMBER' means a place in an archive in Kaldi's tables"
     return None

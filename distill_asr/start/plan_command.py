@@ -32,22 +32,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the recipe's run.sh."
     )
     add = parser.add_argument
-    add("recipe", type=Path, nargs="?", default=Path(), metavar="RECIPE", help="its directory")
+    add(
+        "recipe",
+        type=Path,
+        nargs="?",
+        default=Path(),
+        metavar="RECIPE",
+        help="directory of the recipe",
+    )
     add(
         "--file", type=Path, default=Path("conf/systems.yaml"), help="grid of systems (%(default)s)"
     )
     add("--systems", metavar="NAMES", help="systems, separated by commas, or all (those of run.sh)")
     add("--seeds", type=int, default=1, metavar="N", help="number of seeds (%(default)s)")
     add("--nj", type=int, help="jobs at a time (that of run.sh)")
-    add("--cores", type=int, help="that the jobs share (those of this machine)")
+    add(
+        "--cores",
+        type=int,
+        help="number of cores that the jobs share (those of this machine)",
+    )
     add("--hours", action="append", default=[], metavar="SET=HOURS",
         help="hours of audio of a set, instead of those in data/")  # fmt: skip
     add("--rate", action="append", default=[], metavar="STAGE=X",
-        help="seconds of audio that a GPU or node takes a second, for dump, train or decode, "
-        "instead of what is measured here")  # fmt: skip
-    add("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="for every training")
-    add("--brief", action="store_true", help="stages alone, without their jobs")
-    add("--measure", action="store_true", help="measure again")
+        help="seconds of audio that a GPU or node processes per second, for dump, train or decode, "
+        "instead of the rate measured here")  # fmt: skip
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="change of a key for every training",
+    )
+    add("--brief", action="store_true", help="print stages without their jobs")
+    add("--measure", action="store_true", help="measure the rates again")
 
 
 def run(args: argparse.Namespace) -> int:

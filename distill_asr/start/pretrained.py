@@ -167,8 +167,9 @@ def _facts(folder: Path, model: str) -> tuple[str, int]:
         ) from error
     if kind not in SPEECH_TYPES:
         raise UserError(
-            f"--teacher {model}: a {kind} is no speech encoder; init plans speech teachers "
-            f"({', '.join(SPEECH_TYPES)}); docs/l2s.md and docs/hkd.md tell how text teachers go in"
+            f"--teacher {model}: a {kind} is not a speech encoder; init takes speech teachers "
+            f"({', '.join(SPEECH_TYPES)}); docs/l2s.md and docs/hkd.md show how to use text "
+            "teachers"
         )
     return kind, number
 

@@ -135,7 +135,7 @@ frozen teachers, `{SYSTEM}`.
 {chosen}
 
 `conf/student.yaml` is the student, `conf/systems.yaml` the grid, `conf/teacher/` the teachers.
-What you edit stays: the same `distill-asr init` again leaves it alone, but with `--force`.
+Your edits are kept when the same `distill-asr init` runs again, unless it has `--force`.
 {
         f'''
 ## Warnings

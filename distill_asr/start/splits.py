@@ -70,8 +70,8 @@ def split_clips(labelled: Sequence[Seen], options: SplitOptions) -> Split:
     """
     if len(labelled) < FEWEST:
         raise UserError(
-            f"{len(labelled)} utterance(s) with transcripts can be used; expected {FEWEST} at "
-            "least: train, dev and test need some each"
+            f"{len(labelled)} utterance(s) with transcripts can be used; expected at "
+            f"least {FEWEST}: train, dev and test need some each"
         )
     sets = _by_source(labelled, options)
     how = ["the source's splits"] if set(sets) != {TRAIN} else []
@@ -107,13 +107,13 @@ def _by_source(labelled: Sequence[Seen], options: SplitOptions) -> dict[str, lis
     if unclear:
         raise UserError(
             f"the source has a split {name!r} ({count} utterances) that is called neither train, "
-            f"dev nor test; --set {name}=train (or dev, test, unlab) says which"
+            f"dev nor test; --set {name}=train (or dev, test, unlab) chooses its set"
             for name, count in unclear.items()
         )
     if TRAIN not in sets:
         raise UserError(
-            f"the source has the splits {', '.join(sets)} and none to train on; --set NAME=train "
-            "makes one of it"
+            f"the source has the splits {', '.join(sets)} but none for training; --set "
+            "NAME=train chooses one"
         )
     return dict(sets)
 
@@ -138,7 +138,7 @@ def _taken(
     enough = known and len(speakers) >= 3
     if options.by == "speaker" and not enough:
         found = f"{len(speakers)} speaker(s) left" if known else "speakers are not known"
-        raise UserError(f"--split-by speaker: {found}, {name} needs one of three at least")
+        raise UserError(f"--split-by speaker: {found}, {name} needs at least three")
     if enough and options.by != "utterance":
         chosen = _take(train, share, options.seed, lambda one: str(one.clip.speaker), whole=True)
         return chosen, "by speaker", []
@@ -153,8 +153,8 @@ def _taken(
     else:
         why = "one speaker" if known else "speakers are not known"
     warning = (
-        f"{name} is split by utterance ({why}): its voices are those of train, so error rates say "
-        "nothing about other voices"
+        f"{name} is split by utterance ({why}): its voices are those of train, so its error "
+        "rates do not hold for other voices"
     )
     if not known:
         warning += "; name the speakers (--speaker-column, --speaker-pattern)"

@@ -21,7 +21,7 @@ ENTRIES = 256  # K, so that a code is a byte
 LEVELS = 127  # of an int8 on either side of zero
 ARRAYS = ("entries", "scales", "mean", "std")
 _FACTS = "facts"
-_WAY_OUT = "bring it back from a copy, or dump again with --overwrite"
+_WAY_OUT = "restore it from a copy, or dump again with --overwrite"
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ def unpack(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             facts = json.loads(file.metadata()[_FACTS])
             arrays = {name: file.get_tensor(name) for name in file.keys()}
     except FileNotFoundError:
-        raise UserError(f"{path}: missing, and codes mean nothing without it; {_WAY_OUT}") from None
+        raise UserError(
+            f"{path}: missing, and codes cannot be decoded without it; {_WAY_OUT}"
+        ) from None
     except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); {_WAY_OUT}") from error
     if lost := [name for name in ARRAYS if name not in arrays]:

@@ -174,8 +174,8 @@ class MVQCodec(Codec):
     def _checked(self, path: Path, codebooks: Codebooks) -> Codebooks:
         if codebooks.sha256 != self._options[SHA256]:
             raise UserError(
-                f"{path}: other codebooks than those of {self._directory}, or damaged; bring the "
-                "right ones back, or dump again with --overwrite"
+                f"{path}: not the codebooks of {self._directory}, or damaged; restore "
+                "the right ones, or dump again with --overwrite"
             )
         return codebooks
 

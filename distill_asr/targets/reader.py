@@ -53,7 +53,7 @@ class TargetReader:
         if stored.ndim != 2 or stored.shape[1] != expected:
             raise UserError(
                 f"{path}: utterance {utterance}: shape {stored.shape}, "
-                f"the manifest says width {expected}; {WAY_OUT}"
+                f"the manifest has width {expected}; {WAY_OUT}"
             )
         return stored
 
@@ -157,7 +157,7 @@ def _read(stream: BinaryIO, utterance: str, offset: int, path: Path) -> np.ndarr
     if head[: len(key)] != key or head[len(key) :] == b"PKL":
         raise UserError(
             f"{path}: offset {offset} does not hold utterance {utterance}; the file is damaged or "
-            f"not of this dump: {WAY_OUT}"
+            f"belongs to another dump: {WAY_OUT}"
         )
     stream.seek(offset - len(key))
     try:

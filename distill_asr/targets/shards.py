@@ -162,5 +162,5 @@ def reporting(path: str | Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"{error.filename or path}: cannot be written ({error.strerror or error}); finished "
-            "shards are kept: make room or mend the permissions and run the same command again"
+            "shards are kept: make room or correct the permissions and run the same command again"
         ) from error

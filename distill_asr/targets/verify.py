@@ -102,7 +102,7 @@ def _shard_problems(directory: Path, manifest: Manifest, reread: bool) -> list[s
         if not path.is_file():
             problems.append(f"{path}: missing; {WAY_OUT}")
         elif (size := path.stat().st_size) != shard.bytes:
-            problems.append(f"{path}: {size} bytes, the manifest says {shard.bytes}; {WAY_OUT}")
+            problems.append(f"{path}: {size} bytes, the manifest has {shard.bytes}; {WAY_OUT}")
         else:
             whole.append(shard)
     cache = None if reread else directory / CACHE
@@ -122,7 +122,7 @@ def _index_problems(
     found = Counter(file for file, _ in index.values())
     expected = {shard.file: shard.utterances for shard in manifest.shards}
     return [
-        f"{directory / SCP}: {found.get(file, 0)} utterances in {file}, the manifest says "
+        f"{directory / SCP}: {found.get(file, 0)} utterances in {file}, the manifest has "
         f"{expected.get(file, 0)}; {WAY_OUT}"
         for file in sorted(found.keys() | expected.keys())
         if found.get(file, 0) != expected.get(file, 0)
@@ -160,7 +160,7 @@ def check_states(directory: str | Path, data_dir: DataDir) -> list[str]:
             )
     if not problems and frames != targets.manifests[0].frames:
         problems.append(
-            f"{directory}: {frames} frames, the manifest says {targets.manifests[0].frames}; "
+            f"{directory}: {frames} frames, the manifest has {targets.manifests[0].frames}; "
             f"{WAY_OUT}"
         )
     return problems

@@ -31,7 +31,7 @@ def class_problems(kind: str, conf: dict[str, Any]) -> list[str]:
             "be installed, or lie in a directory of PYTHONPATH"
         ]
     if not inspect.isclass(found):
-        return [f"kind: {kind!r} is no class"]
+        return [f"kind: {kind!r} is not a class"]
     if not issubclass(found, Teacher):
         return [f"kind: {kind}: does not derive from distill_asr.teachers.Teacher; {GUIDE}"]
     problems = [

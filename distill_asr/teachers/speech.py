@@ -72,7 +72,7 @@ class SpeechTeacher(Teacher):
         if request.window is not None and not family.has_window:
             raise UserError(
                 f"{config.path}: window: {request.window} given, but models of family "
-                f"{model_config.model_type!r} have none; remove it"
+                f"{model_config.model_type!r} have no window; remove the key"
             )
         return cls(family.load(request, model_config), config, device)
 

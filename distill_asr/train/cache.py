@@ -43,7 +43,7 @@ def cache_problems(config: TrainConfig, source: Experiment | None) -> list[str]:
         problems.append(f"{where}: needs the experiment whose encoder this is; add --init EXP")
     if config.online_teachers:
         problems.append(
-            f"{where}: teachers in the training step hear no audio ({config.online_teachers[0]}); "
+            f"{where}: teachers in the training step need audio ({config.online_teachers[0]}); "
             f"dump them, or {way_out}"
         )
     for key in ("noise_scp", "rir_scp", "speech_volume_normalize"):

@@ -88,7 +88,7 @@ def _initial_parts(source: Experiment, parts: list[str]) -> list[str]:
     # ESPnet would go on without a word
     known = sorted({name.partition(".")[0] for name in names})
     problems = [
-        f"--init-parts {part}: {model} has none; its parts: {', '.join(known)}"
+        f"--init-parts {part}: {model} has no such part; its parts: {', '.join(known)}"
         for part in parts
         if not any(name.startswith(f"{part}.") for name in names)
     ]

@@ -176,8 +176,11 @@ class UnfitOptions(Plain):
     ("name", "messages"),
     [
         ("Empty", ["train/wav.scp: no entries", "train/utt2spk: no entries"]),
-        ("Miscounted", ["train: CorpusSet says 2 utterances, wav.scp has 3"]),
-        ("Unlabelled", ["CorpusSet(labelled=False) says that it has none; there is a file `text`"]),
+        ("Miscounted", ["train: CorpusSet has 2 utterances, wav.scp has 3"]),
+        (
+            "Unlabelled",
+            ["CorpusSet(labelled=False) declares that it has none; there is a file `text`"],
+        ),
         ("Elsewhere", ["dev: no such data directory"]),
         ("GivesNone", ["GivesNone: build gave NoneType; expected Built"]),
         ("NoSet", ["build gave no set"]),

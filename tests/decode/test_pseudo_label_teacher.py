@@ -118,7 +118,7 @@ def test_mistakes(scene: Path, tmp_path: Path, capsys) -> None:
         assert not list(tmp_path.glob("out*"))
         return capsys.readouterr().err
 
-    assert "--method, --beam-size: of our own students" in said(
+    assert "--method, --beam-size apply to students of this package" in said(
         "--method", "beam", "--beam-size", 2
     )
     assert "each needs the other" in said("--max-disagreement", 0.1)

@@ -427,10 +427,23 @@ def test_onnx_runtime_is_refused(exported: tuple[Path, Path], capsys, monkeypatc
     wav, onnx = str(out.parent / "a.wav"), ["--runtime", "onnx"]
     cases = {
         "export --streaming": ["--exp", str(exp), *onnx],
-        "--chunk-size: goes with --runtime torch": ["--exp", str(out), *onnx, "--chunk-size", "4"],
-        "--form: goes with --runtime onnx": ["--exp", str(exp), "--form", "int8"],
+        "--chunk-size: is an option of": [
+            "--exp",
+            str(out),
+            *onnx,
+            "--chunk-size",
+            "4",
+        ],
+        "--form: is an option of --runtime onnx": ["--exp", str(exp), "--form", "int8"],
         "export with --quantize int8": ["--exp", str(out), *onnx, "--form", "int8"],
-        "give it by --align-with": ["--exp", str(out), *onnx, "--latency", "--align-with", "none"],
+        "name it with --align-with": [
+            "--exp",
+            str(out),
+            *onnx,
+            "--latency",
+            "--align-with",
+            "none",
+        ],
     }
     for message, words in cases.items():
         assert cli.main(["stream", wav, *words]) == 1

@@ -266,8 +266,8 @@ def test_find_class() -> None:
         ("MyLoss", "allowed: codebook, .*, or the dotted path of your own"),
         ("no_such_package.Loss", "cannot be imported .ModuleNotFoundError.*PYTHONPATH=FOLDER"),
         ("distill_asr.distill.losses.Nothing", "cannot be imported .AttributeError"),
-        ("torch.nn.L1Loss", "is no Loss; derive it from distill_asr.distill.contracts.Loss"),
-        ("math.pi", "is no class"),
+        ("torch.nn.L1Loss", "is not a Loss; derive it from distill_asr.distill.contracts.Loss"),
+        ("math.pi", "is not a class"),
     ):
         with pytest.raises(ValueError, match=said):
             find_class("loss", name)

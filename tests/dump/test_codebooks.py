@@ -176,7 +176,7 @@ def test_codebooks_of_another_teacher_are_in_the_way(place: Place) -> None:
     with pytest.raises(UserError) as caught:
         place.dump(place.dev)
     (problem,) = caught.value.problems
-    assert f"{place.quantizer}: codebooks of another teacher" in problem
+    assert f"{place.quantizer}: these codebooks belong to another teacher" in problem
     assert "layers (1,) instead of (2,)" in problem and "--overwrite" in problem
     place.dump(place.dev, "--overwrite")
     with pytest.raises(UserError, match="not the same teacher"):
@@ -186,7 +186,7 @@ def test_codebooks_of_another_teacher_are_in_the_way(place: Place) -> None:
 def test_other_options_are_another_teacher(place: Place) -> None:
     place.dump(place.train)
     place.write_teacher(steps=9)
-    with pytest.raises(UserError, match=r"codebooks of another teacher.*'steps': 9"):
+    with pytest.raises(UserError, match=r"codebooks belong to another teacher.*'steps': 9"):
         place.dump(place.train)
 
 
@@ -199,7 +199,7 @@ def test_damaged_codebooks_are_named(place: Place) -> None:
 
 def test_one_utterance_is_too_little(place: Place) -> None:
     short = write_data_dir(place.root / "dump/short", {"c": 5000})
-    with pytest.raises(UserError, match="1 utterance, too little to train codebooks on"):
+    with pytest.raises(UserError, match="1 utterance is not enough to train codebooks"):
         place.dump(short)
 
 

@@ -150,7 +150,7 @@ def test_the_error_is_measured_and_said(low: Path, capsys) -> None:
     command = ["dump", "--teacher", str(low), str(low.parent / "data")]
     assert cli.main([*command, "--tolerance", "0.00001"]) == 1
     report = capsys.readouterr().err
-    assert "dtype: bfloat16: states within" in report and "allowed is 1e-05" in report
+    assert "dtype: bfloat16: states within" in report and "allowed: 1e-05" in report
     assert "write `dtype: float32`" in report and "--tolerance" in report
     assert cli.main(command) == 0
     assert "bfloat16: states within" in capsys.readouterr().out

@@ -85,7 +85,7 @@ def test_all_bad_headers_in_one_error(tmp_path: Path) -> None:
     assert all(f"utterance {u}: " in p for u, p in zip("abcde", caught.value.problems, strict=True))
     assert found[0].startswith("8000 Hz, 1 channel") and "prepare" in found[0]
     assert found[1].startswith("16000 Hz, 2 channel")
-    assert found[2].startswith("799 samples, but utt2num_samples says 800")
+    assert found[2].startswith("799 samples, but utt2num_samples has 800")
     assert all(text.startswith("cannot be read") for text in found[3:])
 
 

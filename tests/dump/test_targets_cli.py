@@ -97,7 +97,7 @@ def test_codes_without_their_codebooks(make_targets: Callable, capsys) -> None:
     directory = mvq_beside(make_targets()[0])
     damage(directory / "codebooks.safetensors")
     _, (problem,) = run(capsys, "verify", directory, code=1)
-    assert "codebooks.safetensors: other codebooks than those of" in problem
+    assert "codebooks.safetensors: not the codebooks of" in problem
     (directory / "codebooks.safetensors").unlink()
     _, (problem,) = run(capsys, "verify", directory, code=1)
     assert "codebooks.safetensors: missing" in problem

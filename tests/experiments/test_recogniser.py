@@ -97,7 +97,9 @@ class TestPath:
             assert len({*zip(t, u, strict=True)}) == len(path) > 1
 
     def test_needs_a_transducer(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="is no transducer; use one, or `output: posteriors`"):
+        with pytest.raises(
+            UserError, match="is not a transducer; use one, or `output: posteriors`"
+        ):
             load_teacher(config(save_recogniser(tmp_path, "ctc"), "path"))
 
     @settings(max_examples=60, deadline=None)

@@ -120,7 +120,7 @@ def test_mistakes_come_together(recipe: Path, capsys: pytest.CaptureFixture) -> 
     Path("empty").mkdir()
     assert cli.main(["report", "empty", "nowhere", "exp/baseline_seed1"]) == 1
     found = capsys.readouterr().err
-    assert "empty: no experiment" in found and "nowhere: no such directory" in found
+    assert "empty: not an experiment" in found and "nowhere: no such directory" in found
     argv = ["report", *experiments(), "--baseline", "baselin", "--sets", "dev"]
     assert cli.main([*argv, "--control", "random"]) == 1
     found = capsys.readouterr().err

@@ -68,7 +68,7 @@ def test_one_seed_is_a_look() -> None:
     assert rows[-1].endswith("| 30.0 % [20.0, 40.0] |"), "not bold"
     drawn, said, needs = table_notes(results, {})
     assert "resamples of utterances;" in drawn
-    assert "a look, not a claim" in said and "b against a on clean: at least 3." in needs
+    assert "supports no claim" in said and "b against a on clean: at least 3." in needs
 
 
 def test_the_control_has_a_column_of_its_own() -> None:

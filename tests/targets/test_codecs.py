@@ -115,9 +115,9 @@ def test_rounding_of_codebooks_is_small_and_survives_zeros() -> None:
 def test_other_codebooks_than_the_manifests_are_refused(mvq: dict, targets: Path) -> None:
     write_codebooks(targets, WIDTH, seed=1)
     codec = build_codec(mvq, targets)
-    with pytest.raises(UserError, match=f"{targets / CODEBOOKS}: other codebooks"):
+    with pytest.raises(UserError, match=f"{targets / CODEBOOKS}: not the codebooks of"):
         codec.decode(np.zeros((1, 4), np.uint8))
-    with pytest.raises(UserError, match=r"codebooks/t.safetensors: other codebooks"):
+    with pytest.raises(UserError, match=r"codebooks/t.safetensors: not the codebooks of"):
         codec.encode("u", np.ones((1, WIDTH), np.float32))
 
 

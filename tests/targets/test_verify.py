@@ -57,7 +57,7 @@ def test_index_that_lost_a_line(make_targets: Callable) -> None:
     assert f"{scp}: damaged or changed by hand" in problem
     (directory / "checksums.sha256").unlink()
     problems = check(directory)
-    assert "1 utterances in targets.0000.ark, the manifest says 2" in problems[0]
+    assert "1 utterances in targets.0000.ark, the manifest has 2" in problems[0]
     assert "no targets for 1 utterance(s) (a)" in problems[1]
 
 

@@ -89,7 +89,7 @@ def test_not_importable(module) -> None:
     assert "ZeroDivisionError" in refused(f"{name}.Teacher")[0]
     name = module(GOOD, "own_other")
     assert "no attribute 'Godo'" in refused(f"{name}.Godo")[0]
-    assert refused(f"{name}.numpy") == [f"t.yaml: kind: '{name}.numpy' is no class"]
+    assert refused(f"{name}.numpy") == [f"t.yaml: kind: '{name}.numpy' is not a class"]
 
 
 def test_all_that_the_class_lacks_and_all_wrong_arguments(module) -> None:

@@ -163,9 +163,9 @@ MISTAKES: list[tuple[dict, str]] = [
     (with_block(loss="my_losses.Best"), "'my_losses.Best' cannot be imported (ModuleNotFoundError"),
     (with_block(loss="torch.nn.Nothing"), "'torch.nn.Nothing' cannot be imported (AttributeError"),
     (with_block(loss=".relative"), "distill.x.loss: '.relative' cannot be imported"),
-    (with_block(loss="math.pi"), "distill.x.loss: 'math.pi' is no class"),
-    (with_block(loss="torch.nn.L1Loss"), "'torch.nn.L1Loss' is no Loss; derive it from distill_as"),
-    (with_block(match="distill_asr.distill.losses.MSE"), "is no Matcher; derive it from distill_a"),
+    (with_block(loss="math.pi"), "distill.x.loss: 'math.pi' is not a class"),
+    (with_block(loss="torch.nn.L1Loss"), "'torch.nn.L1Loss' is not a Loss; derive it from distill"),
+    (with_block(match="distill_asr.distill.losses.MSE"), "is not a Matcher; derive it from distil"),
     (with_block(loss="distill_asr.distill.losses.MSE", loss_conf={"x": 1}),
      "loss_conf.x: MSE takes no"),
 ]  # fmt: skip

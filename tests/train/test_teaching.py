@@ -83,7 +83,7 @@ def test_layers_that_targets_keep_apart_are_in_the_record_where_asked_for(tmp_pa
         ({"layers": (2, 6), "combine": "stack"}, {"layers": [3]}, "layers: [3] not among those"),
         ({"layers": (2, 6), "combine": "mean"}, {"layers": [2]}, "hold the mean of layers [2, 6]"),
         ({"layers": (2,)}, {"learn_layers": True}, "hold layer 2 alone"),
-        ({"layers": ()}, {"layers": [2]}, "gives no hidden states of layers"),
+        ({"layers": ()}, {"layers": [2]}, "this teacher has no hidden layers"),
     ],
 )
 def test_layers_that_targets_do_not_hold(

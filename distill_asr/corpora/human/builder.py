@@ -50,12 +50,16 @@ class HumanOptions:
         None, "voice or corpus of train; default: the voice with the most labelled audio"
     )
     left_out: str | None = option(
-        None, "table of recordings that do not say their text: left out of dev and tests"
+        None,
+        "table of recordings whose audio does not match their text; they are left out of "
+        "dev and tests",
     )
     check_with: str | None = option(
         None, "Whisper (hub id or directory) that reads dev and the tests; --left-out is written"
     )
-    check_limit: float = option(LIMIT, "character error above which a text is not what is said")
+    check_limit: float = option(
+        LIMIT, "character error rate above which a text does not match its audio"
+    )
     seed: int = option(0, "decides which text goes into which set")
     utterances: int | None = option(None, "of each set at most, for a first look")
     nj: int = option(2, "worker processes; the result does not depend on it")

@@ -47,7 +47,7 @@ class FrameMatcher(Matcher):
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction must be one of {REDUCTIONS}, not {reduction!r}")
         if interpolate is not None and reduction != "resample":
-            raise ValueError(f"interpolate is of reduction: resample, not of {reduction!r}")
+            raise ValueError(f"interpolate belongs to reduction: resample, not to {reduction!r}")
         if interpolate not in (None, *INTERPOLATE):
             raise ValueError(f"interpolate must be one of {INTERPOLATE}, not {interpolate!r}")
         if delay < 0:
@@ -72,7 +72,7 @@ class FrameMatcher(Matcher):
         ratio = round(student_step_ms / teacher_step_ms)
         if ratio < 1 or abs(ratio * teacher_step_ms - student_step_ms) > 1e-3 * student_step_ms:
             raise ValueError(
-                f"a student frame of {student_step_ms:g} ms is no whole multiple of the "
+                f"a student frame of {student_step_ms:g} ms is not a whole multiple of the "
                 f"teacher's {teacher_step_ms:g} ms; {self.way_out}choose the student's "
                 "subsampling to suit"
             )

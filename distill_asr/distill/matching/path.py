@@ -89,8 +89,11 @@ class PathMatcher(Matcher):
         named = [
             f"{context.name(i)}: {what}"
             for wrong, what in (
-                (late, "the path has more frames than the student, so it is of other audio"),
-                (foreign, "the path has more tokens than the text, so it is of another transcript"),
+                (late, "the path has more frames than the student, so it belongs to other audio"),
+                (
+                    foreign,
+                    "the path has more tokens than the text, so it belongs to another transcript",
+                ),
             )
             for i in utterance[wrong].unique().tolist()
         ]

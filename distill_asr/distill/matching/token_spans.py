@@ -119,8 +119,8 @@ class PieceSpans:
                 ) from error
             if not self._tokenizer.is_fast:
                 raise UserError(
-                    f"match_conf.tokenizer: {self.name} does not tell which characters a piece "
-                    "covers; save it with a tokenizer.json (a fast tokenizer)"
+                    f"match_conf.tokenizer: {self.name} does not report which characters a "
+                    "piece covers; save it with a tokenizer.json (a fast tokenizer)"
                 )
         return self._tokenizer
 

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         licences=args.licence,
     )
     made = export_product(order)
-    print(f"{args.output}: {len(made.expected)} recordings say the same in PyTorch, "
+    print(f"{args.output}: {len(made.expected)} recordings have the same words in PyTorch, "
           f"{', '.join(made.ran)}")  # fmt: skip
     for small, count in made.differing.items():
         print(f"{args.output}: {small}: {count} of {len(made.expected)} recordings differ")

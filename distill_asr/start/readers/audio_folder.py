@@ -40,6 +40,6 @@ def report_foreign(folder: Path, problems: Problems) -> None:
     for file in foreign_files(folder):
         problems.add(
             "foreign format",
-            f"{file}: {file.suffix} is not read here; convert it (`ffmpeg -i IN -ac 1 OUT.wav`), "
+            f"{file}: {file.suffix} is not supported; convert it (`ffmpeg -i IN -ac 1 OUT.wav`), "
             "or move it away",
         )

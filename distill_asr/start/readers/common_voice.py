@@ -39,5 +39,5 @@ class CommonVoiceReader(Reader):
             for name, members in splits.items()
             for key, one in members.items()
         ]
-        note = f"language {folder.name}, by the folder's name; --language says otherwise"
+        note = f"language {folder.name}, by the folder's name (--language)"
         return Source(path, self.name, clips, (note,))

@@ -83,11 +83,11 @@ def _report_unmatched(
     folder: Path, audio: dict[str, AudioLocation], text: dict[str, str] | None, problems: Problems
 ) -> None:
     for key in sorted((text or {}).keys() - audio.keys()):
-        message = f"{folder / 'text'}: {key}: has a text and no audio; remove the line"
+        message = f"{folder / 'text'}: {key}: has a text but no audio; remove the line"
         problems.add("text without audio", message)
     if text is not None:
         for key in sorted(audio.keys() - text.keys()):
-            message = f"{folder}: {key}: has audio and no text; add a line to text, or remove it"
+            message = f"{folder}: {key}: has audio but no text; add a line to text, or remove it"
             problems.add("audio without text", message)
 
 

@@ -82,7 +82,9 @@ def _text(path: Path, problems: Problems) -> str | None:
         return None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        problems.add("unreadable table", f"{path}:{line}: a NUL character; this is no text")
+        problems.add(
+            "unreadable table", f"{path}:{line}: it has a NUL character, so it is not text"
+        )
         return None
     if not text.strip():
         problems.add("empty table", f"{path}: no rows")
@@ -96,7 +98,7 @@ def _json_rows(path: Path, text: str, problems: Problems) -> Table | None:
         try:
             lines = list(enumerate(json.loads(text), start=1))
         except ValueError as error:
-            problems.add("bad row", f"{path}: no JSON: {error}")
+            problems.add("bad row", f"{path}: is not JSON: {error}")
             return None
     else:
         for number, line in enumerate(text.splitlines(), start=1):
@@ -105,7 +107,7 @@ def _json_rows(path: Path, text: str, problems: Problems) -> Table | None:
             try:
                 lines.append((number, json.loads(line)))
             except ValueError as error:
-                problems.add("bad row", f"{path}:{number}: no JSON: {error}")
+                problems.add("bad row", f"{path}:{number}: is not JSON: {error}")
     rows: list[tuple[int, dict[str, str]]] = []
     names: dict[str, None] = {}
     for number, value in lines:
@@ -142,7 +144,9 @@ def _delimited(
     headed = _is_headed(records, known, is_audio)
     names = tuple(records[0][1]) if headed else tuple(str(i + 1) for i in range(width))
     if headed and len({name.strip() for name in names}) < len(names):
-        problems.add("bad header", f"{path}:{records[0][0]}: two columns have one name: {names}")
+        problems.add(
+            "bad header", f"{path}:{records[0][0]}: two columns have the same name: {names}"
+        )
         return None
     names = tuple(name.strip() for name in names)
     rows = []

@@ -201,7 +201,7 @@ def test_tokens_have_no_frames(steps: tuple[float | None, float | None]) -> None
         ({"reduction": "sum"}, "'sum'"),
         ({"delay": -1.0}, "delay"),
         ({"tolerance": -1}, "tolerance"),
-        ({"interpolate": "linear"}, "interpolate is of reduction: resample, not of 'concat'"),
+        ({"interpolate": "linear"}, "interpolate belongs to reduction: resample, not to 'concat'"),
         ({"reduction": "resample", "interpolate": "cubic"}, "'cubic'"),
     ],
 )
