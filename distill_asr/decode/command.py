@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
                 begun = time.monotonic()
                 found = decode(one.data, student, config, options)
                 one.write(found)
+                print(f"{one.output}/text: {len(found['text'])} utterance(s)")
                 if args.output is None:
                     seconds = time.monotonic() - begun
                     note_seconds(recogniser.experiment, one.output.name, seconds)

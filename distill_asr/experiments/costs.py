@@ -27,6 +27,7 @@ class JobCost:
     memory : MiB of its largest process.
     begun, ended : seconds since the epoch, when it ran; 0 in a forecast.
     done : it succeeded.
+    load : programs that wanted a core when it ended, itself included.
     """
 
     name: str
@@ -35,6 +36,7 @@ class JobCost:
     begun: float = 0.0
     ended: float = 0.0
     done: bool = True
+    load: float = 0.0
 
     @property
     def lasted(self) -> float:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,6 +171,8 @@ def quiet() -> Iterator[None]:
     """Keep the library's advice off the terminal; what matters is checked here."""
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        transformers_logging.disable_progress_bar()  # a log has no use for bars
     try:
         yield
     finally:

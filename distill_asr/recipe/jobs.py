@@ -117,6 +117,7 @@ def _run(job: Job) -> JobOutcome:
         round(start, 2),
         round(end, 2),
         process.returncode == 0,
+        round(os.getloadavg()[0], 1),
     )
     note_job(log.parent.parent, cost)
     return JobOutcome(job, process.returncode, end - start)

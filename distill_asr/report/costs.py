@@ -20,13 +20,17 @@ STAGES = {  # by the first word of a job's name
 
 @dataclass(frozen=True)
 class Row:
-    """A job: seconds of processor time and MiB, expected and taken; None where not known."""
+    """A job: seconds of processor time and MiB, expected and taken; None where not known.
+
+    ``load``: programs that wanted a core when it ended.
+    """
 
     name: str
     expected: float | None
     taken: float | None
     memory_expected: float | None
     memory: float | None
+    load: float | None
 
     @property
     def off(self) -> float | None:
@@ -85,6 +89,7 @@ def _row(name: str, expected: JobCost | None, taken: JobCost | None) -> Row:
         None if taken is None else taken.seconds,
         None if expected is None else expected.memory,
         None if taken is None else taken.memory,
+        None if taken is None else taken.load or None,
     )
 
 

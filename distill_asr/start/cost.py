@@ -15,6 +15,7 @@ from distill_asr.recipe.jobs import Job
 PCM = 32000  # bytes of a second of 16-bit audio at 16 kHz
 FILL = 0.9  # of a batch that is audio and not padding
 KEPT = 3.0  # models of an epoch's size that a training keeps besides its best: resumed, optimiser
+TRAIN_START = 1.5  # seconds of processor time: checks, the model, the average at the end
 MIB, GIB = 2**20, 2**30
 SPOKEN = 15.0  # characters a second of read speech, where no text tells
 
@@ -147,7 +148,7 @@ class StageCost:
 def training_cost(plan: TrainingPlan, student: StudentRates, common: CommonRates) -> Cost:
     """A training from its start to its averaged model."""
     epoch = plan.heard * (student.train + common.read) + plan.valid_seconds * student.valid
-    seconds = common.start + plan.epochs * (epoch + common.epoch)
+    seconds = common.start + TRAIN_START + plan.epochs * (epoch + common.epoch)
     size = 4 * student.parameters / MIB
     updates = plan.epochs * plan.updates_an_epoch
     work = f"{updates} updates, {plan.epochs} epochs, {student.parameters / 1e6:.1f} M parameters"

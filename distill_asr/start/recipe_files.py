@@ -125,6 +125,8 @@ frozen teachers, `{SYSTEM}`.
 
     ./run.sh                  # prepare, dump, train, decode, score; continues where it was stopped
     distill-asr plan .        # what that will take on this machine
+    distill-asr report exp/*_seed*    # one page: curves, utterances, differences
+    distill-asr decode --exp exp/{SYSTEM}_seed1 --data dump/test    # of any prepared directory
 
 | set | utterances | hours | speakers |
 |---|---|---|---|

@@ -118,4 +118,5 @@ fi
 if at 8; then
     log "8: score"
     distill-asr recipe score "${grid[@]}" --baseline "$baseline" ${control:+--control "$control"}
+    echo "    the table is in exp/RESULTS.md; distill-asr report exp/*_seed* makes a page with curves and utterances" >&2
 fi

@@ -139,7 +139,8 @@ def test_several_sets_are_decoded_by_one_student(
     (exp / "decode/y/decode.json").unlink()
     capsys.readouterr()
     assert decode(exp, *sets) == 0
-    assert capsys.readouterr().out == f"{exp}/decode/x: decoded already\n"
+    said = f"{exp}/decode/x: decoded already\n{exp}/decode/y/text: {len(second)} utterance(s)\n"
+    assert capsys.readouterr().out == said
 
 
 def test_nothing_recognised(trained, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from distill_asr.recipe.jobs import Job
 from distill_asr.recipe.plan import Grid, Sets
 from distill_asr.recipe.systems import Systems
 from distill_asr.start.cost import (
+    TRAIN_START,
     CommonRates,
     Cost,
     StageCost,
@@ -120,7 +121,7 @@ def test_an_epoch_counts_its_updates() -> None:
     assert few.heard == 90.0
     rates = StudentRates(0.01, 0.005, 0.0, 1000, 1.0)
     cost = training_cost(few, rates, COMMON)
-    assert cost.seconds == pytest.approx(10 + 10 * (90 * 0.011 + 90 * 0.005 + 1))
+    assert cost.seconds == pytest.approx(10 + TRAIN_START + 10 * (90 * 0.011 + 90 * 0.005 + 1))
 
 
 def test_the_table_and_its_units() -> None:
