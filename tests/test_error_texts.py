@@ -140,6 +140,87 @@ CASES = {
         {"t.yaml": "kind: speech\nmodle: x\n"}),
     "teacher's form": Case("dump dst --teacher t.yaml", ("t.yaml: not valid YAML", "line 1"),
                            {"t.yaml": "kind: [speech\n"}),
+    # stream
+    "stream": Case(
+        "stream --exp nowhere no.wav - - --chunk-size 0 --piece-ms 0 --endpoint -1 --form int8",
+        ("6 problems", "no.wav: no such file; correct the path", "'-' given more than once",
+         "--chunk-size 0: expected at least 1 frame to stream", "--piece-ms 0.0: expected more",
+         "--endpoint -1.0: expected seconds, or 0", "--form: goes with --runtime onnx")),
+    "stream a student that is not there": Case(
+        "stream --exp nowhere a.wav",
+        ("nowhere/config.yaml: no such file; is the training in nowhere finished?",
+         "nowhere/valid.loss.ave.pth: no such file")),
+    "stream no export": Case(
+        "stream --exp nowhere --runtime onnx a.wav",
+        ("nowhere/export.json: no such file; --runtime onnx listens with a directory that",)),
+    "stream a damaged export": Case(
+        "stream --exp . --runtime onnx a.wav",
+        ("tokens.txt: changed or damaged since it was written (SHA256SUMS)",
+         "encoder.onnx: no such file, and SHA256SUMS names it; export it again"),
+        {"export.json": "{}", "tokens.txt": "x",
+         "SHA256SUMS": "0a  tokens.txt\n0b  encoder.onnx\n"}),
+    # export
+    "export with other forms' options": Case(
+        "export --to espnet --exp nowhere --output o --streaming --chunk-size 4 --quantize int8",
+        ("--streaming: goes with --to onnx or sherpa", "--chunk-size: goes with",
+         "--quantize: goes with")),
+    "export that is packed": Case("export --to onnx --exp nowhere --output o --pack z.zip",
+                                  ("--pack: goes with --to espnet, not onnx",)),
+    "export tried on nothing": Case("export --to onnx --exp nowhere --output o --num-wavs 0",
+                                    ("--num-wavs 0: expected at least 1, to try the export on",)),
+    "export of nothing": Case("export --to onnx --exp nowhere --output o",
+                              ("nowhere/config.yaml", "no such file")),
+    "export over an archive": Case(
+        "export --to espnet --exp nowhere --output o --pack z.zip",
+        ("--pack z.zip: exists already; remove it, or choose another one",), {"z.zip": ""}),
+    # train-teacher
+    "teacher's settings and sets": Case(
+        "train-teacher --config t.yaml --train no --dev src --test dst/no --output dst",
+        ("6 problems", "--output dst: holds a prepared data directory (prepare.json)",
+         "t.yaml: model_type: 'huber'; did you mean 'hubert'?",
+         "t.yaml: speed: given [1], expected two factors", "t.yaml: init: no model.safetensors in",
+         "no: no such file or directory; correct the path", "dst/no: no such file or directory"),
+        {"t.yaml": "kind: speech\nmodel_type: huber\nmodel: {}\ntraining: {}\nspeed: [1]\n"
+                   "init: nowhere\n"}),
+    "teacher's noise": Case(
+        "train-teacher --config t.yaml --train src --dev src --output e",
+        ("t.yaml: noise.snr: given [3], expected limits such as [0, 20]",),
+        {"t.yaml": "kind: speech\nmodel_type: hubert\nmodel: {}\ntraining: {}\n"
+                   "noise: {share: 0.5, snr: [3]}\n"}),
+    "teacher's text": Case(
+        "train-teacher --config t.yaml --train no.txt --dev no.txt --output e",
+        ("t.yaml: mask: given 3, expected a share such as 0.15", "no.txt: no such file",
+         "t.yaml: vocabulary: given 0, expected a positive number",
+         "t.yaml: model.model_type: 'bret'; did you mean 'bert'?"),
+        {"t.yaml": "kind: text\nmodel: {model_type: bret}\ntraining: {}\nmask: 3\n"
+                   "vocabulary: 0\n"}),
+    "teacher's report": Case(
+        "train-teacher --config t.yaml --train src --dev src --output teacher",
+        ("teacher/teacher_report.json: damaged or cut short; remove teacher to train anew",),
+        {"t.yaml": "kind: text\nmodel: {model_type: bert}\ntraining: {}\nmask: 0.5\n"
+                   "vocabulary: words\n", "teacher/teacher_report.json": "[]"}),
+    # where words and tables go
+    "words over transcripts": Case(
+        "decode --exp nowhere --data dst --output dst",
+        ("--output dst: holds a prepared data directory (prepare.json); give another",)),
+    "table over transcripts": Case(f"{SCORE} --out dst/text",
+                                   ("--out dst/text: expected a name that ends in .md or .txt",)),
+    "page over transcripts": Case(
+        "report exp/x_seed1 --out dst/text --noise-floor 100",
+        ("--out dst/text: expected a name that ends in .html or .htm",
+         "--noise-floor: 100.0, expected percent from 0 to 100")),
+    # init and plan
+    "init": Case(
+        "init new --from no.tsv --set a --delimiter xy --dev-share 2 --vocab-size 0",
+        ("--set a: expected SPLIT=SET, such as other=train", "'xy': expected one character",
+         "--dev-share 2.0: expected more than 0", "--vocab-size 0: expected more than 0",
+         "--from no.tsv: no such file or directory")),
+    "plan": Case("plan nowhere", ("nowhere/conf/systems.yaml: no such file; is nowhere a",)),
+    "plan's numbers": Case(
+        "plan . --hours x --rate fly=1 --seeds 0 --nj 0",
+        ("--hours x: expected NAME=NUMBER, more than 0", "--rate fly: expected one of dump",
+         "--seeds 0: expected at least 1", "--nj 0: expected at least 1"),
+        {"conf/systems.yaml": "systems: {}\n"}),
     # train, train-teacher, recipe
     "config": Case(f"{TRAIN} no.yaml", ("no.yaml: no such file; correct the path",)),
     "config's form": Case(f"{TRAIN} c.yaml", ("c.yaml: not valid YAML",), {"c.yaml": "b: [\n"}),
@@ -163,7 +244,7 @@ def scene(tmp_path_factory) -> Path:
 
 def restore() -> None:
     rng = np.random.default_rng(0)
-    for folder in ("src", DECODED):
+    for folder in ("src", DECODED, "conf", "teacher"):
         Path(folder).mkdir(parents=True, exist_ok=True)
     for name in "ab":
         soundfile.write(f"{name}.wav", rng.normal(0, 0.1, 16000), 16000)

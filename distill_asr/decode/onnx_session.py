@@ -8,6 +8,7 @@ import numpy as np
 
 from distill_asr.decode.recognised import Recognised
 from distill_asr.errors import UserError
+from distill_asr.experiments.export.directory import altered_files
 from distill_asr.experiments.export.recognise import Recogniser, Stream
 
 FACTS = "export.json"
@@ -84,6 +85,8 @@ def open_export(directory: str | Path, form: str = "fp32") -> Recogniser:
             f"{file}: no such file; --runtime onnx needs a directory that "
             "`distill-asr export --streaming` made, given by --exp"
         )
+    if problems := altered_files(Path(directory)):
+        raise UserError(problems)
     try:
         recogniser = Recogniser(directory, form)
     except Exception as error:  # ONNX Runtime has errors of its own for each kind of damage

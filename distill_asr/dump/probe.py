@@ -30,6 +30,7 @@ from distill_asr.scoring.table import markdown_rows
 from distill_asr.scoring.wer import count_edits, read_text, total
 from distill_asr.targets.manifest import pooled_statistics, require_same_teacher
 from distill_asr.targets.reader import TargetReader
+from distill_asr.targets.verify import check_targets
 
 UNITS = ("characters", "words")  # words: what blanks part, such as phones
 RECORD, TABLE, PICTURE = "probe.json", "probe.md", "probe.png"
@@ -79,8 +80,10 @@ class ProbeSet:
 
         Raises
         ------
-        UserError : no targets of layers that can be told apart, or no transcripts.
+        UserError : no targets of layers that can be told apart, damaged ones, or no transcripts.
         """
+        if problems := check_targets(directory):
+            raise UserError(problems)
         reader = TargetReader(directory)
         manifest = reader.manifests[0]
         if manifest.step_ms is None or not manifest.layers:
@@ -129,6 +132,14 @@ class Probe:
         self.layers = manifests[0].layers
         self.mean, self.std = pooled_statistics(manifests[:1])
         self.units = sorted({unit for text in train.texts.values() for unit in self._split(text)})
+
+    def too_long(self) -> list[str]:
+        """Training utterances with more units than positions: nothing is learnt from them."""
+        return [
+            utt
+            for utt, text in self.train.texts.items()
+            if len(self._split(text)) > len(self.train.reader[utt])
+        ]
 
     def made_from(self) -> dict[str, Any]:
         """All that the results depend on, for the record."""

@@ -6,6 +6,7 @@ Legend: S positions, E width.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill_asr.dump.options import add_teacher_arguments
-from distill_asr.errors import UserError
+from distill_asr.errors import UserError, named
 
 if TYPE_CHECKING:
     from distill_asr.targets.manifest import Manifest, Settings
@@ -295,6 +296,12 @@ def _run_probe(args: argparse.Namespace) -> int:
     if problems:
         raise UserError(problems)
     probe = Probe(sets[0], sets[1], options)
+    if lost := probe.too_long():
+        print(
+            f"warning: {args.targets}: {named(lost)} with more {options.units} than positions; "
+            "nothing is learnt from them",
+            file=sys.stderr,
+        )
     with locked(output, f"probing {args.targets}"):
         results = probe_layers(probe, output)
         written = table(results, options.units)

@@ -12,12 +12,13 @@ from distill_asr.io.files import write_text_atomic
 from distill_asr.io.locks import locked
 from distill_asr.report import languages_command as languages
 from distill_asr.scoring.command import list_of_names, repeat
+from distill_asr.scoring.score import out_problems
 
 if TYPE_CHECKING:
     from distill_asr.report.experiments import Study
     from distill_asr.report.page import Paint
 
-PAGE = Path("exp/report.html")
+PAGE, PAGES = Path("exp/report.html"), (".html", ".htm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,11 +92,13 @@ def run(args: argparse.Namespace) -> int:
     from distill_asr.report.page import Options, write
 
     out = args.out or PAGE
-    floor = args.noise_floor
+    floor, problems = args.noise_floor, out_problems(out, PAGES)
     if floor is not None and not 0 <= floor < 100:
-        raise UserError(f"--noise-floor: {floor}, expected percent from 0 to 100")
+        problems.append(f"--noise-floor: {floor}, expected percent from 0 to 100")
     if args.pictures < 0:
-        raise UserError(f"--pictures: {args.pictures}, expected 0 or more")
+        problems.append(f"--pictures: {args.pictures}, expected 0 or more")
+    if problems:
+        raise UserError(problems)
     wanted = Wanted(
         args.experiments,
         Path(args.dump) if args.dump else None,

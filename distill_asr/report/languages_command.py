@@ -17,7 +17,7 @@ from distill_asr.scoring.languages import (
     compare_languages,
     figures,
 )
-from distill_asr.scoring.score import write_json
+from distill_asr.scoring.score import out_problems, write_json
 
 TABLE = Path("exp/REPORT.md")
 
@@ -83,11 +83,7 @@ def _study(args: argparse.Namespace) -> LanguageStudy:
         for option in ("baseline", "candidates", "seeds")
         if getattr(args, option) is None
     ]
-    if args.out is not None and args.out.suffix in (".json", ".png"):
-        problems.append(
-            f"--out: {args.out} is the file of other parts; give the table another "
-            "suffix, such as .md"
-        )
+    problems += [] if args.out is None else out_problems(args.out)
     sets = (args.train_set, args.dev_set, args.test_set)
     layout = Layout(args.exp, args.dump or Layout.dump, *sets)
     for part, which in (("dump", "train_set"), ("exp", "test_set")):

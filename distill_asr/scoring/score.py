@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from distill_asr.scoring.systems import (
     summary_figures,
 )
 from distill_asr.scoring.table import SystemResult, systems_table, table_notes
+
+TABLES = (".md", ".txt")  # endings of what --out names
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,17 @@ def write_scores(wanted: Comparison, out: Path) -> Scores:
     return Scores(results, shown, missing)
 
 
-def out_problems(out: Path) -> list[str]:
-    """Say why a table cannot be written there, in the words of the command line."""
+def out_problems(out: Path, endings: Sequence[str] = TABLES) -> list[str]:
+    """Say why a table cannot be written there, in the words of the command line.
+
+    Names that other files have, such as ``text``, are refused: what lies there is replaced.
+    """
     if out.suffix == ".json":
         return [
             f"--out: {out} is the file of the figures; give the table another suffix, such as .md"
         ]
+    if out.suffix not in endings:
+        return [f"--out {out}: expected a name that ends in {' or '.join(endings)}"]
     return []
 
 

@@ -109,7 +109,11 @@ def run(args: argparse.Namespace) -> int:
     from distill_asr.start.init import init_recipe
     from distill_asr.start.machine import Machine
 
-    result = init_recipe(_options(args), Machine.this_one(), check_recipe)
+    problems: list[str] = []
+    options = _options(args, problems)
+    if problems:
+        raise UserError(problems + options.problems())
+    result = init_recipe(options, Machine.this_one(), check_recipe)
     _report(args.folder, result)
     return 0
 
@@ -125,7 +129,8 @@ def check_recipe(folder: Path) -> None:
         check_systems(folder / "conf/systems.yaml")
 
 
-def _options(args: argparse.Namespace) -> InitOptions:
+def _options(args: argparse.Namespace, problems: list[str]) -> InitOptions:
+    """What is asked for; words that cannot be read are added to ``problems``."""
     from distill_asr.start.choices import Wishes
     from distill_asr.start.contract import Columns, ReadOptions
     from distill_asr.start.init import InitOptions
@@ -134,12 +139,13 @@ def _options(args: argparse.Namespace) -> InitOptions:
     named = {}
     for given in args.set:
         split, equals, name = given.rpartition("=")
-        if not equals:
-            raise UserError(f"--set {given}: expected SPLIT=SET, such as other=train")
-        named[split] = name
+        if equals:
+            named[split] = name
+        else:
+            problems.append(f"--set {given}: expected SPLIT=SET, such as other=train")
     columns = Columns(**{part: getattr(args, f"{part}_column") for part in PARTS})
     if args.delimiter is not None and len(args.delimiter) != 1:
-        raise UserError(f"--delimiter {args.delimiter!r}: expected one character")
+        problems.append(f"--delimiter {args.delimiter!r}: expected one character")
     return InitOptions(
         args.folder,
         tuple(args.sources),

@@ -97,10 +97,18 @@ class InitOptions:
             TranscriptRule(language=self.language)
         except ValueError as error:
             found.append(f"--{error}")
-        for name in ("epochs", "batch_seconds", "vocabulary"):
-            value = getattr(self.wishes, name)
+        wishes = self.wishes
+        for option, value in (("--epochs", wishes.epochs), ("--vocab-size", wishes.vocabulary),
+                              ("--batch-seconds", wishes.batch_seconds)):  # fmt: skip
             if value is not None and not value > 0:
-                found.append(f"--{name.replace('_', '-')} {value}: expected more than 0")
+                found.append(f"{option} {value}: expected more than 0")
+        given = (("--from", self.sources), ("--unlabelled", self.unlabelled))
+        found += [
+            f"{option} {source}: no such file or directory; correct the path"
+            for option, sources in given
+            for source in sources
+            if not source.exists()
+        ]
         return found
 
 

@@ -78,11 +78,18 @@ def run(args: argparse.Namespace) -> int:
 
     if not (args.recipe / args.file).is_file():
         raise UserError(f"{args.recipe / args.file}: no such file; is {args.recipe} a recipe?")
-    hours, rates = _numbers(args.hours, "--hours"), _numbers(args.rate, "--rate")
-    if unknown := [name for name in rates if name not in RATES]:
-        raise UserError([f"--rate {name}: expected one of {', '.join(RATES)}" for name in unknown])
-    if args.seeds < 1 or (args.nj or 1) < 1 or (args.cores or 1) < 1:
-        raise UserError("--seeds, --nj and --cores: expected at least 1")
+    problems: list[str] = []
+    hours, rates = (
+        _numbers(given, option, problems)
+        for given, option in ((args.hours, "--hours"), (args.rate, "--rate"))
+    )
+    allowed = ", ".join(RATES)
+    problems += [f"--rate {one}: expected one of {allowed}" for one in rates if one not in RATES]
+    for name in ("seeds", "nj", "cores"):
+        if (value := getattr(args, name)) is not None and value < 1:
+            problems.append(f"--{name} {value}: expected at least 1")
+    if problems:
+        raise UserError(problems)
     with inside(args.recipe.resolve()):
         script = read_script(Path("run.sh"))
         nj = args.nj or int(script.get("nj", 2))
@@ -147,8 +154,8 @@ def _grid(args: argparse.Namespace, script: dict[str, str]) -> Grid:
     )
 
 
-def _numbers(given: list[str], option: str) -> dict[str, float]:
-    numbers, problems = {}, []
+def _numbers(given: list[str], option: str, problems: list[str]) -> dict[str, float]:
+    numbers = {}
     for one in given:
         name, _, text = one.rpartition("=")
         try:
@@ -159,6 +166,4 @@ def _numbers(given: list[str], option: str) -> dict[str, float]:
             numbers[name] = value
         else:
             problems.append(f"{option} {one}: expected NAME=NUMBER, more than 0")
-    if problems:
-        raise UserError(problems)
     return numbers

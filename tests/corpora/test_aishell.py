@@ -64,6 +64,13 @@ def test_a_few_recordings_may_lack_a_transcript(tmp_path: Path) -> None:
     assert sets["train"].utterances == 101
 
 
+def test_files_that_macos_puts_beside_others_are_none(corpus: Path, tmp_path: Path) -> None:
+    made = aishell.build(tmp_path / "one", corpus).sets
+    for path in [path for path in corpus.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    assert aishell.build(tmp_path / "other", corpus).sets == made
+
+
 @pytest.mark.parametrize("given", [None, "", "nowhere", "empty"])
 def test_no_corpus(given: str | None, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()

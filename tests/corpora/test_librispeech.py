@@ -87,6 +87,13 @@ def test_a_cut_off_flac_is_found_by_prepare(corpus: Path, tmp_path: Path) -> Non
         prepare(tmp_path / "data" / "train", tmp_path / "dump")
 
 
+def test_files_that_macos_puts_beside_others_are_none(corpus: Path, tmp_path: Path) -> None:
+    made = librispeech.build(tmp_path / "one", corpus).sets
+    for path in [path for path in corpus.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    assert librispeech.build(tmp_path / "other", corpus).sets == made
+
+
 @pytest.mark.parametrize("given", [None, "", "nowhere", "empty"])
 def test_no_corpus(given: str | None, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()

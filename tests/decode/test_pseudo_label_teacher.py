@@ -59,6 +59,24 @@ def test_a_prepared_dir_with_a_table_of_all(scene: Path, tmp_path: Path, capsys)
     assert capsys.readouterr().out == f"{output}: labelled already\n{said}"
 
 
+def test_labels_of_an_older_version_are_taken_as_they_are(scene: Path, tmp_path, capsys) -> None:
+    """Their record has no checksums, and knows neither the config nor the later limits."""
+    output = tmp_path / "labels"
+    assert label(scene, output) == 0
+    record = json.loads((output / RECORD).read_text())
+    for key in ("files", "sha256"):
+        del record[key]
+    later = ("config", "max_compression", "max_repeats", "min_rate", "max_rate", "agree")
+    record["made_from"] = {k: v for k, v in record["made_from"].items() if k not in later}
+    (output / RECORD).write_text(json.dumps(record))
+    before = files(output)
+    capsys.readouterr()
+    assert label(scene, output) == 0 and files(output) == before
+    assert "labelled already" in capsys.readouterr().out
+    assert label(scene, output, "--keep-best", 0.5) == 1
+    assert "made with another keep_best; remove it" in capsys.readouterr().err
+
+
 def test_a_killed_labelling_goes_on(scene: Path, tmp_path: Path, monkeypatch) -> None:
     recognise, parts, last = AttentionRecogniser.recognise, [], [99]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import shutil
 import sys
 from functools import cache
 from pathlib import Path
@@ -332,6 +333,27 @@ def test_the_function_streams_as_the_verb_does(experiment: Path, tmp_path: Path,
     assert student.model.encoder.chunk_size == CHUNK  # for the next one
 
 
+def test_odd_audio(experiment: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    """One sample, a FLAC from a pipe, standard input of no bytes and of half a sample more."""
+    speech = tones(1.0).numpy()
+    soundfile.write(tmp_path / "a.wav", speech, RATE, subtype="PCM_16")
+    soundfile.write(tmp_path / "one.wav", speech[:1], RATE)
+    expected, _ = stream(capsys, experiment, tmp_path / "a.wav")
+    assert stream(capsys, experiment, tmp_path / "one.wav")[0] == []
+    soundfile.write(tmp_path / "f.flac", speech, RATE, subtype="PCM_16")
+    content = bytearray((tmp_path / "f.flac").read_bytes())
+    content[21] &= 0xF0  # the number of samples and the checksum are not known
+    content[22:42] = bytes(20)
+    (tmp_path / "f.flac").write_bytes(content)
+    found, _ = stream(capsys, experiment, tmp_path / "f.flac")
+    assert [line[2:] for line in found] == [line[2:] for line in expected]
+    pcm = soundfile.read(tmp_path / "a.wav", dtype="int16")[0].astype("<i2").tobytes()
+    for given, lines in ((b"", []), (pcm + b"\1", [line[2:] for line in expected])):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(given)))
+        found, _ = stream(capsys, experiment)
+        assert [line[2:] for line in found] == lines
+
+
 def test_mistakes_with_the_verb(experiment: Path, tmp_path: Path, capsys) -> None:
     command = ["stream", "--exp", str(experiment), str(tmp_path / "none.wav"), "--piece-ms", "0"]
     assert cli.main([*command, "--chunk-size", "0", "--endpoint", "-1"]) == 1
@@ -420,6 +442,23 @@ def test_onnx_runtime(exported: tuple[Path, Path], capsys: pytest.CaptureFixture
         texts.add(results[-1].text)
         assert results[-1].times == sorted(results[-1].times)
     assert texts == {recogniser(samples)}
+
+
+def test_a_changed_export_is_refused(exported: tuple[Path, Path], tmp_path: Path, capsys) -> None:
+    _, out = exported
+    copied = shutil.copytree(out, tmp_path / "copied")
+    (copied / "README.md").write_text("mine")  # decides nothing
+    words = ["stream", "--exp", str(copied), "--runtime", "onnx", str(out.parent / "a.wav")]
+    assert cli.main(words) == 0
+    tokens = (copied / "tokens.txt").read_text()
+    for name, content in (("tokens.txt", tokens.replace("a ", "b ")), ("encoder.onnx", "x")):
+        (copied / name).write_text(content)
+    (copied / "features.npz").unlink()
+    assert cli.main(words) == 1
+    said = capsys.readouterr().err
+    for name in ("tokens.txt: changed", "encoder.onnx: changed", "features.npz: no such file"):
+        assert f"{copied}/{name}" in said
+    assert said.count("; export it again") == 3
 
 
 def test_onnx_runtime_is_refused(exported: tuple[Path, Path], capsys, monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,23 @@ def test_a_killed_probe_keeps_its_layers(sets, tmp_path: Path, monkeypatch) -> N
     assert asked == [1, 5, 5, 9]
     assert (output / RECORD).read_bytes() == (whole / RECORD).read_bytes()
     assert probe(sets, output, "--epochs", 2) == 0 and len(asked) == 4
+
+
+def test_what_cannot_be_learnt_from_is_said(sets, tmp_path: Path, capsys) -> None:
+    """Transcripts with more letters than there are positions; a changed byte of the targets."""
+    root = shutil.copytree(sets[0].parents[1], tmp_path / "train")
+    copied = root / "targets" / "t", sets[1]
+    lines = (root / "text").read_text().splitlines()
+    (root / "text").write_text("\n".join([lines[0] + " abcd" * 40, *lines[1:]]) + "\n")
+    assert probe(copied, tmp_path / "out", "--epochs", 1) == 0
+    said = capsys.readouterr().err
+    assert f"1 utterance(s) ({lines[0].split()[0]}) with more characters than positions" in said
+    (ark,) = copied[0].glob("*.ark")
+    content = bytearray(ark.read_bytes())
+    content[len(content) // 2] ^= 1
+    ark.write_bytes(content)
+    assert probe(copied, tmp_path / "other", "--epochs", 1) == 1
+    assert f"{ark}: " in capsys.readouterr().err and not (tmp_path / "other").exists()
 
 
 def test_units_that_blanks_part(sets) -> None:

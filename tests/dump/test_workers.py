@@ -84,3 +84,16 @@ def test_workers_end_with_their_parent(place, undisturbed, number: int) -> None:
     place.configure()
     assert place.dump() == 0
     assert place.files() == undisturbed
+
+
+def test_interrupted_at_the_keyboard_and_continued(place, undisturbed) -> None:
+    """Exit code 130 and one line; the same command then writes the same bytes."""
+    place.configure(pause=0.2)
+    process = place.start()
+    until(lambda: list(place.targets.glob("*.ark")))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in said
+    assert said.splitlines()[-1] == "distill-asr dump: interrupted"
+    place.configure()
+    assert place.dump() == 0 and place.files() == undisturbed

@@ -13,6 +13,7 @@ from distill_asr import cli
 from distill_asr.errors import UserError
 from distill_asr.experiments.layout import Experiment
 from distill_asr.experiments.student import load_student, read_student
+from distill_asr.testing.fixtures import make_prepared_dir
 from distill_asr.testing.recognisers import save_recogniser
 
 PURE_CTC = {"decoder": None, "decoder_conf": {}, "model_conf": {"ctc_weight": 1.0}}
@@ -48,8 +49,8 @@ def test_a_config_cut_short(exp: Path, size: int) -> None:
     assert found.startswith(f"{config}: ") and f"train {exp} again" in found
 
 
-def test_state_of_a_training_is_no_model(exp: Path, tmp_path: Path) -> None:
-    """Neither to load nor to export, which leaves nothing behind."""
+def test_state_of_a_training_is_no_model(exp: Path, tmp_path: Path, capsys) -> None:
+    """Neither to load, nor to decode or export with, which leaves nothing behind."""
     weights = torch.load(exp / "valid.loss.ave.pth", weights_only=True)
     torch.save({"model": weights, "optimizers": [], "reporter": {}}, exp / "checkpoint.pth")
     (found,) = problems(exp, "checkpoint.pth")
@@ -59,6 +60,12 @@ def test_state_of_a_training_is_no_model(exp: Path, tmp_path: Path) -> None:
     words += ["--checkpoint", "checkpoint.pth"]
     assert cli.main([str(word) for word in words]) == 1
     assert not output.exists()
+    data = make_prepared_dir(tmp_path / "data", utterances=1)
+    words = ["decode", "--exp", exp, "--data", data, "--checkpoint", "checkpoint.pth"]
+    capsys.readouterr()
+    assert cli.main([str(word) for word in words]) == 1
+    assert "a training's own state is no model: use valid" in capsys.readouterr().err
+    assert not (exp / "decode/data/text").exists()
 
 
 def test_weights_of_other_sizes_export_nothing(exp: Path, tmp_path: Path, capsys) -> None:

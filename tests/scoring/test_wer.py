@@ -95,3 +95,19 @@ def test_reading_refuses(tmp_path: Path) -> None:
     path.write_bytes(b"u1 \xff\n")
     with pytest.raises(UserError, match="UTF-8"):
         read_text(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("a one\u00a0two\r\n", "one two"),
+        ("a one\u200b two\n", "one two"),
+        ("a one\u0085two\u2028three\n", "one two three"),
+        ("a <um> one\n", "<um> one"),  # no language tag where none was put there
+        ('a *one* "two"\n', '*one* "two"'),
+        ("a\n", ""),
+    ],
+)
+def test_odd_lines(tmp_path: Path, line: str, words: str) -> None:
+    (tmp_path / "text").write_bytes(line.encode())
+    assert read_text(tmp_path / "text") == {"a": words}

@@ -96,6 +96,13 @@ def test_tokenizer_may_allow_less_than_the_model(tmp_path: Path) -> None:
     assert load_teacher(config(model)).max_size == 20
 
 
+def test_blanks_emoji_and_decomposed_letters_are_sentences_too(tmp_path: Path) -> None:
+    teacher = load_teacher(config(save_text_model(tmp_path)))
+    odd = ["ab\u00a0cd \U0001f600", "gru\u0308n", "ab\u2028cd", "\u05e9\u05dc\u05d5\u05dd"]
+    for sentence, states in zip(odd, teacher.states(odd), strict=True):
+        assert states.shape == (teacher.size(sentence), 16) and np.isfinite(states).all()
+
+
 def test_a_sentence_without_a_piece(tmp_path: Path) -> None:
     bert = load_teacher(config(save_text_model(tmp_path / "bert")))
     assert bert.size("") == 2 and bert.states([""])[0].shape == (2, 16)

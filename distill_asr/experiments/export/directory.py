@@ -13,6 +13,8 @@ from distill_asr.errors import UserError
 from distill_asr.io.checksum import file_sha256
 
 SHA256SUMS = "SHA256SUMS"  # as sha256sum writes and checks them
+DECIDING = (".json", ".npz", ".onnx", ".txt")  # endings of files that decide the words
+EXPORT_AGAIN = "export it again"
 
 
 @contextmanager
@@ -52,3 +54,29 @@ def write_sha256sums(directory: Path) -> None:
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     lines = [f"{file_sha256(path)}  {path.relative_to(directory)}\n" for path in files]
     (directory / SHA256SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def altered_files(directory: Path) -> list[str]:
+    """Say which files that decide the words are not as the export wrote them.
+
+    An export without its checksums, or one whose README was edited, is taken as it is.
+    """
+    sums = directory / SHA256SUMS
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        return [f"{sums}: damaged; {EXPORT_AGAIN}"]
+    problems = []
+    for digest, _, name in (line.partition("  ") for line in lines):
+        path = directory / name
+        if "/" in name or path.suffix not in DECIDING:
+            continue
+        if not path.is_file():
+            problems.append(f"{path}: no such file, and {SHA256SUMS} names it; {EXPORT_AGAIN}")
+        elif file_sha256(path) != digest:
+            problems.append(
+                f"{path}: changed or damaged since it was written ({SHA256SUMS}); {EXPORT_AGAIN}"
+            )
+    return problems
