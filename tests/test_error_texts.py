@@ -145,7 +145,7 @@ CASES = {
         "stream --exp nowhere no.wav - - --chunk-size 0 --piece-ms 0 --endpoint -1 --form int8",
         ("6 problems", "no.wav: no such file; correct the path", "'-' given more than once",
          "--chunk-size 0: expected at least 1 frame to stream", "--piece-ms 0.0: expected more",
-         "--endpoint -1.0: expected seconds, or 0", "--form: goes with --runtime onnx")),
+         "--endpoint -1.0: expected seconds, or 0", "--form: is an option of --runtime onnx")),
     "stream a student that is not there": Case(
         "stream --exp nowhere a.wav",
         ("nowhere/config.yaml: no such file; is the training in nowhere finished?",

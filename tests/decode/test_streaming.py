@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import shutil
 import sys
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from talking_student import BLANK, CHUNK, RATE, STREAMING, silence, student, teach_to_talk, tones
 from torch import Tensor, nn
 
 import distill_asr
@@ -26,61 +25,12 @@ from distill_asr.decode.recognised import Recognised
 from distill_asr.decode.stream_command import pcm_pieces
 from distill_asr.decode.streaming import EncoderStream, StreamingSession
 from distill_asr.errors import UserError
-from distill_asr.experiments.layout import AVERAGED
 from distill_asr.experiments.student import load_student
 from distill_asr.io.audio import resample
 from distill_asr.testing.fixtures import TOKENS
-from distill_asr.testing.recognisers import save_recogniser
 from distill_asr.testing.students import tiny_student
 
-BLANK, RATE, CHUNK, FRAME = 0, 16000, 4, 640
-CONF = {
-    "output_size": 16,
-    "attention_heads": 2,
-    "linear_units": 16,
-    "num_blocks": 1,
-    "cnn_module_kernel": 3,
-    "left_frames": 8,
-    "chunk_size": CHUNK,
-}
-STREAMING = {"encoder": "chunked", "encoder_conf": CONF}
-
-
-def tones(seconds: float, seed: int = 0) -> Tensor:
-    """Another one every tenth of a second, in a little noise."""
-    generator = torch.Generator().manual_seed(seed)
-    samples = torch.arange(int(RATE * seconds))
-    pitch = torch.rand(1 + len(samples) // 1600, generator=generator)[samples // 1600]
-    wave = 0.3 * torch.sin(2 * torch.pi * (100 + 4000 * pitch) * samples / RATE)
-    return wave + 0.01 * torch.randn(len(samples), generator=generator)
-
-
-def silence(seconds: float) -> Tensor:
-    return torch.zeros(int(RATE * seconds))
-
-
-def teach_to_talk(made: nn.Module) -> nn.Module:
-    """Have a random student say things in tones, and nothing in silence, whatever it said last."""
-    made.eval()
-    joint, samples = made.joint_network, torch.tensor([RATE])
-    with torch.no_grad():
-        quiet = made.encode(silence(1)[None], samples)[0][0, -1]
-        heard = made.encode(tones(1)[None], samples)[0][0, 8:].mean(0)
-        # to the joint network silence is 0, and so is what all tones have in common
-        common = nn.functional.normalize(heard - quiet, dim=0)
-        joint.lin_enc.weight -= torch.outer(joint.lin_enc.weight @ common, common)
-        joint.lin_enc.weight *= 10
-        joint.lin_enc.bias[:] = -joint.lin_enc.weight @ quiet
-        joint.lin_out.weight *= 5
-        joint.lin_out.weight[BLANK] = 0
-        last = made.decoder(torch.arange(len(TOKENS))[:, None])[:, 0]
-        joint.lin_out.bias[BLANK] = joint(quiet, last)[:, 1:].max() + 0.1
-    return made
-
-
-@cache
-def student() -> nn.Module:
-    return teach_to_talk(tiny_student("transducer", **STREAMING))
+FRAME = 640
 
 
 def spell(tokens: list[int]) -> str:
@@ -393,97 +343,3 @@ def test_decoding_with_other_chunks(experiment: Path, tmp_path: Path, capsys) ->
         assert best["frames"] == sorted(best["frames"]) and set(best["tokens"]) <= set(TOKENS)
     assert cli.main([str(word) for word in [*command, "--chunk-size", -1]]) == 1
     assert "expected frames, or 0 for full context" in capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A streaming student, and what it was exported to."""
-    pytest.importorskip("onnxruntime")
-    root = tmp_path_factory.mktemp("exported")
-    exp = save_recogniser(root / "exp", **STREAMING)
-    weights = torch.load(exp / AVERAGED, weights_only=True)
-    torch.save({k: student().state_dict().get(k, v) for k, v in weights.items()}, exp / AVERAGED)
-    soundfile.write(root / "a.wav", tones(1.5).numpy(), RATE)
-    (root / "data").mkdir()
-    for name, value in {"wav.scp": str(root / "a.wav"), "text": "a", "utt2spk": "a",
-                        "utt2num_samples": str(int(1.5 * RATE))}.items():  # fmt: skip
-        (root / "data" / name).write_text(f"a {value}\n")
-    (root / "data" / "spk2utt").write_text("a a\n")
-    words = ["export", "--to", "onnx", "--streaming", "--exp", str(exp), "--wavs",
-             str(root / "data"), "--output", str(root / "out")]  # fmt: skip
-    assert cli.main(words) == 0
-    return exp, root / "out"
-
-
-def test_onnx_runtime(exported: tuple[Path, Path], capsys: pytest.CaptureFixture) -> None:
-    """The same lines as PyTorch, a token a frame at most, and the report."""
-    _, out = exported
-    wav = str(out.parent / "b.wav")
-    soundfile.write(wav, np.concatenate([tones(2, 1), silence(1.2), tones(1, 2)]), RATE)
-    for latency in ([], ["--latency"]):
-        capsys.readouterr()
-        assert cli.main(["stream", "--exp", str(out), "--runtime", "onnx", wav, *latency]) == 0
-        found = capsys.readouterr()
-        lines = [line.split("\t") for line in found.out.splitlines()]
-        assert [line[2] for line in lines].count("final") >= 2
-        heard = [float(line[1]) for line in lines]
-        assert heard == sorted(heard) and heard[0] < 1.0 and heard[-1] == pytest.approx(4.2)
-    assert "first partial after" in found.err and "real-time factor" in found.err
-    from distill_asr.decode.onnx_session import OnnxSession, open_export
-
-    recogniser = open_export(out)
-    samples, _ = soundfile.read(wav, dtype="float32")
-    texts = set()
-    for size in (100, 1600, len(samples)):
-        session = OnnxSession(recogniser, endpoint=None)
-        results = [one for begin in range(0, len(samples), size)
-                   for one in session.push(samples[begin : begin + size])]  # fmt: skip
-        results += session.finish()
-        texts.add(results[-1].text)
-        assert results[-1].times == sorted(results[-1].times)
-    assert texts == {recogniser(samples)}
-
-
-def test_a_changed_export_is_refused(exported: tuple[Path, Path], tmp_path: Path, capsys) -> None:
-    _, out = exported
-    copied = shutil.copytree(out, tmp_path / "copied")
-    (copied / "README.md").write_text("mine")  # decides nothing
-    words = ["stream", "--exp", str(copied), "--runtime", "onnx", str(out.parent / "a.wav")]
-    assert cli.main(words) == 0
-    tokens = (copied / "tokens.txt").read_text()
-    for name, content in (("tokens.txt", tokens.replace("a ", "b ")), ("encoder.onnx", "x")):
-        (copied / name).write_text(content)
-    (copied / "features.npz").unlink()
-    assert cli.main(words) == 1
-    said = capsys.readouterr().err
-    for name in ("tokens.txt: changed", "encoder.onnx: changed", "features.npz: no such file"):
-        assert f"{copied}/{name}" in said
-    assert said.count("; export it again") == 3
-
-
-def test_onnx_runtime_is_refused(exported: tuple[Path, Path], capsys, monkeypatch) -> None:
-    exp, out = exported
-    wav, onnx = str(out.parent / "a.wav"), ["--runtime", "onnx"]
-    cases = {
-        "export --streaming": ["--exp", str(exp), *onnx],
-        "--chunk-size: is an option of": [
-            "--exp",
-            str(out),
-            *onnx,
-            "--chunk-size",
-            "4",
-        ],
-        "--form: is an option of --runtime onnx": ["--exp", str(exp), "--form", "int8"],
-        "export with --quantize int8": ["--exp", str(out), *onnx, "--form", "int8"],
-        "name it with --align-with": [
-            "--exp",
-            str(out),
-            *onnx,
-            "--latency",
-            "--align-with",
-            "none",
-        ],
-    }
-    for message, words in cases.items():
-        assert cli.main(["stream", wav, *words]) == 1
-        assert message in capsys.readouterr().err
