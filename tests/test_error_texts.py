@@ -152,7 +152,7 @@ CASES = {
          "nowhere/valid.loss.ave.pth: no such file")),
     "stream no export": Case(
         "stream --exp nowhere --runtime onnx a.wav",
-        ("nowhere/export.json: no such file; --runtime onnx listens with a directory that",)),
+        ("nowhere/export.json: no such file; --runtime onnx needs a directory that",)),
     "stream a damaged export": Case(
         "stream --exp . --runtime onnx a.wav",
         ("tokens.txt: changed or damaged since it was written (SHA256SUMS)",
