@@ -166,7 +166,7 @@ def _terms(numbers: dict[str, float]) -> str:
     # of what a student does not compute ESPnet notes that it is not a number
     numbers = {key: v for key, v in numbers.items() if key == "loss" or not math.isnan(v)}
     terms = [
-        f"{key.partition('_')[2] or key.partition('/')[2]} {number(value)}"
+        f"{key.removeprefix('loss_').removeprefix('distill/')} {number(value)}"
         for key, value in numbers.items()
         if (key.startswith("loss_") and key != "loss_scale")
         or (key.startswith("distill/") and key.count("/") == 1)

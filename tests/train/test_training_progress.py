@@ -12,7 +12,7 @@ from distill_asr.train.progress import EpochLines, TrainLog, duration, number, p
 
 RESULTS = (
     "3epoch results: [train] iter_time=1.2e-04, loss_ctc=2.900, loss=3.200, loss_asr=2.900, "
-    "distill/hubert=0.300, distill/hubert/taught=0.5, grad_norm=1.0, loss_scale=1.000, "
+    "distill/hubert_base=0.300, distill/hubert_base/taught=0.5, grad_norm=1.0, loss_scale=1.000, "
     "time=1 minute and 3.5 seconds, total_count=12, [valid] loss_ctc=3.100, cer_ctc=0.451, "
     "loss=3.100, time=0.1 seconds, [att_plot] time=0 seconds"
 )
@@ -20,7 +20,7 @@ RESULTS = (
 
 def test_numbers_of_each_part() -> None:
     parts = parse_results(RESULTS.partition(": ")[2])
-    assert parts["train"]["loss"] == 3.2 and parts["train"]["distill/hubert"] == 0.3
+    assert parts["train"]["loss"] == 3.2 and parts["train"]["distill/hubert_base"] == 0.3
     assert parts["valid"]["cer_ctc"] == 0.451 and "time" not in parts["att_plot"]
 
 
@@ -30,7 +30,7 @@ def test_an_epoch_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         handler.emit(logging.LogRecord("root", logging.INFO, "f", 1, message, None, None))
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(
-        "epoch 3/10: train loss 3.20 (ctc 2.90, asr 2.90, hubert 0.300); "
+        "epoch 3/10: train loss 3.20 (ctc 2.90, asr 2.90, hubert_base 0.300); "
         "valid loss 3.10 (ctc 3.10), CTC CER 45.1 %; "
     )
     assert line.endswith("0 s an epoch, 0 s left")
