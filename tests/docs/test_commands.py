@@ -102,7 +102,9 @@ def test_blocks_of_distillers_are_valid(
         text += f"\nencoder_conf: {{model: {tiny_speech_teacher(tmp_path / 'model')}}}\n"
     for name, content in pages.files(block.page):
         if "distill:" not in content:
-            (page.parents[1] / name).write_text(content, encoding="utf-8")
+            file = page.parents[1] / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content, encoding="utf-8")
     page.write_text(text, encoding="utf-8")
     monkeypatch.chdir(page.parents[1])
     assert cli.main(["validate", str(page)]) == 0
