@@ -17,6 +17,7 @@ from distill_asr.experiments.costs import Forecast, JobCost, note_job, write_for
 from distill_asr.testing.experiments import HOSTILE, make_experiments
 
 selenium = pytest.importorskip("selenium.webdriver")
+WebDriverWait = pytest.importorskip("selenium.webdriver.support.wait").WebDriverWait
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 pytestmark = [
     pytest.mark.slow,
@@ -53,7 +54,8 @@ def opened(browser: selenium.Chrome, folder: Path, *options: str) -> None:
         == 0
     )
     browser.get(page.as_uri())
-    assert browser.execute_script("return document.body.dataset.ready") == "true"
+    ready = "return document.body.dataset.ready === 'true'"
+    WebDriverWait(browser, 60).until(lambda page: page.execute_script(ready))
 
 
 def choose(browser: selenium.Chrome, name: str, value: str) -> None:
