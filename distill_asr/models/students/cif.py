@@ -6,21 +6,21 @@ Legend: B batch, T frames, U tokens (the end token included), D width, V vocabul
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.torch_utils.device_funcs import force_gatherable
 from torch import Tensor, nn
 
 from distill_asr.distill.states import States, TapShape
 from distill_asr.models.cif import WEIGHT_PREDICTORS, CifOutput, integrate_and_fire
 from distill_asr.models.cif.integrate_and_fire import TAIL_THRESHOLD, THRESHOLD
-from distill_asr.models.students.base import Student
 from distill_asr.models.students.cif_decoders import CIF_DECODERS
+from distill_asr.models.students.encoder_student import EncoderStudent
 from distill_asr.models.students.pooling import pool_after as pool_encoder_after
 
 
-class CIFStudent(Student, ESPnetASRModel):
+class CIFStudent(EncoderStudent):
     """Encoder, weight predictor, integrate-and-fire, decoder and an auxiliary CTC.
 
     The encoder may be any of ESPnet's. Where the transcript is known, in training and in
@@ -42,17 +42,10 @@ class CIFStudent(Student, ESPnetASRModel):
 
     def __init__(
         self,
-        vocab_size: int,
-        token_list: list[str],
-        frontend: nn.Module | None,
-        specaug: nn.Module | None,
-        normalize: nn.Module | None,
-        preencoder: nn.Module | None,
         encoder: nn.Module,
         postencoder: nn.Module | None,
         decoder: nn.Module | None,
         ctc: nn.Module,
-        joint_network: nn.Module | None,
         weights: str = "conv",
         weights_conf: dict | None = None,
         pool_after: Sequence[int] = (),
@@ -63,14 +56,18 @@ class CIFStudent(Student, ESPnetASRModel):
         lsm_weight: float = 0.1,
         sym_blank: str = "<blank>",
         extract_feats_in_collect_stats: bool = True,
+        **parts: Any,
     ) -> None:
         _check_parts(decoder, weights)
-        # ctc_weight 1.0: ESPnet builds no attention criterion
         super().__init__(
-            vocab_size, token_list, frontend, specaug, normalize, preencoder, encoder,
-            postencoder, None, ctc, None, ctc_weight=1.0, report_cer=False, report_wer=False,
-            sym_blank=sym_blank, extract_feats_in_collect_stats=extract_feats_in_collect_stats,
-        )  # fmt: skip
+            encoder=encoder,
+            postencoder=postencoder,
+            ctc=ctc,
+            report_cer=False,
+            sym_blank=sym_blank,
+            extract_feats_in_collect_stats=extract_feats_in_collect_stats,
+            **parts,
+        )
         self.decoder = decoder
         self.width = (postencoder or encoder).output_size()
         self.weights = WEIGHT_PREDICTORS[weights](self.width, **(weights_conf or {}))

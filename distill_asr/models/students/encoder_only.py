@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from espnet2.asr.espnet_model import ESPnetASRModel
-from torch import Tensor, nn
+from typing import Any
 
-from distill_asr.models.students.base import Student
+from torch import Tensor
+
+from distill_asr.models.students.encoder_student import EncoderStudent
 
 
-class EncoderOnlyStudent(Student, ESPnetASRModel):
+class EncoderOnlyStudent(EncoderStudent):
     """Front-end and encoder of an ESPnet model; its whole loss is its distillers'.
 
     Stage 2 takes the encoder over with ESPnet's own ``--init_param <file>:encoder:encoder``.
@@ -17,26 +18,16 @@ class EncoderOnlyStudent(Student, ESPnetASRModel):
 
     def __init__(
         self,
-        vocab_size: int,
-        token_list: list[str],
-        frontend: nn.Module | None,
-        specaug: nn.Module | None,
-        normalize: nn.Module | None,
-        preencoder: nn.Module | None,
-        encoder: nn.Module,
-        postencoder: nn.Module | None,
-        decoder: nn.Module | None,
-        ctc: nn.Module,
-        joint_network: nn.Module | None,
         autocast_frontend: bool = False,
         extract_feats_in_collect_stats: bool = True,
+        **parts: Any,
     ) -> None:
         super().__init__(
-            vocab_size, token_list, frontend, specaug, normalize, preencoder, encoder,
-            postencoder, None, ctc, None, ctc_weight=1.0, report_cer=False, report_wer=False,
+            report_cer=False,
             autocast_frontend=autocast_frontend,
             extract_feats_in_collect_stats=extract_feats_in_collect_stats,
-        )  # fmt: skip
+            **parts,
+        )
         self.ctc = None  # no text, so no output layer
 
     def asr_loss(self, speech: Tensor, speech_lengths: Tensor, **batch: Tensor) -> tuple:

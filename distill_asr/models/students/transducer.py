@@ -5,18 +5,19 @@ Legend: B batch, T frames, U tokens, V vocabulary.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.asr_transducer.joint_network import JointNetwork
 from espnet2.torch_utils.device_funcs import force_gatherable
 from torch import Tensor, nn
 
 from distill_asr.distill.states import LatticeLogits, States, TapShape
-from distill_asr.models.students.base import Student
+from distill_asr.models.students.encoder_student import EncoderStudent
 from distill_asr.models.students.joint_loss import Lattice, transducer_loss
 
 
-class TransducerStudent(Student, ESPnetASRModel):
+class TransducerStudent(EncoderStudent):
     """Encoder, predictor, joint network and an optional auxiliary CTC.
 
     The encoder may be any of ESPnet's. ESPnet's model is the base for its front-end, ``encode``
@@ -38,16 +39,10 @@ class TransducerStudent(Student, ESPnetASRModel):
     def __init__(
         self,
         vocab_size: int,
-        token_list: list[str],
-        frontend: nn.Module | None,
-        specaug: nn.Module | None,
-        normalize: nn.Module | None,
-        preencoder: nn.Module | None,
         encoder: nn.Module,
         postencoder: nn.Module | None,
         decoder: nn.Module,
         ctc: nn.Module,
-        joint_network: nn.Module | None,
         joint_net_conf: dict | None = None,
         ctc_weight: float = 0.3,
         joint_budget_mb: float = 1024.0,
@@ -55,14 +50,19 @@ class TransducerStudent(Student, ESPnetASRModel):
         sym_space: str = "<space>",
         sym_blank: str = "<blank>",
         extract_feats_in_collect_stats: bool = True,
+        **parts: Any,
     ) -> None:
-        # ctc_weight 1.0: ESPnet builds neither attention criterion nor its own transducer loss
         super().__init__(
-            vocab_size, token_list, frontend, specaug, normalize, preencoder, encoder,
-            postencoder, None, ctc, None, ctc_weight=1.0, report_cer=report_cer,
-            report_wer=False, sym_space=sym_space, sym_blank=sym_blank,
+            vocab_size=vocab_size,
+            encoder=encoder,
+            postencoder=postencoder,
+            ctc=ctc,
+            report_cer=report_cer,
+            sym_space=sym_space,
+            sym_blank=sym_blank,
             extract_feats_in_collect_stats=extract_feats_in_collect_stats,
-        )  # fmt: skip
+            **parts,
+        )
         self.decoder = decoder
         width = (postencoder or encoder).output_size()
         self.joint_network = JointNetwork(
