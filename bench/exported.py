@@ -23,7 +23,7 @@ import torch
 
 from distill_asr.data.datadir import DataDir
 from distill_asr.experiments.export.expected import Expected
-from distill_asr.experiments.export.kinds import Wanted, form_problems, make_form
+from distill_asr.experiments.export.kinds import WantedExport, form_problems, make_form
 from distill_asr.experiments.export.product import Order, export_product
 from distill_asr.experiments.export.recognise import Recogniser
 from distill_asr.experiments.export.sherpa import SherpaRecogniser
@@ -88,7 +88,7 @@ def read(
 
 def make_runtimes(options: argparse.Namespace, out: Path, wav: str) -> dict[str, Runtime]:
     """Export, and what recognises, by name."""
-    wanted = Wanted(options.streaming, sherpa=options.to == "sherpa")
+    wanted = WantedExport(options.streaming, sherpa=options.to == "sherpa")
     export_product(Order(options.exp, out, AVERAGED, wanted, {"test": wav}, ["int8"]))
     student, config = load_student(options.exp)
     assert not form_problems(student, wanted)

@@ -95,12 +95,12 @@ def export(exp: Path, out: Path, streaming: bool) -> Path:
     """Export with int8 models beside float32."""
     import soundfile
 
-    from distill_asr.experiments.export.kinds import Wanted
+    from distill_asr.experiments.export.kinds import WantedExport
     from distill_asr.experiments.export.product import Order, export_product
 
     wav = exp / "test.wav"
     soundfile.write(wav, made_up_speech(2), RATE, subtype="PCM_16")
-    wanted = Wanted(streaming, chunk_size=None if streaming else 0)
+    wanted = WantedExport(streaming, chunk_size=None if streaming else 0)
     export_product(Order(exp, out, AVERAGED, wanted, {"test": str(wav)}, ["int8"]))
     return out
 

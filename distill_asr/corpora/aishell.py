@@ -14,11 +14,11 @@ from distill_asr.corpora.distributed import Utterance, files, transcript_lines, 
 from distill_asr.data.normalise import plain_blanks
 from distill_asr.errors import Problems, UserError
 
-SETS = ("train", "dev", "test")
+_SETS = ("train", "dev", "test")
 TRANSCRIPTS = "aishell_transcript_v0.8.txt"
 # 325 of the corpus' 141,925 recordings have no transcript; many more are a broken copy
 MOST_UNTRANSCRIBED = 0.01
-WAY_OUT = (
+_WAY_OUT = (
     "get data_aishell.tgz from https://www.openslr.org/33, unpack it and the archives in wav/, "
     "and give the folder as AISHELL=DIR or --aishell DIR"
 )
@@ -58,10 +58,10 @@ def build(out: Path, aishell: str | Path | None) -> Built:
     UserError : everything that is missing or wrong, in one report; nothing is written then.
     """
     problems = Problems()
-    root = find_corpus(aishell)
+    root = _find_corpus(aishell)
     texts = read_transcripts(_transcript_file(root), problems)
     sets, left_out, found = {}, {}, set()
-    for name in SETS:
+    for name in _SETS:
         audio = _recordings(root / "wav" / name, problems)
         found |= audio.keys()
         sets[name] = [
@@ -75,7 +75,7 @@ def build(out: Path, aishell: str | Path | None) -> Built:
             problems.add(
                 "missing transcript",
                 f"{root / 'wav' / name}: {left_out[name]} of {len(audio)} recordings have none, "
-                f"such as {first}; at most {MOST_UNTRANSCRIBED:.0%} may lack it: {WAY_OUT}",
+                f"such as {first}; at most {MOST_UNTRANSCRIBED:.0%} may lack it: {_WAY_OUT}",
             )
     for key in sorted(texts.keys() - found):
         problems.add("missing audio", f"{key}: has a transcript, but no wav/*/*/{key}.wav")
@@ -84,16 +84,16 @@ def build(out: Path, aishell: str | Path | None) -> Built:
     return Built({n: replace(one, left_out=counts.get(n, "")) for n, one in built.items()})
 
 
-def find_corpus(aishell: str | Path | None) -> Path:
+def _find_corpus(aishell: str | Path | None) -> Path:
     """The folder with ``wav``; raises UserError with the way to get it."""
     if not aishell:
-        raise UserError(f"AISHELL-1 is needed: {WAY_OUT}")
+        raise UserError(f"AISHELL-1 is needed: {_WAY_OUT}")
     for folder in (Path(aishell) / "data_aishell", Path(aishell)):
         if (folder / "wav").is_dir():
             return folder
     there = Path(aishell).is_dir()
     state = "has neither wav/ nor data_aishell/wav/" if there else "is not a directory"
-    raise UserError(f"{aishell} {state}; expected AISHELL-1: {WAY_OUT}")
+    raise UserError(f"{aishell} {state}; expected AISHELL-1: {_WAY_OUT}")
 
 
 def read_transcripts(path: Path, problems: Problems) -> dict[str, str]:
@@ -122,5 +122,5 @@ def _recordings(folder: Path, problems: Problems) -> dict[str, Path]:
     if not audio:
         packed = len(list(folder.parent.glob("*.tar.gz")))
         hint = f"; {packed} archives in {folder.parent} are not unpacked" if packed else ""
-        problems.add("missing part", f"{folder}: no <speaker>/*.wav{hint}; {WAY_OUT}")
+        problems.add("missing part", f"{folder}: no <speaker>/*.wav{hint}; {_WAY_OUT}")
     return audio

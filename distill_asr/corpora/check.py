@@ -14,15 +14,15 @@ from distill_asr.data.prepare import read_sources
 from distill_asr.errors import Problems, UserError
 
 WORDS = tuple[str, ...]
-KINDS = (str, int, float, bool, Path, WORDS)
-RESERVED = ("out", "help")
+_KINDS = (str, int, float, bool, Path, WORDS)
+_RESERVED = ("out", "help")
 
 
 def kind_of(hint: object) -> Any:
     """The kind of an option's values, without None; None where it is none of ``KINDS``."""
     union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     kinds = [one for one in typing.get_args(hint) if one is not type(None)] if union else [hint]
-    return kinds[0] if len(kinds) == 1 and kinds[0] in KINDS else None
+    return kinds[0] if len(kinds) == 1 and kinds[0] in _KINDS else None
 
 
 def check_class(name: str, corpus: type[Corpus[Any]]) -> None:
@@ -58,7 +58,7 @@ def _option_problems(one: dataclasses.Field[Any], hint: object) -> list[str]:
         problems.append(
             f"{where} has no default; give one, or None if the user has to give a value"
         )
-    if one.name in RESERVED:
+    if one.name in _RESERVED:
         problems.append(f"{where}: --{one.name} is taken; give it another name")
     return problems
 

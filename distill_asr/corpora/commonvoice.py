@@ -29,10 +29,10 @@ from distill_asr.io.occupied import DATA, occupied
 from distill_asr.io.parallel import parallel_map
 
 # of the paper's code; the paper itself counts 20
-LANGUAGES = tuple("ar ca cs el et fi hi hu id it ja ka lt lv nl pt ro sl ta th tr uk vi".split())
+_LANGUAGES = tuple("ar ca cs el et fi hi hu id it ja ka lt lv nl pt ro sl ta th tr uk vi".split())
 SETS = ("train", "dev", "test")
 COLUMNS = ("client_id", "path", "sentence")
-MANIFEST = "manifest.json"
+_MANIFEST = "manifest.json"
 GET = "get it from https://commonvoice.mozilla.org/datasets and give its folder as COMMONVOICE=DIR"
 
 _CODE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z]+)*")
@@ -380,7 +380,7 @@ def _write(
             dropped.append(utterance)
     if not kept:
         raise UserError(f"{target}: the limits leave none of {len(clips)} clips: {reasons}")
-    (target / MANIFEST).unlink(missing_ok=True)
+    (target / _MANIFEST).unlink(missing_ok=True)
     DataDir(
         target,
         {key: clips[key].path for key in kept},
@@ -396,7 +396,7 @@ def _write(
         "dropped": {"reasons": reasons, "hours": _hours(dropped, seconds)},
         "settings": settings,
     }
-    write_text_atomic(target / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    write_text_atomic(target / _MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return manifest
 
 
@@ -415,7 +415,7 @@ def _settings(folder: Path, name: str, limits: DurationLimits) -> dict[str, Any]
 
 
 def _finished(target: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    path = target / MANIFEST
+    path = target / _MANIFEST
     if not path.is_file():
         return None
     try:

@@ -23,7 +23,7 @@ from distill_asr.data.noise import add_noise, pink_noise, scale_peak, white_nois
 from distill_asr.errors import UserError
 from distill_asr.io.audio import MIX, BadAudioError, read_audio, resample
 
-VERSION = 1
+_VERSION = 1
 FSDD_RATE = 8000  # Hz
 OFFICIAL_TEST = range(5)  # recording indices
 DEV_SHARE = 0.1  # of the training part's recordings
@@ -127,7 +127,7 @@ def build(
     sizes = SIZES | (sizes or {})
     common = {
         "corpus": "fsdd",
-        "version": VERSION,
+        "version": _VERSION,
         "seed": seed,
         "left_out": left_out,
         "label_share": label_share,

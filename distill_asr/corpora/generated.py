@@ -17,7 +17,7 @@ from distill_asr.errors import UserError
 from distill_asr.io.parallel import parallel_map
 
 SAMPLING_RATE = 16000  # Hz, of everything that is generated
-MANIFEST = "manifest.json"  # lies only in a finished set
+_MANIFEST = "manifest.json"  # lies only in a finished set
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,9 @@ def build_set(
         counts = parallel_map(work, planned, nj, name)
         manifest = _summary(planned, counts, wanted, labelled)
         _write_files(temporary, target, planned, counts, labelled)
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        (temporary / _MANIFEST).write_text(
+            json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+        )
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
@@ -106,10 +108,10 @@ def _facts(manifest: dict[str, Any]) -> CorpusSet:
 def _read_manifest(target: Path) -> dict[str, Any] | None:
     if not target.exists():
         return None
-    path = target / MANIFEST
+    path = target / _MANIFEST
     if not path.is_file():
         raise UserError(
-            f"{target} exists, but has no {MANIFEST}, so this command did not make it and will "
+            f"{target} exists, but has no {_MANIFEST}, so this command did not make it and will "
             "not overwrite it; move it away or choose another --out"
         )
     try:

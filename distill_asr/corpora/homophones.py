@@ -20,7 +20,7 @@ from distill_asr.corpora.contract import Built, Corpus
 from distill_asr.corpora.mini import Conditions, MiniOptions, SetPlan
 from distill_asr.io.files import write_text_atomic
 
-VERSION = 1  # of the recipe below; a change makes existing sets stale
+_VERSION = 1  # of the recipe below; a change makes existing sets stale
 TEXT_SENTENCES = 12000
 TEXT_DEV_SENTENCES = 300
 TEXT_SET = "text"
@@ -146,7 +146,9 @@ def build(
     sets = SETS if sets is None else sets
     texts = plan_texts(sets, seed)
     write_text(out, sets, texts, sentences, seed)
-    return mini.build_sets(out, {"corpus": "homophones", "version": VERSION}, sets, texts, seed, nj)
+    return mini.build_sets(
+        out, {"corpus": "homophones", "version": _VERSION}, sets, texts, seed, nj
+    )
 
 
 def plan_texts(sets: dict[str, SetPlan], seed: int) -> dict[str, list[str]]:

@@ -15,16 +15,16 @@ from distill_asr.corpora.contract import Built, Corpus, option
 from distill_asr.corpora.distributed import Utterance, files, transcript_lines, write_sets
 from distill_asr.errors import Problems, UserError, nearest
 
-SETS = {  # set -> its parts
+_SETS = {  # set -> its parts
     "train": ("train-clean-100",),
     "unlab": ("train-clean-360", "train-other-500"),
     "dev": ("dev-clean", "dev-other"),
     "test_clean": ("test-clean",),
     "test_other": ("test-other",),
 }
-UNLABELLED = ("unlab",)
+_UNLABELLED = ("unlab",)
 REQUIRED = ("train", "dev")  # of at least one part each, whatever else there is
-WAY_OUT = (
+_WAY_OUT = (
     "get it from https://www.openslr.org/12, unpack it, and give the folder that holds "
     "SPEAKERS.TXT as LIBRISPEECH=DIR or --librispeech DIR"
 )
@@ -39,7 +39,7 @@ class LibriSpeechOptions:
     librispeech: str | None = option(
         None, "the corpus, LibriSpeech itself or the folder around it", env="LIBRISPEECH"
     )
-    sets: tuple[str, ...] = option(tuple(SETS), "which to make, split by commas")
+    sets: tuple[str, ...] = option(tuple(_SETS), "which to make, split by commas")
     partial: bool = option(False, "use whichever parts are there")
 
 
@@ -58,7 +58,7 @@ class LibriSpeech(Corpus[LibriSpeechOptions]):
 def build(
     out: Path,
     librispeech: str | Path | None,
-    sets: Sequence[str] = tuple(SETS),
+    sets: Sequence[str] = tuple(_SETS),
     partial: bool = False,
 ) -> Built:
     """Write the data directories of the sets; words in lower case.
@@ -77,15 +77,15 @@ def build(
     """
     problems = Problems()
     for name in sets:
-        if name not in SETS:
-            problems.add("unknown set", f"{name!r}{nearest(name, SETS)}")
+        if name not in _SETS:
+            problems.add("unknown set", f"{name!r}{nearest(name, _SETS)}")
     problems.raise_if_any()
-    root = find_corpus(librispeech)
+    root = _find_corpus(librispeech)
     chosen = _choose_parts(root, sets, partial, problems)
     subsets = read_speakers(root / "SPEAKERS.TXT", problems)
     read = {}
     for name, parts in chosen.items():
-        labelled = name not in UNLABELLED
+        labelled = name not in _UNLABELLED
         read[name] = [
             utterance
             for part in parts
@@ -94,16 +94,16 @@ def build(
     return Built(write_sets(out, read, problems))
 
 
-def find_corpus(librispeech: str | Path | None) -> Path:
+def _find_corpus(librispeech: str | Path | None) -> Path:
     """The folder with the parts; raises UserError with the way to get it."""
     if not librispeech:
-        raise UserError(f"LibriSpeech is needed: {WAY_OUT}")
+        raise UserError(f"LibriSpeech is needed: {_WAY_OUT}")
     for folder in (Path(librispeech) / "LibriSpeech", Path(librispeech)):
-        if any((folder / part).is_dir() for parts in SETS.values() for part in parts):
+        if any((folder / part).is_dir() for parts in _SETS.values() for part in parts):
             return folder
     there = Path(librispeech).is_dir()
     state = "holds none of its parts (train-clean-100 ...)" if there else "is not a directory"
-    raise UserError(f"{librispeech} {state}; expected LibriSpeech: {WAY_OUT}")
+    raise UserError(f"{librispeech} {state}; expected LibriSpeech: {_WAY_OUT}")
 
 
 def read_speakers(path: Path, problems: Problems) -> dict[str, str]:
@@ -147,13 +147,13 @@ def _choose_parts(
     root: Path, sets: Sequence[str], partial: bool, problems: Problems
 ) -> dict[str, list[str]]:
     """Parts of each set that are there; those that must be there and are not are problems."""
-    chosen = {name: [part for part in SETS[name] if (root / part).is_dir()] for name in sets}
+    chosen = {name: [part for part in _SETS[name] if (root / part).is_dir()] for name in sets}
     for name, there in chosen.items():
-        absent = [part for part in SETS[name] if part not in there]
+        absent = [part for part in _SETS[name] if part not in there]
         if absent and not (partial and (there or name not in REQUIRED)):
             problems.add(
                 "missing part",
-                f"{root}: no {', '.join(absent)}, needed for the set {name}; {WAY_OUT}, or name "
+                f"{root}: no {', '.join(absent)}, needed for the set {name}; {_WAY_OUT}, or name "
                 "the sets to make (--sets), or take what is there (--partial)",
             )
     return {name: there for name, there in chosen.items() if there}

@@ -19,7 +19,7 @@ from distill_asr.corpora.generated import SAMPLING_RATE, Planned, build_set, spe
 from distill_asr.data.noise import add_noise, babble, pink_noise, scale_peak, white_noise
 from distill_asr.io.audio import resample
 
-VERSION = 1  # of the recipe below; a change makes existing sets stale
+_VERSION = 1  # of the recipe below; a change makes existing sets stale
 
 DIGITS = "zero one two three four five six seven eight nine".split()
 TEENS = "ten eleven twelve thirteen fourteen fifteen".split()
@@ -142,7 +142,7 @@ def build(
     """
     sets = SETS if sets is None else sets
     return build_sets(
-        out, {"corpus": "mini", "version": VERSION}, sets, plan_texts(sets, seed), seed, nj
+        out, {"corpus": "mini", "version": _VERSION}, sets, plan_texts(sets, seed), seed, nj
     )
 
 

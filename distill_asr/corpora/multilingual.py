@@ -26,13 +26,13 @@ from distill_asr.errors import UserError
 from distill_asr.io.audio import resample
 from distill_asr.io.files import write_text_atomic
 
-VERSION = 2  # of the recipe below; a change makes existing sets stale
+_VERSION = 2  # of the recipe below; a change makes existing sets stale
 
 # the less audio, the earlier
 LANGUAGES = tuple("ka ta et th sl lv hi lt vi fi el ca hu ro id uk cs tr pt it".split())
 PRETRAINING = tuple("bg bn de en es fr hy kk ml pl ru sv sw".split())
 MINUTES = (2.0, 60.0)  # of training audio: the first and the last language, geometric between
-SECONDS = 2.4  # of a sentence, about
+_SECONDS = 2.4  # of a sentence, about
 
 SCRIPTS = {
     "bg": "CYRILLIC", "bn": "BENGALI", "el": "GREEK", "hi": "DEVANAGARI", "hy": "ARMENIAN",
@@ -66,7 +66,7 @@ class Size:
         """All sets with so many utterances of a language, and ten times as many sentences."""
         if not utterances:
             return cls()
-        minutes = utterances * SECONDS / 60
+        minutes = utterances * _SECONDS / 60
         text = (10 * utterances, utterances)
         return cls((minutes, minutes), utterances, utterances, minutes, *text)
 
@@ -139,7 +139,7 @@ def build_language(
     """Build ``out/<prefix>{train,dev,test}`` of one language; sets that are there stay."""
     check_languages([language])
     size = size or Size()
-    train = round(minutes(language, size.minutes) * 60 / SECONDS)
+    train = round(minutes(language, size.minutes) * 60 / _SECONDS)
     plans = {
         "dev": (size.dev, DEV_VOICES),
         "test": (size.test, TEST_VOICES),
@@ -165,7 +165,7 @@ def build_pretraining(
     Phones are what languages share, so a model learns more from the same audio than from letters.
     """
     size = size or Size()
-    counts = {"pretrain": round(size.pretraining_minutes * 60 / SECONDS), "pretrain_dev": 8}
+    counts = {"pretrain": round(size.pretraining_minutes * 60 / _SECONDS), "pretrain_dev": 8}
     voices = {"pretrain": PRETRAINING_VOICES, "pretrain_dev": DEV_VOICES}
     sets = {}
     for name, count in counts.items():
@@ -383,7 +383,7 @@ def _held_out(language: str, name: str, seed: int, size: Size) -> frozenset[str]
 
 
 def _settings(seed: int, **facts: Any) -> dict[str, Any]:
-    return {"corpus": "mini_multilingual", "version": VERSION, "seed": seed, **facts}
+    return {"corpus": "mini_multilingual", "version": _VERSION, "seed": seed, **facts}
 
 
 def _number(name: str) -> int:

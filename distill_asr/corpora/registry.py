@@ -18,7 +18,7 @@ CORPORA = {
     "aishell": "distill_asr.corpora.aishell.Aishell",
     "commonvoice": "distill_asr.corpora.commonvoice.CommonVoice",
 }
-WAY_OUT = "`distill-asr corpus --list` shows them; your own is named by its dotted path"
+_WAY_OUT = "`distill-asr corpus --list` shows them; your own is named by its dotted path"
 
 
 def find_corpus(name: str) -> type[Corpus]:
@@ -31,12 +31,12 @@ def find_corpus(name: str) -> type[Corpus]:
     path = CORPORA.get(name, name)
     module, _, attribute = path.rpartition(".")
     if not module:
-        raise UserError(f"corpus {name!r} is unknown{nearest(name, CORPORA)}; {WAY_OUT}")
+        raise UserError(f"corpus {name!r} is unknown{nearest(name, CORPORA)}; {_WAY_OUT}")
     try:
         found = getattr(import_module(module), attribute)
     except Exception as error:  # whatever the import of a user's own file brings up
         reason = import_failure(error)
-        raise UserError(f"corpus {name}: cannot be imported {reason}; {WAY_OUT}") from error
+        raise UserError(f"corpus {name}: cannot be imported {reason}; {_WAY_OUT}") from error
     if not (isinstance(found, type) and issubclass(found, Corpus)):
         raise UserError(f"corpus {name}: expected a subclass of {Corpus.__module__}.Corpus")
     return found

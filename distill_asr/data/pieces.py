@@ -14,7 +14,7 @@ from distill_asr.errors import UserError
 from distill_asr.pretrained.request import locate_model
 
 KIND = "hugging_face"  # ESPnet's name; its `bpemodel` is the hub id or the directory
-WAY_OUT = "give a text model's hub id or directory"
+_WAY_OUT = "give a text model's hub id or directory"
 
 # BERT makes each of these a piece of its own
 _IDEOGRAPHS = (
@@ -87,6 +87,6 @@ class PieceTokenizer:
             except (OSError, ValueError, KeyError, ImportError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise UserError(
-                    f"tokenizer {self.model}: cannot be loaded ({reason}); {WAY_OUT}"
+                    f"tokenizer {self.model}: cannot be loaded ({reason}); {_WAY_OUT}"
                 ) from error
         return self._tokenizer

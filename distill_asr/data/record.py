@@ -19,11 +19,11 @@ AUDIO = "wav"  # directory of the audio that was converted
 CONFIDENCE = "confidence"  # `id confidence` of each pseudo-label
 LABEL_TABLE = "labels.tsv"  # of all utterances, those dropped too
 TABLES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2num_samples", FILTERED, ORIGINAL)
-WAY_OUT = (
+_WAY_OUT = (
     "run the same `distill-asr prepare` again; if the change is wanted, make it in the directory "
     "that was prepared"
 )
-_WAYS_OUT = {RECORD: WAY_OUT, LABELS: "run the same `distill-asr pseudo-label` again"}
+_WAYS_OUT = {RECORD: _WAY_OUT, LABELS: "run the same `distill-asr pseudo-label` again"}
 
 
 def transcript_rule(folder: Path) -> TranscriptRule | None:
@@ -103,7 +103,7 @@ def prepared_audio_identity(
         raise UserError(
             f"{Path(paths[other[0]]).parent}: changed or damaged since it was written: the audio "
             f"of {named(other)}, such as {paths[other[0]]}: its SHA-256 is not the one in "
-            f"{JOURNAL}; {WAY_OUT}"
+            f"{JOURNAL}; {_WAY_OUT}"
         )
     return found
 

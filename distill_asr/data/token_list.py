@@ -14,7 +14,7 @@ from pathlib import Path
 from distill_asr.data.tokens import BLANK, SOS_EOS, UNKNOWN
 from distill_asr.errors import UserError
 
-NAMED = 5  # mistakes of a kind, or unknown tokens, that a message names
+_NAMED = 5  # mistakes of a kind, or unknown tokens, that a message names
 WRITE = "`distill-asr prepare --token-list` writes one"
 
 
@@ -98,10 +98,10 @@ def _misplaced(tokens: Sequence[str], where: str) -> list[str]:
 
 
 def _few(messages: list[str]) -> list[str]:
-    if len(messages) <= NAMED:
+    if len(messages) <= _NAMED:
         return messages
     where = messages[0].partition(":")[0]
-    return [*messages[:NAMED], f"{where}: ... and {len(messages) - NAMED} more of this kind"]
+    return [*messages[:_NAMED], f"{where}: ... and {len(messages) - _NAMED} more of this kind"]
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ class Coverage:
         """``12 of 340 tokens (3.5 %) are not in the token list: 'A' 7, ...``."""
         count = self.unknown.total()
         share = 100 * count / max(self.tokens, 1)
-        named = ", ".join(f"{token!r} {n}" for token, n in self.unknown.most_common(NAMED))
-        more = ", ..." if len(self.unknown) > NAMED else ""
+        named = ", ".join(f"{token!r} {n}" for token, n in self.unknown.most_common(_NAMED))
+        more = ", ..." if len(self.unknown) > _NAMED else ""
         return (
             f"{count} of {self.tokens} tokens ({share:.1f} %) are not in the token list and count "
             f"as {UNKNOWN}: {named}{more}"

@@ -13,8 +13,8 @@ from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.data.pieces import PieceTokenizer
 from distill_asr.io.files import write_text_atomic
 
-BLANK, UNKNOWN, SPACE, SOS_EOS = "<blank>", "<unk>", "<space>", "<sos/eos>"
-RESERVED = frozenset({BLANK, UNKNOWN, SPACE, SOS_EOS, "<s>", "</s>"})  # the last two: BPE models'
+BLANK, UNKNOWN, _SPACE, SOS_EOS = "<blank>", "<unk>", "<space>", "<sos/eos>"
+RESERVED = frozenset({BLANK, UNKNOWN, _SPACE, SOS_EOS, "<s>", "</s>"})  # the last two: BPE models'
 KINDS = ("char", "word", PIECES)
 
 
@@ -60,7 +60,7 @@ def _counts(texts: Iterable[str], kind: str, tags: Collection[str]) -> Counter[s
         if words and words[0] in tags:
             counts[words[0]] += 1
             text = text.removeprefix(words[0])
-        counts.update(SPACE if char == " " else char for char in text)
+        counts.update(_SPACE if char == " " else char for char in text)
     return counts
 
 

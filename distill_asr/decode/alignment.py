@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 BUDGET = 64 * 2**20  # bytes of logits at a time
-FLOAT32 = 4  # bytes
+_FLOAT32 = 4  # bytes
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def lattice_scores(student: nn.Module, encoded: Tensor, tokens: list[int]) -> tu
     student.decoder.set_device(encoded.device)  # it remembers where it was built
     history = nn.functional.pad(labels, (1, 0), value=blank)
     predicted = joint.lin_dec(student.decoder(history))  # [1, U + 1, J]
-    rows = max(1, BUDGET // (FLOAT32 * joint.lin_out.out_features * history.size(1)))
+    rows = max(1, BUDGET // (_FLOAT32 * joint.lin_out.out_features * history.size(1)))
     blanks, following = [], []
     for part in joint.lin_enc(encoded).unsqueeze(1).split(rows):
         scores = joint(part, predicted, no_projection=True).float().log_softmax(dim=-1)

@@ -15,7 +15,7 @@ from distill_asr.errors import UserError
 
 UNKNOWN = "<unk>"
 LONGEST_LOOP = 5  # words of what may be repeated
-NO_WORDS, UNKNOWN_WORDS, UNFINISHED = "no words", f"words with {UNKNOWN}", "no end"
+_NO_WORDS, UNKNOWN_WORDS, UNFINISHED = "no words", f"words with {UNKNOWN}", "no end"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class LabelLimits:
         disagreement : word error rate against another recogniser; None without one.
         """
         if not label.words:
-            return [NO_WORDS]
+            return [_NO_WORDS]
         faults = [] if UNKNOWN not in label.words else [UNKNOWN_WORDS]
         faults += [] if label.finished else [UNFINISHED]
         rate = label.rate(seconds)
@@ -128,7 +128,7 @@ class LabelLimits:
         return faults
 
 
-def choose(
+def choose_labels(
     labels: Mapping[str, Label], lowest: float | None = None, share: float | None = None
 ) -> list[str]:
     """Utterances to keep, sorted; never one without words.

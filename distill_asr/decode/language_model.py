@@ -20,8 +20,8 @@ from distill_asr.experiments.config import read_values
 from distill_asr.experiments.layout import Experiment
 from distill_asr.experiments.student import fit, read_weights
 
-KINDS = ("seq_rnn", "transformer")  # of ESPnet's key ``lm``; others need a hub
-NEEDED = ("token_list",)  # keys of a language model
+_KINDS = ("seq_rnn", "transformer")  # of ESPnet's key ``lm``; others need a hub
+_NEEDED = ("token_list",)  # keys of a language model
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ def load_language_model(
     UserError : files are missing or damaged, another kind of model, or other tokens.
     """
     where = Experiment(Path(directory)).config
-    config = read_values(where, NEEDED)
+    config = read_values(where, _NEEDED)
     weights = read_weights(directory, checkpoint)
-    if config.get("lm") not in KINDS:
+    if config.get("lm") not in _KINDS:
         raise UserError(
-            f"{where}: lm: {config.get('lm')}; expected {' or '.join(KINDS)}, the output of "
+            f"{where}: lm: {config.get('lm')}; expected {' or '.join(_KINDS)}, the output of "
             "ESPnet's language model training"
         )
     _check_tokens(where, config.get("token_list"), tokens)

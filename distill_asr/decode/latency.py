@@ -65,7 +65,7 @@ def _middle(values: list[float]) -> str:
     return f"{1000 * median:.0f} ms (median; 90 %: {1000 * most:.0f} ms)"
 
 
-class Session(Protocol):
+class _Session(Protocol):
     """What listens: a ``StreamingSession`` or an ``OnnxSession``."""
 
     def push(self, samples: Any) -> list[Recognised]:
@@ -83,7 +83,7 @@ class TimedUtterance:
     session : fresh, in any runtime.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: _Session) -> None:
         self.session = session
         self.computing = 0.0
         self.tokens: list[int] = []

@@ -11,7 +11,7 @@ from distill_asr.errors import UserError
 from distill_asr.experiments.export.directory import altered_files
 from distill_asr.experiments.export.recognise import Recogniser, Stream
 
-FACTS = "export.json"
+_FACTS = "export.json"
 
 
 class OnnxSession:
@@ -79,7 +79,7 @@ def open_export(directory: str | Path, form: str = "fp32") -> Recogniser:
     ------
     UserError : no export, one that does not stream, or one without that form.
     """
-    file = Path(directory) / FACTS
+    file = Path(directory) / _FACTS
     if not file.is_file():
         raise UserError(
             f"{file}: no such file; --runtime onnx needs a directory that "

@@ -16,7 +16,7 @@ from distill_asr.data.record import has_language_tags, transcript_rule
 from distill_asr.decode import record
 from distill_asr.decode.heard import hear_all
 from distill_asr.decode.label_dir import Labelling, disagreements, finished, write
-from distill_asr.decode.labels import choose
+from distill_asr.decode.labels import choose_labels
 from distill_asr.decode.options import DecodeOptions, PseudoLabelOptions
 from distill_asr.decode.transcribers import PretrainedTranscriber, Transcriber
 from distill_asr.errors import UserError, named
@@ -203,7 +203,7 @@ def _label(task: _Task, made_from: dict[str, Any]) -> list[str]:
             f"none of {len(labels)} utterances can be kept: {reasons}; widen the limits, or is the "
             "recogniser not trained?"
         )
-    kept = choose(good, task.options.lowest, task.options.share)
+    kept = choose_labels(good, task.options.lowest, task.options.share)
     labelling = Labelling(data, labels, seconds, apart, faults, kept)
     report = labelling.report(task.reference)
     write(output, labelling, {"made_from": made_from, "report": report})

@@ -22,7 +22,7 @@ from distill_asr.io.locks import locked
 from distill_asr.io.records import FILES, DamagedRecordError, read_record, vouched, write_record
 from distill_asr.scoring.decoded import DECODED, WORDS, altered_words
 
-OUTPUTS = ("nbest.jsonl", WORDS)
+_OUTPUTS = ("nbest.jsonl", WORDS)
 # of the record: decide nothing; the last two are of older versions
 NOTES = {"data", FILES, "outputs", "seconds"}
 
@@ -118,17 +118,17 @@ class Decoding:
         return (
             record is not None
             and _deciding(record) == _deciding(self.made_from)
-            and all((self.output / name).is_file() for name in OUTPUTS)
-            and not altered_words(self.output, OUTPUTS)
+            and all((self.output / name).is_file() for name in _OUTPUTS)
+            and not altered_words(self.output, _OUTPUTS)
         )
 
     def write(self, found: dict[str, list[str]]) -> None:
         """The files, the record last."""
         (self.output / DECODED).unlink(missing_ok=True)
-        for name in OUTPUTS:
+        for name in _OUTPUTS:
             lines = "".join(f"{line}\n" for line in found[name])
             write_text_atomic(self.output / name, lines)
-        outputs = vouched({name: self.output / name for name in OUTPUTS})
+        outputs = vouched({name: self.output / name for name in _OUTPUTS})
         write_record(self.output / DECODED, self.made_from | {FILES: outputs})
 
 

@@ -23,10 +23,10 @@ from distill_asr.experiments.config import ModelConfig
 from distill_asr.experiments.export.espnet_model import write_model
 from distill_asr.experiments.layout import Experiment
 
-Search = Callable[[Tensor], list[Hypothesis]]
+_Search = Callable[[Tensor], list[Hypothesis]]
 
 
-def build_search(student: nn.Module, config: ModelConfig, options: DecodeOptions) -> Search:
+def build_search(student: nn.Module, config: ModelConfig, options: DecodeOptions) -> _Search:
     """Choose and build it.
 
     Raises

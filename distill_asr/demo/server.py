@@ -16,17 +16,17 @@ from aiohttp import WSMsgType, web
 from distill_asr.demo.contract import Listener, Words
 
 HOST = "127.0.0.1"
-NAMES = (HOST, "localhost")
+_NAMES = (HOST, "localhost")
 MESSAGE_BYTES = 1 << 20  # of one message at most
-RECORDINGS = 4  # at a time
+_RECORDINGS = 4  # at a time
 END = "end"  # text message: the recording is over
-PAGE = Path(__file__).parent / "page"
+_PAGE = Path(__file__).parent / "page"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "worker-src 'self'; img-src data:; frame-ancestors 'none'"
 )
-PARTS = ("demo.js", "worklet.js", "demo.css")
-KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+_PARTS = ("demo.js", "worklet.js", "demo.css")
+_KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -50,7 +50,7 @@ class Demo:
 def build_app(demo: Demo) -> web.Application:
     """The application; it answers to this machine's own names only."""
     app = web.Application(middlewares=[_guarded], client_max_size=MESSAGE_BYTES)
-    for address, name in {"/": "demo.html", **{f"/{one}": one for one in PARTS}}.items():
+    for address, name in {"/": "demo.html", **{f"/{one}": one for one in _PARTS}}.items():
         app.router.add_get(address, partial(_file, name))
     app.router.add_get("/students", lambda _: _students(demo))
     app.router.add_get("/listen", lambda request: _listen(request, demo))
@@ -60,7 +60,7 @@ def build_app(demo: Demo) -> web.Application:
 @web.middleware
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse other names (DNS rebinding) and pages of other places that connect here."""
-    if request.host.rpartition(":")[0] not in NAMES:
+    if request.host.rpartition(":")[0] not in _NAMES:
         raise web.HTTPForbidden(text="this page answers to localhost only")
     origin = request.headers.get("Origin")
     if origin is not None and origin != f"http://{request.host}":
@@ -69,10 +69,10 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def _file(name: str, _: web.Request) -> web.Response:
-    path = PAGE / name
+    path = _PAGE / name
     headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
     text = await asyncio.to_thread(path.read_text, encoding="utf-8")
-    return web.Response(text=text, content_type=KINDS[path.suffix], headers=headers)
+    return web.Response(text=text, content_type=_KINDS[path.suffix], headers=headers)
 
 
 async def _students(demo: Demo) -> web.Response:
@@ -84,8 +84,8 @@ async def _listen(request: web.Request, demo: Demo) -> web.StreamResponse:
     """One recording: binary messages of 16-bit little-endian samples, then ``end``."""
     if "Origin" not in request.headers:
         raise web.HTTPForbidden(text="only the page may listen here")
-    if demo.recordings >= RECORDINGS:
-        raise web.HTTPServiceUnavailable(text=f"{RECORDINGS} recordings are going on already")
+    if demo.recordings >= _RECORDINGS:
+        raise web.HTTPServiceUnavailable(text=f"{_RECORDINGS} recordings are going on already")
     socket = web.WebSocketResponse(max_msg_size=MESSAGE_BYTES)
     await socket.prepare(request)
     demo.recordings += 1

@@ -16,7 +16,7 @@ from distill_asr.distill.promises import NotAsked, blamed, check_losses, check_p
 from distill_asr.distill.states import Context, Pairs, States
 from distill_asr.targets.codebooks import Codebooks
 
-LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 PATIENCE = 20  # batches without one pair, before a warning
 
 
@@ -172,7 +172,7 @@ class Distiller(nn.Module):
         elif self.training and bool(teacher.lengths.any()):
             self._unpaired += 1
             if self._unpaired == PATIENCE:
-                LOG.warning(
+                _LOG.warning(
                     f"{where}: no pair in {PATIENCE} batches with targets, so its term is 0"
                 )
 

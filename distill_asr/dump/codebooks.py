@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from distill_asr.targets.codebook_search import SweepQuantizer
     from distill_asr.teachers import Teacher, TeacherConfig
 
-BATCH = 256  # frames a training step
+_BATCH = 256  # frames a training step
 GROUP = 32  # utterances of the sample read together
 HELD_OUT = 20  # every so manyeth utterance of the sample does not train, but measures
-MEASURED = 5000  # frames of those at most
+_MEASURED = 5000  # frames of those at most
 
 
 def trained_codec(settings: Settings, targets: Sequence[Path], overwrite: bool = False) -> Settings:
@@ -174,7 +174,7 @@ def draw_sample(teacher: Teacher, sources: Sequence[DataSource], config: Teacher
         )
     measuring = drawn[::HELD_OUT]
     training = [states for number, states in enumerate(drawn) if number % HELD_OUT]
-    return Sample(np.concatenate(training), np.concatenate(measuring)[:MEASURED], len(training))
+    return Sample(np.concatenate(training), np.concatenate(measuring)[:_MEASURED], len(training))
 
 
 def train_quantizer(sample: Sample, settings: Settings, device: str = "cpu") -> Quantizer:
@@ -215,7 +215,7 @@ def _trained(frames: np.ndarray, options: dict[str, Any], device: str) -> SweepQ
             desc="codebooks: training", total=options["steps"] + 1, unit="step", mininterval=1
         ) as bar:
             while not trainer.done():
-                chosen = torch.from_numpy(rng.integers(len(data), size=BATCH))
+                chosen = torch.from_numpy(rng.integers(len(data), size=_BATCH))
                 trainer.step(data[chosen].to(device))
                 bar.update()
     return trainer.get_quantizer()

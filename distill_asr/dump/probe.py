@@ -32,9 +32,9 @@ from distill_asr.targets.manifest import pooled_statistics, require_same_teacher
 from distill_asr.targets.reader import TargetReader
 from distill_asr.targets.verify import check_targets
 
-UNITS = ("characters", "words")  # words: what blanks part, such as phones
-RECORD, TABLE, PICTURE = "probe.json", "probe.md", "probe.png"
-WAY_OUT = "dump this teacher with several `layers` and `combine: stack`"
+_UNITS = ("characters", "words")  # words: what blanks part, such as phones
+PROBE_RECORD, PROBE_TABLE, PICTURE = "probe.json", "probe.md", "probe.png"
+_WAY_OUT = "dump this teacher with several `layers` and `combine: stack`"
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ class ProbeSet:
         reader = TargetReader(directory)
         manifest = reader.manifests[0]
         if manifest.step_ms is None or not manifest.layers:
-            raise UserError(f"{directory}: these are not the layers of a speech model; {WAY_OUT}")
+            raise UserError(f"{directory}: these are not the layers of a speech model; {_WAY_OUT}")
         if len(manifest.layers) > 1 and manifest.combine != "stack":
             raise UserError(
                 f"{directory}: holds the {manifest.combine} of layers {list(manifest.layers)}; "
-                f"{WAY_OUT}"
+                f"{_WAY_OUT}"
             )
         texts = read_text(directory.absolute().parents[1] / text)
         if absent := set(reader) - {utt for utt, words in texts.items() if words}:
@@ -230,18 +230,18 @@ def probe_layers(probe: Probe, output: Path) -> list[LayerResult]:
         done[layer] = probe.layer(layer)
         rows = [asdict(done[one]) for one in probe.layers if one in done]
         record = {"made_from": made_from, "layers": rows}
-        write_text_atomic(output / RECORD, json.dumps(record, indent=1) + "\n")
+        write_text_atomic(output / PROBE_RECORD, json.dumps(record, indent=1) + "\n")
     return [done[layer] for layer in probe.layers]
 
 
 def _read(output: Path, made_from: dict[str, Any]) -> dict[int, LayerResult]:
     try:
-        record = json.loads((output / RECORD).read_text(encoding="utf-8"))
+        record = json.loads((output / PROBE_RECORD).read_text(encoding="utf-8"))
         found, rows = record["made_from"], [LayerResult(**row) for row in record["layers"]]
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{output / RECORD}: damaged; remove it") from error
+        raise UserError(f"{output / PROBE_RECORD}: damaged; remove it") from error
     if other := [key for key in made_from if found.get(key) != made_from[key]]:
         raise UserError(
             f"{output}: a probe with other {', '.join(other)}; give another --output, or remove it"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _READERS = 4  # threads; decoding does not hold the interpreter's lock
 READ_AHEAD = 2  # batches waiting for the teacher
 WRITE_BEHIND = 2  # batches waiting for the disk
-PATIENCE = 0.1  # seconds between looks at whether the other thread still runs
+_PATIENCE = 0.1  # seconds between looks at whether the other thread still runs
 
 NamedStates = list[tuple[str, "np.ndarray"]]
 
@@ -101,7 +101,7 @@ class _Writing:
     def _offer(self, states: NamedStates | Exception | None) -> None:
         while not self._written.done():
             try:
-                return self._queue.put(states, timeout=PATIENCE)
+                return self._queue.put(states, timeout=_PATIENCE)
             except queue.Full:
                 continue
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from distill_asr.teachers import Teacher, TeacherConfig
 
 _READERS = 4
-SHOWN = 60  # characters of a sentence in a message
+_SHOWN = 60  # characters of a sentence in a message
 
 
 class BadSamplesError(UserError):
@@ -342,7 +342,7 @@ class TextSource(DataSource):
 
     @staticmethod
     def _short(sentence: str) -> str:
-        return repr(sentence if len(sentence) <= SHOWN else f"{sentence[:SHOWN]}...")
+        return repr(sentence if len(sentence) <= _SHOWN else f"{sentence[:_SHOWN]}...")
 
 
 class AudioTextSource(AudioSource):

@@ -273,7 +273,7 @@ def _summary(found: list[Difference]) -> list[str]:
 def _run_probe(args: argparse.Namespace) -> int:
     from distill_asr.dump.probe import (
         PICTURE,
-        TABLE,
+        PROBE_TABLE,
         Probe,
         ProbeOptions,
         ProbeSet,
@@ -305,7 +305,7 @@ def _run_probe(args: argparse.Namespace) -> int:
     with locked(output, f"probing {args.targets}"):
         results = probe_layers(probe, output)
         written = table(results, options.units)
-        write_text_atomic(output / TABLE, written)
+        write_text_atomic(output / PROBE_TABLE, written)
         save_picture(output / PICTURE, results, Path(args.targets).name)
     print(written, end="")
     return 0

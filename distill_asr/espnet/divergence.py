@@ -11,9 +11,9 @@ from espnet2.train.reporter import SubReporter
 from distill_asr.errors import UserError
 
 # in a row; more than the scaler of mixed precision needs to come down from its first scale, 2^16
-PATIENCE = 20
-NAMED = 8  # utterances of a batch
-ADVICE = (
+BAD_STEPS = 20
+_NAMED = 8  # utterances of a batch
+_ADVICE = (
     "try a lower learning rate (optim_conf.lr) or a longer warm-up (scheduler_conf), grad_clip: 5, "
     "a smaller weight of the distillers, use_amp: false, and look at those utterances; with "
     "another config use another --output"
@@ -65,17 +65,17 @@ class WatchedBatches:
             return
         self._bad += 1
         self.last = list(utterances)
-        if self._bad >= PATIENCE:
+        if self._bad >= BAD_STEPS:
             raise UserError(self.message(f"in {self._bad} steps in a row"))
 
     def message(self, when: str) -> str:
         """What to say of this epoch."""
-        more = ", ..." if len(self.last) > NAMED else ""
-        named = ", ".join(self.last[:NAMED]) + more
+        more = ", ..." if len(self.last) > _NAMED else ""
+        named = ", ".join(self.last[:_NAMED]) + more
         return (
             f"training diverged in epoch {self._reporter.epoch}: loss or gradients were NaN or "
             f"infinite {when}, the last of them on the batch of utterances {named or 'unknown'}; "
-            f"{kept(self._reporter.epoch)}; {ADVICE}"
+            f"{kept(self._reporter.epoch)}; {_ADVICE}"
         )
 
 
@@ -102,8 +102,8 @@ def require_finite_validation(reporter: SubReporter, utterances: list[str]) -> N
     losses = [float(value.value) for value in reporter.stats.get("loss", [])]
     if not losses or any(map(math.isfinite, losses)):
         return
-    named = ", ".join(utterances[:NAMED]) + (", ..." if len(utterances) > NAMED else "")
+    named = ", ".join(utterances[:_NAMED]) + (", ..." if len(utterances) > _NAMED else "")
     raise UserError(
         f"training diverged in epoch {reporter.epoch}: no validation loss is a finite number, the "
-        f"last of them on the batch of utterances {named}; {kept(reporter.epoch)}; {ADVICE}"
+        f"last of them on the batch of utterances {named}; {kept(reporter.epoch)}; {_ADVICE}"
     )

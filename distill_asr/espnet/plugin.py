@@ -21,7 +21,7 @@ from distill_asr.models.students.transducer import TransducerStudent
 from distill_asr.targets.loader import load_targets
 
 FRONTENDS = {"kaldi_fbank": KaldiFbank, trained_encoder.NAME: trained_encoder.TrainedEncoder}
-POSTENCODERS = {adapter.NAME: adapter.Adapter}
+POSTENCODERS = {adapter.ADAPTER: adapter.Adapter}
 ENCODERS = {"chunked": ChunkedEncoder, "hf_speech": HFSpeechEncoder}
 STUDENTS = {
     "cif": CIFStudent,

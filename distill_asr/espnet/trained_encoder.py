@@ -13,7 +13,7 @@ from espnet2.tasks.asr import encoder_choices, frontend_choices, normalize_choic
 from torch import Tensor
 
 NAME = "trained_encoder"
-PARTS = ("frontend", "normalize", "encoder")  # with a `_conf` each
+_PARTS = ("frontend", "normalize", "encoder")  # with a `_conf` each
 
 
 class TrainedEncoder(AbsFrontend):

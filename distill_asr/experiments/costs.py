@@ -13,7 +13,7 @@ from distill_asr.io.files import write_text_atomic
 
 TIMES = Path("logs/times.jsonl")  # below exp/: a line a job that ended
 EXPECTED = Path("plan.json")
-TABLE = Path("plan.txt")  # the table that ``plan`` printed; run.sh shows a stage's line of it
+_TABLE = Path("plan.txt")  # the table that ``plan`` printed; run.sh shows a stage's line of it
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def write_forecast(exp: Path, forecast: Forecast, table: Iterable[str]) -> None:
     stages = {name: [asdict(job) for job in jobs] for name, jobs in forecast.stages.items()}
     content = asdict(forecast) | {"stages": stages}
     write_text_atomic(exp / EXPECTED, json.dumps(content, indent=1) + "\n")
-    write_text_atomic(exp / TABLE, "".join(f"{line}\n" for line in table))
+    write_text_atomic(exp / _TABLE, "".join(f"{line}\n" for line in table))
 
 
 def read_forecast(exp: Path) -> Forecast | None:

@@ -27,7 +27,7 @@ from distill_asr.teachers.config import TeacherConfig
 from distill_asr.teachers.contract import Teacher
 
 # of ESPnet's config: what a recogniser computes, besides its weights
-FACTS = (
+_FACTS = (
     "model", "model_conf", "frontend", "frontend_conf", "normalize", "preencoder",
     "preencoder_conf", "encoder", "encoder_conf", "postencoder", "postencoder_conf", "decoder",
     "decoder_conf", "joint_net_conf", "ctc_conf",
@@ -231,7 +231,7 @@ def _require_audio(config: TeacherConfig, trained: ModelConfig) -> None:
 
 
 def _facts(tokens: tuple[str, ...], trained: ModelConfig, config: TeacherConfig) -> dict[str, Any]:
-    facts = {name: trained.values.get(name) for name in FACTS}
+    facts = {name: trained.values.get(name) for name in _FACTS}
     facts |= {"tokens": tokens, "output": config.output}
     if config.output == "path":
         facts |= {name: trained.values.get(name) for name in TEXT_FACTS}

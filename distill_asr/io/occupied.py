@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PREPARED, LABELS = "a prepared data directory", "pseudo-labels"
-DATA, TARGETS = "a data directory", "a teacher's targets"
+DATA, _TARGETS = "a data directory", "a teacher's targets"
 EXPERIMENT, DECODING = "an experiment", "a decoding"
 TEACHER, MODEL, RECIPE = "a teacher of `train-teacher`", "a pretrained model", "a recipe"
 # files by which a directory is known; where several are there, the first counts
@@ -16,7 +16,7 @@ _MARKS = {
     "train.yaml": EXPERIMENT,
     "teacher_report.json": TEACHER,
     "wav.scp": DATA,
-    "targets.scp": TARGETS,
+    "targets.scp": _TARGETS,
     "nbest.jsonl": DECODING,
     "decode.json": DECODING,
     "text": DATA,

@@ -6,14 +6,14 @@ from multiprocessing import get_context
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 _WORTH_A_PROCESS = 50  # items; starting the workers takes longer than fewer
 
 
 def parallel_map(
-    work: Callable[[Item], Result], items: Sequence[Item], nj: int, description: str
-) -> list[Result]:
+    work: Callable[[Item], _Result], items: Sequence[Item], nj: int, description: str
+) -> list[_Result]:
     """``[work(item) for item in items]`` in ``nj`` processes; ``work`` must be picklable."""
     from distill_asr.io.progress import Bar
 

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 SECONDS = 30.0  # between lines of a log; shorter work writes none
-PLAIN = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed}, {remaining} left, {rate_fmt}"
+_PLAIN = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed}, {remaining} left, {rate_fmt}"
 
 
 class Bar(tqdm):  # type: ignore[type-arg] # tqdm takes none at run time
@@ -18,7 +18,7 @@ class Bar(tqdm):  # type: ignore[type-arg] # tqdm takes none at run time
     def __init__(self, *args: Any, **options: Any) -> None:
         if not sys.stderr.isatty():
             options |= {"file": _Lines(sys.stderr), "mininterval": SECONDS, "maxinterval": SECONDS,
-                        "delay": SECONDS, "bar_format": PLAIN}  # fmt: skip
+                        "delay": SECONDS, "bar_format": _PLAIN}  # fmt: skip
         super().__init__(*args, **options)
 
 

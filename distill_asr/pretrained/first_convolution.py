@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from distill_asr.pretrained.padding import UtteranceGroupNorm
 
-CHUNK = 2048  # frames computed together, few enough to stay in a core's cache
+CONVOLUTION_CHUNK = 2048  # frames computed together, few enough to stay in a core's cache
 
 
 class FoldedConvolution(nn.Module):
@@ -40,8 +40,8 @@ class FoldedConvolution(nn.Module):
         output = hidden.new_zeros(shape, dtype=self.dtype)
         for row, valid in enumerate(self.norm.lengths.first_conv):
             weight, bias = self._folded(windows[row, :valid])
-            for begin in range(0, valid, CHUNK):
-                chunk = slice(begin, min(begin + CHUNK, valid))
+            for begin in range(0, valid, CONVOLUTION_CHUNK):
+                chunk = slice(begin, min(begin + CONVOLUTION_CHUNK, valid))
                 normalised = functional.linear(windows[row, chunk], weight, bias)
                 output[row, chunk] = self.activation(normalised)
         return output.transpose(1, 2)

@@ -34,15 +34,15 @@ from distill_asr.pretrained.loading import (
 )
 from distill_asr.pretrained.request import ModelRequest
 
-FILES = "config.json, preprocessor_config.json, tokenizer.json and model.safetensors"
+_FILES = "config.json, preprocessor_config.json, tokenizer.json and model.safetensors"
 COPY = "copy it from where the model was published"
-WHISPER = "whisper"
+_WHISPER = "whisper"
 WITHOUT_PROMPT = ("moonshine", "speech_to_text")  # encoder-decoders that are asked for nothing
 WHISPER_MULTILINGUAL = 51865  # tokens, from which on OpenAI's checkpoints know languages
 MOST_TOKENS = 50  # a second; scripts that fall into bytes need most. More is a loop
-LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
+_LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 _UNKNOWN = "<unk>"  # in words, whatever a tokenizer calls it
-LONGEST = 30 * SAMPLE_RATE  # samples that a recogniser gets at once, window or not
+_LONGEST = 30 * SAMPLE_RATE  # samples that a recogniser gets at once, window or not
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class PretrainedRecogniser(ABC):
     fingerprint : SHA-256 of everything that decides its words.
     """
 
-    max_samples: int = LONGEST
+    max_samples: int = _LONGEST
     fingerprint: str
 
     @abstractmethod
@@ -157,7 +157,7 @@ class AttentionRecogniser(PretrainedRecogniser):
         facts = model_facts(model) | {"extractor": extractor.to_dict(), "prompt": prompt}
         facts |= tokenizer_facts(tokenizer)
         self.fingerprint = fingerprint(model.state_dict(), facts)
-        self._windows = model.config.model_type == WHISPER
+        self._windows = model.config.model_type == _WHISPER
         if self._windows:
             frames = 2 * model.config.max_source_positions  # of the encoder's input
             self.max_samples = frames * extractor.hop_length
@@ -250,25 +250,25 @@ def load_recogniser(
         that it does not know.
     """
     require_device(device)
-    config = load_model_config(request, FILES)
+    config = load_model_config(request, _FILES)
     where = f"{request.where}: model: {request.name} is of family {config.model_type!r}"
     ctc = transformers.models.auto.modeling_auto.MODEL_FOR_CTC_MAPPING_NAMES
-    attention = (WHISPER, *WITHOUT_PROMPT)
+    attention = (_WHISPER, *WITHOUT_PROMPT)
     if config.model_type not in attention and config.model_type not in ctc:
         raise UserError(
             f"{where}, which writes no words here; expected a CTC model ({', '.join(ctc)}) or one "
             f"of {', '.join(attention)}"
         )
-    if config.model_type != WHISPER and (language is not None or task != "transcribe"):
+    if config.model_type != _WHISPER and (language is not None or task != "transcribe"):
         raise UserError(f"{where}, which cannot be asked for a language or a task; remove both")
     extractor = load_extractor(request, None, COPY)
     tokenizer = load_tokenizer(request, config)
     if config.model_type in ctc:
-        model = load_model(request, transformers.AutoModelForCTC, config, FILES)
+        model = load_model(request, transformers.AutoModelForCTC, config, _FILES)
         return CTCRecogniser(model, extractor, tokenizer, device)
-    model = load_model(request, transformers.AutoModelForSpeechSeq2Seq, config, FILES)
+    model = load_model(request, transformers.AutoModelForSpeechSeq2Seq, config, _FILES)
     prompt: list[int] = []
-    if config.model_type == WHISPER:
+    if config.model_type == _WHISPER:
         prompt = _whisper_prompt(request, model, tokenizer, language, task)
     samples = request.batch_seconds * SAMPLE_RATE
     return AttentionRecogniser(model, extractor, tokenizer, prompt, samples, device)
@@ -288,7 +288,7 @@ def _whisper_prompt(
             raise UserError(f"{where}: {request.name} writes English alone; take another model")
         asked = []
     else:
-        codes = sorted(m[1] for token in known if (m := LANGUAGE.fullmatch(token)))
+        codes = sorted(m[1] for token in known if (m := _LANGUAGE.fullmatch(token)))
         if language is None:
             raise UserError(
                 f"{where}: missing; {request.name} knows {len(codes)}, and would guess one for "

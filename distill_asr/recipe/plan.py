@@ -10,7 +10,7 @@ from pathlib import Path
 
 from distill_asr.recipe.jobs import Job
 from distill_asr.recipe.systems import (
-    ENCODER,
+    INIT_PARTS,
     RECOGNISER,
     RECOGNISER_EXPERIMENT,
     ConfigFiles,
@@ -276,7 +276,7 @@ def _train_job(grid: Grid, system: System, seed: int) -> Job:
     if system.pretrain:
         after = [grid.job(f"pretrain {system.pretrain}_seed{seed}", []).name]
         arguments += ["--init", _pretrained(system.pretrain, seed)]
-        if system.init_parts != ENCODER:
+        if system.init_parts != INIT_PARTS:
             arguments += ["--init-parts", ",".join(system.init_parts)]
     arguments += ["--output", f"exp/{system.name}_seed{seed}"]
     return grid.job(f"train {system.name}_seed{seed}", arguments, after)

@@ -40,7 +40,7 @@ from distill_asr.train.config import TrainConfig
 RECOGNISER = "recogniser"  # its experiment and its targets
 RECOGNISER_EXPERIMENT = f"exp/{RECOGNISER}_seed1"
 PATHS = {"kind": "recogniser", "model": RECOGNISER_EXPERIMENT, "output": "path"}
-ENCODER = ("encoder",)
+INIT_PARTS = ("encoder",)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class System(Training):
     """A row of the table: stage 2, after a stage 1 or alone."""
 
     pretrain: str | None = None
-    init_parts: tuple[str, ...] = ENCODER  # what stage 2 takes over from stage 1
+    init_parts: tuple[str, ...] = INIT_PARTS  # what stage 2 takes over from stage 1
     pseudo_labels: tuple[str, ...] = ()  # unlabelled sets that it learns the recogniser's words of
     repeats: str | None = None  # a system, trained again: how much its errors differ by chance
 

@@ -20,9 +20,9 @@ from distill_asr.io.progress import Bar
 from distill_asr.io.tables import read_table
 from distill_asr.report.utterances import SAMPLING_RATE, SetView
 
-EMBED, LINK, NONE = "embed", "link", "none"
+EMBED, LINK, _NONE = "embed", "link", "none"
 BYTES = 2  # a sample
-FRAME, FEWEST = 320, 20  # samples of 20 ms, and how many of these tell loud from quiet
+FRAME, _FEWEST = 320, 20  # samples of 20 ms, and how many of these tell loud from quiet
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def sounds(
     UserError : a set without ``wav.scp``; audio to be embedded that cannot be read; with
         ``embed``, more audio than fits.
     """
-    if how == NONE:
+    if how == _NONE:
         return {one.name: [None] * len(one.utterances) for one in sets}
     seconds = sum(filter(None, (length for one in sets for length in one.seconds)))
     size = seconds * SAMPLING_RATE * BYTES / 1e6
@@ -88,7 +88,7 @@ def audio_files(dump: Path, one: SetView, indices: Sequence[int]) -> list[tuple[
 def contrast(samples: np.ndarray) -> float | None:
     """How far loud frames are above quiet ones in dB: little of it is noise. Of ``[N]`` samples."""
     frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
-    if len(frames) < FEWEST:
+    if len(frames) < _FEWEST:
         return None
     energy = np.square(frames.astype(np.float64)).mean(1) + 1e-10
     quiet, loud = np.quantile(energy, [0.1, 0.9])

@@ -16,7 +16,7 @@ EDIT = re.compile(r"([=~\-+])(\d+)")
 MOST_CONFUSIONS = 15  # of each kind
 MOST_SPEAKERS = 60
 BINS = 5
-NOTHING = "∅"
+_NOTHING = "∅"
 
 Bin = TypeVar("Bin", str, float)
 
@@ -102,8 +102,8 @@ def _pairs(reference: str, found: str, edits: str, unit: str) -> list[tuple[str,
     for sign, count in EDIT.findall(edits):
         for _ in range(int(count)):
             pair = (
-                NOTHING if sign == "+" else next(before),
-                NOTHING if sign == "-" else next(after),
+                _NOTHING if sign == "+" else next(before),
+                _NOTHING if sign == "-" else next(after),
             )
             if sign != "=":
                 pairs.append(pair)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from distill_asr.report.experiments import Study
     from distill_asr.report.page import Paint
 
-PAGE, PAGES = Path("exp/report.html"), (".html", ".htm")
+_PAGE, PAGES = Path("exp/report.html"), (".html", ".htm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="FILE",
-        help=f"file to write ({PAGE}; with --languages {languages.TABLE})",
+        help=f"file to write ({_PAGE}; with --languages {languages.TABLE})",
     )
     page = parser.add_argument_group("the page")
     add = page.add_argument
@@ -88,10 +88,10 @@ def run(args: argparse.Namespace) -> int:
         return languages.run(args)
     if not args.experiments:
         raise UserError("no experiments given, such as exp/*_seed1; or give --languages")
-    from distill_asr.report.experiments import Wanted, find
-    from distill_asr.report.page import Options, write
+    from distill_asr.report.experiments import Wanted, find_study
+    from distill_asr.report.page import Options, write_page
 
-    out = args.out or PAGE
+    out = args.out or _PAGE
     floor, problems = args.noise_floor, out_problems(out, PAGES)
     if floor is not None and not 0 <= floor < 100:
         problems.append(f"--noise-floor: {floor}, expected percent from 0 to 100")
@@ -109,12 +109,14 @@ def run(args: argparse.Namespace) -> int:
         None if floor is None else floor / 100,
         args.lowercase,
     )
-    study = find(wanted)
+    study = find_study(wanted)
     folder = study.experiments[0].directory.resolve().parent.parent
     title = args.title or "/".join(folder.parts[-2:])
     with locked(out, "reporting"):
         paint = _paint(study, args.pictures)
-        page = write(study, Options(title, args.audio, args.audio_mb, args.pictures, paint), out)
+        page = write_page(
+            study, Options(title, args.audio, args.audio_mb, args.pictures, paint), out
+        )
         write_text_atomic(out, page)
     print(f"{out}: {len(page) / 1e6:.1f} MB, {len(study.experiments)} experiments")
     return 0

@@ -19,7 +19,7 @@ STAGES = {  # by the first word of a job's name
 
 
 @dataclass(frozen=True)
-class Row:
+class _Row:
     """A job: seconds of processor time and MiB, expected and taken; None where not known.
 
     ``load``: programs that wanted a core when it ended.
@@ -45,7 +45,7 @@ class Stage:
     name: str
     expected: float | None
     taken: float | None
-    jobs: Sequence[Row]
+    jobs: Sequence[_Row]
 
     @property
     def processor(self) -> tuple[float, float] | None:
@@ -82,8 +82,8 @@ def stage_costs(exp: Path) -> list[Stage]:
     ]
 
 
-def _row(name: str, expected: JobCost | None, taken: JobCost | None) -> Row:
-    return Row(
+def _row(name: str, expected: JobCost | None, taken: JobCost | None) -> _Row:
+    return _Row(
         name,
         None if expected is None else expected.seconds,
         None if taken is None else taken.seconds,

@@ -15,10 +15,10 @@ LASTED = re.compile(r"\btime=([^=]*?), total_count")
 DURATION = re.compile(r"([\d.]+) (hour|minute|second)")
 UNIT = {"hour": 3600, "minute": 60, "second": 1}
 PARAMETERS = re.compile(r"Total Number of model parameters: ([\d.]+) ?(\w?)")
-SCALE = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
+_SCALE = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
 COMMAND = re.compile(r"\S*python\S* \S+ (train .*)")
 TORCH = re.compile(r"pytorch\.version=([^,]+)")
-SHOWN = re.compile(r"loss|loss_(?!scale).+|distill/.+|cer.*|wer.*|acc.*")
+_SHOWN = re.compile(r"loss|loss_(?!scale).+|distill/.+|cer.*|wer.*|acc.*")
 
 
 @dataclass
@@ -45,7 +45,7 @@ def read_curves(log: Path) -> Curves:
         if found := RESULTS.match(message):
             _add(curves, int(found[1]), found[2])
         elif found := PARAMETERS.search(message):
-            curves.parameters = float(found[1]) * SCALE.get(found[2], math.nan)
+            curves.parameters = float(found[1]) * _SCALE.get(found[2], math.nan)
         elif found := TORCH.search(message):
             curves.torch = found[1]
         elif found := COMMAND.match(message):
@@ -65,7 +65,7 @@ def _messages(log: Path) -> Iterator[str]:
 def _add(curves: Curves, epoch: int, results: str) -> None:
     for part, numbers in parse_results(results).items():
         for name, value in numbers.items():
-            if SHOWN.fullmatch(name) and math.isfinite(value):
+            if _SHOWN.fullmatch(name) and math.isfinite(value):
                 curves.terms.setdefault(name, {}).setdefault(part, {})[epoch] = value
     curves.seconds[epoch] = sum(
         float(number) * UNIT[unit]

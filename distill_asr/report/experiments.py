@@ -11,8 +11,8 @@ from distill_asr.errors import UserError, nearest
 from distill_asr.experiments.layout import RECORD, Experiment
 from distill_asr.scoring.systems import Comparison
 
-NAMED = re.compile(r"(?P<system>.+)_seed(?P<seed>\d+)")
-PLAIN = ("baseline", "plain")  # systems that others are compared with, unless told otherwise
+_NAMED = re.compile(r"(?P<system>.+)_seed(?P<seed>\d+)")
+_PLAIN = ("baseline", "plain")  # systems that others are compared with, unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Study:
     notes: list[str]
 
 
-def find(wanted: Wanted) -> Study:
+def find_study(wanted: Wanted) -> Study:
     """Look at the experiments.
 
     Systems are compared on the seeds and sets that all of them have; the notes say what was left
@@ -66,7 +66,7 @@ def find(wanted: Wanted) -> Study:
         raise UserError(problems)
     runs: dict[str, dict[int, Experiment]] = {}
     for one in experiments:
-        found = NAMED.fullmatch(one.directory.resolve().name)
+        found = _NAMED.fullmatch(one.directory.resolve().name)
         if found and _decoded(one):
             runs.setdefault(found["system"], {})[int(found["seed"])] = one
     if not runs:
@@ -119,7 +119,7 @@ def _comparison(
         raise UserError(problems)
     first = next(iter(runs.values()))
     exp = next(iter(first.values())).directory.parent
-    baseline = wanted.baseline or next((name for name in PLAIN if name in systems), systems[0])
+    baseline = wanted.baseline or next((name for name in _PLAIN if name in systems), systems[0])
     systems = [baseline, *(name for name in systems if name != baseline)]
     return Comparison(
         exp,

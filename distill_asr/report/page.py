@@ -52,7 +52,7 @@ class Options:
     paint: Paint | None = None
 
 
-def write(study: Study, options: Options, out: Path) -> str:
+def write_page(study: Study, options: Options, out: Path) -> str:
     """The page's HTML; nothing is written yet.
 
     Raises

@@ -22,7 +22,7 @@ from distill_asr.models.students.cif import CIFStudent
 
 SEEN = 0.1  # probability from which on a token has a row
 MOST_ROWS = 24
-BLANK = 0  # of ESPnet's CTC
+_BLANK = 0  # of ESPnet's CTC
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ def paint(directory: Path, audio: Sequence[tuple[str, str]]) -> dict[str, Pictur
 def shown_rows(probabilities: np.ndarray, tokens: Sequence[str]) -> tuple[list[str], list[int]]:
     """Rows of a picture of ``[T, V]``: likely tokens as they come, and the blank."""
     peaks = probabilities.max(axis=0)
-    likely = [i for i in np.flatnonzero(peaks >= SEEN).tolist() if i != BLANK]
+    likely = [i for i in np.flatnonzero(peaks >= SEEN).tolist() if i != _BLANK]
     likely = sorted(likely, key=lambda i: -peaks[i])[:MOST_ROWS]
     likely.sort(key=lambda i: int(probabilities[:, i].argmax()))
-    rows = [*likely, BLANK]
+    rows = [*likely, _BLANK]
     return [tokens[i] for i in rows], rows
 
 

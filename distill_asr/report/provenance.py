@@ -17,11 +17,11 @@ from distill_asr.report.utterances import SetView
 from distill_asr.scoring.decoded import DECODED
 from distill_asr.targets.manifest import Manifest
 
-SHORT = 12  # characters of a fingerprint
+_SHORT = 12  # characters of a fingerprint
 
 
 @dataclass(frozen=True)
-class Training:
+class _Training:
     """One experiment; None where its directory does not say."""
 
     name: str
@@ -38,7 +38,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Decoding:
+class _Decoding:
     """One decoding; ``rtf``: seconds of computing a second of audio, None where not recorded."""
 
     name: str
@@ -49,7 +49,7 @@ class Decoding:
 
 
 @dataclass(frozen=True)
-class Teacher:
+class _Teacher:
     """Targets that a training read."""
 
     name: str
@@ -60,12 +60,12 @@ class Teacher:
     codec: str
 
 
-def training(one: Experiment, curves: Curves) -> Training:
+def training(one: Experiment, curves: Curves) -> _Training:
     """What an experiment's directory says of its training."""
     config = _record(one).get("config", {})
     done = _json(one.done)
     blocks = config.get("distill") if isinstance(config.get("distill"), dict) else {}
-    return Training(
+    return _Training(
         name=one.directory.resolve().name,
         finished=one.done.is_file(),
         seed=config.get("seed"),
@@ -75,12 +75,12 @@ def training(one: Experiment, curves: Curves) -> Training:
         megabytes=one.model.stat().st_size / 1e6 if one.model.is_file() else None,
         torch=curves.torch,
         command=curves.command,
-        fingerprint=(done.get("fingerprint") or "")[:SHORT] or None,
+        fingerprint=(done.get("fingerprint") or "")[:_SHORT] or None,
         blocks=[f"{name}: {_words(block)}" for name, block in (blocks or {}).items()],
     )
 
 
-def decodings(one: Experiment, sets: Sequence[SetView]) -> Iterator[Decoding]:
+def decodings(one: Experiment, sets: Sequence[SetView]) -> Iterator[_Decoding]:
     """How the sets of the page were decoded."""
     for test_set in sets:
         record = _json(one.decoded(test_set.name) / DECODED)
@@ -91,17 +91,17 @@ def decodings(one: Experiment, sets: Sequence[SetView]) -> Iterator[Decoding]:
             if record.get("method") == "greedy":
                 method = "greedy"
             rtf = seconds / audio if seconds is not None and audio else None
-            yield Decoding(one.directory.resolve().name, test_set.name, method, seconds, rtf)
+            yield _Decoding(one.directory.resolve().name, test_set.name, method, seconds, rtf)
 
 
-def teachers(experiments: Sequence[Experiment], folder: Path) -> list[Teacher]:
+def teachers(experiments: Sequence[Experiment], folder: Path) -> list[_Teacher]:
     """Every set of targets that the trainings read and that is still there.
 
     Parameters
     ----------
     folder : what the paths in the records are relative to, if not to the present one.
     """
-    found: dict[tuple[str, str], Teacher] = {}
+    found: dict[tuple[str, str], _Teacher] = {}
     for one in experiments:
         record = _record(one)
         blocks = (record.get("config") or {}).get("distill")
@@ -113,7 +113,7 @@ def teachers(experiments: Sequence[Experiment], folder: Path) -> list[Teacher]:
     return list(found.values())
 
 
-def _teacher(name: str, data: str, folder: Path) -> Teacher | None:
+def _teacher(name: str, data: str, folder: Path) -> _Teacher | None:
     for root in (Path(), folder):
         try:
             manifest = Manifest.load(root / data / "targets" / name)
@@ -121,7 +121,7 @@ def _teacher(name: str, data: str, folder: Path) -> Teacher | None:
             continue  # the training had them; what is gone since is no mistake here
         layers = ", ".join(map(str, manifest.layers))
         codec = str(manifest.codec.get("name"))
-        return Teacher(name, data, manifest.model, manifest.weights_sha256[:SHORT], layers, codec)
+        return _Teacher(name, data, manifest.model, manifest.weights_sha256[:_SHORT], layers, codec)
     return None
 
 

@@ -24,8 +24,8 @@ from distill_asr.scoring.bootstrap import (
 from distill_asr.scoring.systems import Comparison, Counted, count_all, missing_lines
 from distill_asr.scoring.wer import Edits, total
 
-SAMPLING_RATE = 16000  # Hz, of prepared audio
-FEWEST = 5  # languages of which a trend is told
+_SAMPLING_RATE = 16000  # Hz, of prepared audio
+_FEWEST = 5  # languages of which a trend is told
 LANGUAGE = "{language}"  # stands for a language's code in paths and names of sets
 
 
@@ -176,7 +176,7 @@ def trend(results: Sequence[LanguageResult]) -> tuple[float, float] | None:
     from scipy.stats import spearmanr
 
     hours, gains = [one.hours for one in results], [one.reduction for one in results]
-    if len(results) < FEWEST or len(set(hours)) == 1 or len(set(gains)) == 1:
+    if len(results) < _FEWEST or len(set(hours)) == 1 or len(set(gains)) == 1:
         return None
     found = spearmanr(hours, gains)
     return float(found.statistic), float(found.pvalue)
@@ -251,7 +251,7 @@ def _hours(study: LanguageStudy) -> dict[str, float]:
         except UserError as error:
             problems += error.problems
             continue
-        hours[language] = sum(map(int, samples)) / SAMPLING_RATE / 3600
+        hours[language] = sum(map(int, samples)) / _SAMPLING_RATE / 3600
     if problems:
         raise UserError(problems)
     return hours

@@ -12,7 +12,7 @@ from distill_asr.scoring.languages import (
 )
 from distill_asr.scoring.table import markdown_rows, percent
 
-HEADER = (
+_HEADER = (
     "Language", "Training audio", "WER, {baseline}", "WER, distilled", "fewer errors",
     "CER, {baseline}", "CER, distilled", "chosen on dev",
 )  # fmt: skip
@@ -20,7 +20,7 @@ HEADER = (
 
 def languages_markdown(study: LanguageStudy, results: Sequence[LanguageResult]) -> str:
     """One row a language, the least audio first, and what they come to together."""
-    header = [name.format(baseline=study.baseline) for name in HEADER]
+    header = [name.format(baseline=study.baseline) for name in _HEADER]
     table = markdown_rows(header, [_row(one) for one in results], left=(0, len(header) - 1))
     return f"{table}\n{summary(study, results)}\n"
 
@@ -46,7 +46,7 @@ def summary(study: LanguageStudy, results: Sequence[LanguageResult]) -> str:
 def _row(one: LanguageResult) -> list[str]:
     return [
         one.language,
-        duration(one.hours),
+        _duration(one.hours),
         f"{100 * one.baseline.words.rate:.2f}",
         f"{100 * one.system.words.rate:.2f}",
         f"{percent(one.reduction)} %",
@@ -56,6 +56,6 @@ def _row(one: LanguageResult) -> list[str]:
     ]
 
 
-def duration(hours: float) -> str:
+def _duration(hours: float) -> str:
     """Hours from one on, minutes below."""
     return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"

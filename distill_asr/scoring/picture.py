@@ -11,7 +11,7 @@ from distill_asr.errors import UserError
 from distill_asr.io.files import atomic_write
 from distill_asr.scoring.languages import LanguageResult, LanguageStudy, mean_reduction
 
-PLAIN, DISTILLED = "#8a8a8a", "#1f6fb2"
+_PLAIN, DISTILLED = "#8a8a8a", "#1f6fb2"
 
 
 def save_picture(path: Path, study: LanguageStudy, results: Sequence[LanguageResult]) -> None:
@@ -26,7 +26,7 @@ def save_picture(path: Path, study: LanguageStudy, results: Sequence[LanguageRes
 
     audio, rates, gain = figure.subplots(3, 1, sharex=True, height_ratios=[1, 2, 2])
     places = range(len(results))
-    audio.bar(places, [60 * one.hours for one in results], color=PLAIN)
+    audio.bar(places, [60 * one.hours for one in results], color=_PLAIN)
     audio.set(yscale="log", ylabel="training audio\n(minutes)")
     audio.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     audio.yaxis.set_major_formatter("{x:g}")
@@ -54,7 +54,7 @@ def write_figure(path: Path, figure: Any) -> None:
 
 def _rates(axes, study: LanguageStudy, results: Sequence[LanguageResult]) -> None:
     for offset, name, color, side in (
-        (-0.2, study.baseline, PLAIN, "baseline"),
+        (-0.2, study.baseline, _PLAIN, "baseline"),
         (0.2, "distilled", DISTILLED, "system"),
     ):
         values = [100 * getattr(one, side).words.rate for one in results]
@@ -67,7 +67,7 @@ def _rates(axes, study: LanguageStudy, results: Sequence[LanguageResult]) -> Non
 def _gain(axes, results: Sequence[LanguageResult]) -> None:
     # a flawless baseline has no bar
     values = [100 * r if math.isfinite(r := one.reduction) else math.nan for one in results]
-    axes.bar(range(len(results)), values, color=[DISTILLED if v > 0 else PLAIN for v in values])
+    axes.bar(range(len(results)), values, color=[DISTILLED if v > 0 else _PLAIN for v in values])
     mean = 100 * mean_reduction(results).value
     axes.axhline(0, color="black", linewidth=0.8)
     axes.axhline(mean, color=DISTILLED, linestyle="--", linewidth=1, label=f"mean {mean:.1f} %")

@@ -23,7 +23,7 @@ from distill_asr.scoring.systems import (
 )
 from distill_asr.scoring.table import SystemResult, systems_table, table_notes
 
-TABLES = (".md", ".txt")  # endings of what --out names
+_TABLES = (".md", ".txt")  # endings of what --out names
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def write_scores(wanted: Comparison, out: Path) -> Scores:
     return Scores(results, shown, missing)
 
 
-def out_problems(out: Path, endings: Sequence[str] = TABLES) -> list[str]:
+def out_problems(out: Path, endings: Sequence[str] = _TABLES) -> list[str]:
     """Say why a table cannot be written there, in the words of the command line.
 
     Names that other files have, such as ``text``, are refused: what lies there is replaced.

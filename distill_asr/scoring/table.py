@@ -14,7 +14,7 @@ from distill_asr.scoring.bootstrap import (
 )
 from distill_asr.scoring.wer import Edits
 
-NONE = "–"
+_NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _rate(mean: float, deviation: float | None) -> str:
 
 def _reduction(one: Reduction | None, floor: float) -> str:
     if one is None or not math.isfinite(one.value):
-        return NONE
+        return _NONE
     value, low, high = (percent(x) for x in (one.value, one.low, one.high))
     mark = "**" if one.claims(floor) else ""
     return f"{mark}{value} %{mark} [{low}, {high}]"

@@ -38,7 +38,7 @@ from distill_asr.train.config import TrainConfig
 
 LONGEST_BATCH = 40.0  # seconds of audio in a measured batch; larger ones are proportional
 TOKENS_OF_BPE = 3.5  # characters of a piece
-STEPS = 5  # measured, after one that is not
+_STEPS = 5  # measured, after one that is not
 BLANK_BIAS = 8.0  # added to a random student's logit of blank
 # frames of blank that a symbol costs in a greedy and in a beam search of 4; measured on mini
 SYMBOL_GREEDY, SYMBOL_BEAM = 1.0, 2.5
@@ -130,7 +130,7 @@ def measure_student(config: TrainConfig, audio: AudioShape, options: DecodeOptio
         batch = _batch(max(1, round(measured / seconds)), audio, config, len(tokens))
         heard = batch["speech"].numel() / SAMPLE_RATE
         _reset_peak()
-        train = idle_seconds(_step(student, batch, config.needs_text), STEPS) / heard
+        train = idle_seconds(_step(student, batch, config.needs_text), _STEPS) / heard
         memory = _peak() * (1 + 0.7 * (batch_seconds / measured - 1))
         student.eval()
         with torch.no_grad():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from distill_asr.start.languages import LARGE, Languages
 from distill_asr.start.machine import Machine
 
-SIZES = ("1m", "10m", "30m")
+_SIZES = ("1m", "10m", "30m")
 CHAR, BPE = "char", "bpe"
 # two recipes that were tuned: egs/mini, and egs/librispeech_100 with its 10 M student
 SMALL_HOURS, SMALL_UPDATES, SMALL_BATCH = 0.07, 1700, 20.0

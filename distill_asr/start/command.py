@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from distill_asr.start.init import InitOptions, Result
     from distill_asr.start.recipe_files import SetFacts
 
-PARTS = ("audio", "text", "speaker", "language", "split", "start", "end", "duration")
+_PARTS = ("audio", "text", "speaker", "language", "split", "start", "end", "duration")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("reading")
-    for part in PARTS:
+    for part in _PARTS:
         group.add_argument(f"--{part}-column", metavar="NAME", help=f"column of the {part}")
     add = group.add_argument
     add("--delimiter", metavar="CHARACTER", help="character between the cells of a table")
@@ -143,7 +143,7 @@ def _options(args: argparse.Namespace, problems: list[str]) -> InitOptions:
             named[split] = name
         else:
             problems.append(f"--set {given}: expected SPLIT=SET, such as other=train")
-    columns = Columns(**{part: getattr(args, f"{part}_column") for part in PARTS})
+    columns = Columns(**{part: getattr(args, f"{part}_column") for part in _PARTS})
     if args.delimiter is not None and len(args.delimiter) != 1:
         problems.append(f"--delimiter {args.delimiter!r}: expected one character")
     return InitOptions(

@@ -14,7 +14,7 @@ from distill_asr.recipe.jobs import Job
 
 PCM = 32000  # bytes of a second of 16-bit audio at 16 kHz
 FILL = 0.9  # of a batch that is audio and not padding
-KEPT = 3.0  # models of an epoch's size that a training keeps besides its best: resumed, optimiser
+_KEPT = 3.0  # models of an epoch's size that a training keeps besides its best: resumed, optimiser
 TRAIN_START = 1.5  # seconds of processor time: checks, the model, the average at the end
 MIB, GIB = 2**20, 2**30
 SPOKEN = 15.0  # characters a second of read speech, where no text tells
@@ -152,7 +152,7 @@ def training_cost(plan: TrainingPlan, student: StudentRates, common: CommonRates
     size = 4 * student.parameters / MIB
     updates = plan.epochs * plan.updates_an_epoch
     work = f"{updates} updates, {plan.epochs} epochs, {student.parameters / 1e6:.1f} M parameters"
-    return Cost(seconds, size * (plan.kept + KEPT), student.memory, work)
+    return Cost(seconds, size * (plan.kept + _KEPT), student.memory, work)
 
 
 def dump_cost(sizes: Iterable[SetSize], teacher: TeacherRates, common: CommonRates) -> Cost:
@@ -220,12 +220,14 @@ def table(stages: Sequence[StageCost], jobs: bool = True) -> list[str]:
     """Lines: a stage each with its jobs, and the sum."""
     rows = [("stage", "time", "disk", "memory", "")]
     for stage in stages:
-        rows.append((stage.name, duration(stage.wall), _size(stage.disk), _size(stage.memory), ""))
+        rows.append(
+            (stage.name, readable_time(stage.wall), _size(stage.disk), _size(stage.memory), "")
+        )
         for name, cost in stage.jobs.items() if jobs else ():
             rows.append(
                 (
                     f"  {name}",
-                    duration(cost.seconds),
+                    readable_time(cost.seconds),
                     _size(cost.disk),
                     _size(cost.memory),
                     cost.work,
@@ -233,7 +235,7 @@ def table(stages: Sequence[StageCost], jobs: bool = True) -> list[str]:
             )
     total, disk = sum(one.wall for one in stages), sum(one.disk for one in stages)
     most = max((one.memory for one in stages), default=0.0)
-    rows.append(("together", duration(total), _size(disk), _size(most), ""))
+    rows.append(("together", readable_time(total), _size(disk), _size(most), ""))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return [
         f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  "
@@ -242,7 +244,7 @@ def table(stages: Sequence[StageCost], jobs: bool = True) -> list[str]:
     ]
 
 
-def duration(seconds: float) -> str:
+def readable_time(seconds: float) -> str:
     """``40 s``, ``3.2 min``, ``5.1 h``, ``2.3 d``."""
     for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 1.5 * size:

@@ -9,7 +9,7 @@ from distill_asr.data.normalise import plain_blanks
 from distill_asr.start.look import Seen
 from distill_asr.start.names import plain_name, unique_names
 
-WHOLE = -1  # Kaldi's end of a segment that is the recording's
+_WHOLE = -1  # Kaldi's end of a segment that is the recording's
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _audio_tables(members: Sequence[Named]) -> dict[str, list[tuple[str, str]]]:
     recordings = dict(zip(locations, unique_names(stems), strict=True))
     segments = []
     for key, audio in clips:
-        end = f"{WHOLE}" if audio.end is None else f"{audio.end:.6g}"
+        end = f"{_WHOLE}" if audio.end is None else f"{audio.end:.6g}"
         segments.append((key, f"{recordings[audio.location]} {audio.start:.6g} {end}"))
     wav = sorted((name, location) for location, name in recordings.items())
     return {"wav.scp": wav, "segments": segments}

@@ -13,7 +13,7 @@ from pathlib import Path
 from distill_asr.errors import UserError
 from distill_asr.io.files import write_text_atomic
 
-RECORD = ".init.json"  # checksums of the files as they were written
+_RECORD = ".init.json"  # checksums of the files as they were written
 AUDIO = "audio"  # what was embedded in a source
 _SCRIPTS = (".sh",)
 
@@ -51,7 +51,7 @@ class RecipeFolder:
 
     def require_ours(self) -> None:
         """Raise UserError where something lies there that ``init`` has not written."""
-        if not self.is_new and not (self.path.is_dir() and (self.path / RECORD).is_file()):
+        if not self.is_new and not (self.path.is_dir() and (self.path / _RECORD).is_file()):
             raise UserError(
                 f"{self.path}: exists and was not written by `distill-asr init`; choose another "
                 "directory"
@@ -113,7 +113,7 @@ class RecipeFolder:
         return Written(tuple(new), tuple(changed), tuple(kept), tuple(removed))
 
     def _read_record(self) -> dict[str, str]:
-        path = self.path / RECORD
+        path = self.path / _RECORD
         try:
             found = json.loads(path.read_text(encoding="utf-8"))["files"]
             inside = {name: value for name, value in found.items() if _is_inside(name)}
@@ -126,7 +126,7 @@ class RecipeFolder:
 
     def _write_record(self, folder: Path, files: Mapping[str, str]) -> None:
         record = {"files": {name: _checksum(text) for name, text in sorted(files.items())}}
-        write_text_atomic(folder / RECORD, json.dumps(record, indent=1) + "\n")
+        write_text_atomic(folder / _RECORD, json.dumps(record, indent=1) + "\n")
 
 
 def _write(path: Path, text: str) -> None:

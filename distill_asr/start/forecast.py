@@ -39,9 +39,9 @@ from distill_asr.start.pretrained import PUBLISHED, cached_model
 from distill_asr.teachers.config import TeacherConfig
 from distill_asr.train.config import TrainConfig
 
-LOOKED_AT = 100  # recordings whose headers are read where no table tells lengths
-FRAMES = 50  # of a published speech model, a second
-SCORING = 3.0  # seconds
+_LOOKED_AT = 100  # recordings whose headers are read where no table tells lengths
+_FRAMES = 50  # of a published speech model, a second
+_SCORING = 3.0  # seconds
 
 
 class Measures(Protocol):
@@ -111,7 +111,7 @@ class _Forecast:
         stages += self._stage("dump", plan.dump_jobs(self.grid), self._dump)
         stages += self._stage("train", plan.train_jobs(self.grid), self._train)
         stages += self._stage("decode", plan.decode_jobs(self.grid), self._decode)
-        scoring = self._stage("score", plan.score_jobs(self.grid), lambda _: Cost(SCORING))
+        scoring = self._stage("score", plan.score_jobs(self.grid), lambda _: Cost(_SCORING))
         return stages + scoring
 
     def _stage(self, name: str, jobs: list[Job], cost: Callable[[Job], Cost]) -> list[StageCost]:
@@ -201,8 +201,8 @@ class _Forecast:
                 f"{config.path}: model {config.model} is not on this machine, and its size is not "
                 "known; fetch it (`hf download`)"
             )
-        each = 2e6 * known.millions * FRAMES / self.common.flops
-        return TeacherRates(each, FRAMES * known.width * 2.0, 500 + 4.5 * known.millions)
+        each = 2e6 * known.millions * _FRAMES / self.common.flops
+        return TeacherRates(each, _FRAMES * known.width * 2.0, 500 + 4.5 * known.millions)
 
     def _total(self, sets: tuple[str, ...]) -> float:
         return sum(self.sizes[name].seconds for name in sets)
@@ -266,7 +266,7 @@ def _unprepared(folder: Path) -> SetSize | None:
     wav = collect_table(folder / "wav.scp", Problems(), required=False)
     if not wav:
         return None
-    looked = list(wav.values())[:: max(1, len(wav) // LOOKED_AT)][:LOOKED_AT]
+    looked = list(wav.values())[:: max(1, len(wav) // _LOOKED_AT)][:_LOOKED_AT]
     facts = []
     for location in looked:
         place = AudioLocation(location)

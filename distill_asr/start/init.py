@@ -37,7 +37,7 @@ from distill_asr.start.splits import Split, SplitOptions, speakers_known, split_
 UNTOLD = ("unlabelled", "leave-out")  # what happens to audio that no transcript belongs to
 NORMALISE = ("auto", "unicode", "letters_only", "none")
 # problems of whole sources, which are not left out
-WHOLE = ("source", "several languages", "no such column", "missing column", "not UTF-8",
+_WHOLE = ("source", "several languages", "no such column", "missing column", "not UTF-8",
          "unreadable table", "empty table", "bad header", "unreadable manifest")  # fmt: skip
 SKIPPED = "left_out.txt"  # every problem that --skip-bad went over
 
@@ -349,7 +349,7 @@ def _without_bad(problems: Problems, skip: bool, seen: Sequence[Seen]) -> list[s
     """What is left out; UserError where nothing may be, or nothing is left."""
     if not len(problems):
         return []
-    fatal = problems.of(WHOLE)
+    fatal = problems.of(_WHOLE)
     if skip and seen and not fatal:
         return problems.all_messages()
     if not fatal and not skip:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 MIXED = 0.1  # of the utterances that tell; from this share on a language counts as one of several
-FEW = 20  # utterances that tell; fewer decide nothing about a mixture
-FEWEST = 5  # utterances; a language guessed for fewer is taken for an accident
-LOOKED_AT = 20000  # utterances
+_FEW = 20  # utterances that tell; fewer decide nothing about a mixture
+_FEWEST = 5  # utterances; a language guessed for fewer is taken for an accident
+_LOOKED_AT = 20000  # utterances
 
 # frequent words; those that languages share stand with each of them, so that they decide nothing
 WORDS = {
@@ -106,7 +106,7 @@ class Languages:
             return None
         (best, most), *others = self.counts.items()
         second = others[0][1] if others else 0
-        return best if self.told or (most >= FEWEST and most >= 2 * second) else None
+        return best if self.told or (most >= _FEWEST and most >= 2 * second) else None
 
     @property
     def script(self) -> str:
@@ -117,9 +117,9 @@ class Languages:
         """Languages, or else scripts, of which there are several; empty for one."""
         for counts in (self.counts, self.scripts):
             total = sum(counts.values())
-            least = MIXED * total if self.told else max(MIXED * total, FEWEST + 1)
+            least = MIXED * total if self.told else max(MIXED * total, _FEWEST + 1)
             large = {name: n for name, n in counts.items() if n >= least}
-            enough = self.told or total >= FEW
+            enough = self.told or total >= _FEW
             if len(large) > 1 and enough:
                 return large
         return {}
@@ -131,7 +131,7 @@ def find_languages(rows: Iterable[tuple[str, str | None]]) -> Languages:
     told = Counter(language for _, language in rows if language)
     scripts: Counter[str] = Counter()
     guessed: Counter[str] = Counter()
-    for text, _ in rows[:: max(1, len(rows) // LOOKED_AT)]:
+    for text, _ in rows[:: max(1, len(rows) // _LOOKED_AT)]:
         script = main_script(text)
         if script is None:
             continue

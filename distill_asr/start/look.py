@@ -21,10 +21,10 @@ from distill_asr.io.tables import named_character
 from distill_asr.start.contract import Clip
 from distill_asr.start.names import path_problem
 
-SILENT = 10 ** (-60 / 20)  # root mean square under which a recording counts as silent
+_SILENT = 10 ** (-60 / 20)  # root mean square under which a recording counts as silent
 FULL = 0.999  # of full scale; samples at it are clipped ...
 CLIPPED = 0.001  # ... where they are this share of all
-LONGEST, SHORTEST = 30.0, 0.1  # seconds: what `prepare` keeps for training
+_LONGEST, _SHORTEST = 30.0, 0.1  # seconds: what `prepare` keeps for training
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def look(location: str) -> Recording | BadAudioError:
     level = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
     full = float(np.mean(np.abs(samples) >= FULL))
     digest = hashlib.sha256(samples.tobytes()).hexdigest()
-    return Recording(facts, digest, level < SILENT, full > CLIPPED)
+    return Recording(facts, digest, level < _SILENT, full > CLIPPED)
 
 
 def without_copies(seen: Sequence[Seen], problems: Problems) -> tuple[list[Seen], int]:
@@ -129,10 +129,10 @@ def oddities(seen: Sequence[Seen]) -> list[str]:
             kinds["are clipped"].append(one)
         if facts.channels > 1:
             kinds["have several channels"].append(one)
-        if one.seconds > LONGEST:
-            kinds[f"last over {LONGEST:g} s ({out})"].append(one)
-        if one.seconds < SHORTEST:
-            kinds[f"last under {SHORTEST:g} s ({out})"].append(one)
+        if one.seconds > _LONGEST:
+            kinds[f"last over {_LONGEST:g} s ({out})"].append(one)
+        if one.seconds < _SHORTEST:
+            kinds[f"last under {_SHORTEST:g} s ({out})"].append(one)
         if facts.rate < 16000:
             kinds[f"have {facts.rate} Hz, less than the 16 kHz that teachers read"].append(one)
     return [

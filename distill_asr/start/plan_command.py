@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from distill_asr.start.cost import StageCost
     from distill_asr.start.forecast import ForecastOptions
 
-SETS = ("train_sets", "unlabelled_sets", "valid_set", "test_sets")
+_SETS = ("train_sets", "unlabelled_sets", "valid_set", "test_sets")
 BUSY = 1.5  # programs that want a core, for each core
-RATES = ("dump", "train", "decode")
+_RATES = ("dump", "train", "decode")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
         _numbers(given, option, problems)
         for given, option in ((args.hours, "--hours"), (args.rate, "--rate"))
     )
-    allowed = ", ".join(RATES)
-    problems += [f"--rate {one}: expected one of {allowed}" for one in rates if one not in RATES]
+    allowed = ", ".join(_RATES)
+    problems += [f"--rate {one}: expected one of {allowed}" for one in rates if one not in _RATES]
     for name in ("seeds", "nj", "cores"):
         if (value := getattr(args, name)) is not None and value < 1:
             problems.append(f"--{name} {value}: expected at least 1")
@@ -144,7 +144,7 @@ def _grid(args: argparse.Namespace, script: dict[str, str]) -> Grid:
     from distill_asr.recipe.systems import Systems
 
     systems = Systems.read(args.file)
-    train, unlabelled, valid, test = (tuple(script.get(name, "").split()) for name in SETS)
+    train, unlabelled, valid, test = (tuple(script.get(name, "").split()) for name in _SETS)
     return Grid(
         systems=systems,
         chosen=systems.chosen(args.systems or script.get("systems", "all")),

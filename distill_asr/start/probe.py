@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-SIZE, AT_ONCE = 192, 5  # of the matrices, and products in a run: about a millisecond
+SIZE, _AT_ONCE = 192, 5  # of the matrices, and products in a run: about a millisecond
 RUNS = 60  # before each call and after the last one
 
 
@@ -30,7 +30,7 @@ class Reference:
         """Add some runs."""
         for _ in range(RUNS):
             begin = time.process_time()
-            for _ in range(AT_ONCE):
+            for _ in range(_AT_ONCE):
                 self._matrix @ self._matrix
             self._times.append(time.process_time() - begin)
         Reference._fastest = min(Reference._fastest, *self._times)

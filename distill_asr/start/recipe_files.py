@@ -17,10 +17,10 @@ from distill_asr.start.pretrained import ChosenTeacher
 
 ROOT = Path(__file__).resolve().parents[2]  # of the checkout
 COMMON = ROOT / "egs/common"
-STUDENTS = ROOT / "conf/student"
+_STUDENTS = ROOT / "conf/student"
 BPE_MODEL = "dump/bpe.model"
 DELAY = 160  # ms by which a streaming student's states come after the teacher's
-SYSTEM = "distilled"
+_SYSTEM = "distilled"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Preparation:
 
 def require_checkout() -> None:
     """Raise UserError where the package was installed without the scripts of its recipes."""
-    missing = [str(one) for one in (COMMON / "distill.sh", STUDENTS) if not one.exists()]
+    missing = [str(one) for one in (COMMON / "distill.sh", _STUDENTS) if not one.exists()]
     if missing:
         raise UserError(
             f"{', '.join(missing)}: not there; recipes need the checkout of distill_asr: "
@@ -121,12 +121,12 @@ def readme(
     return f"""# {_plain(title)}
 
 A recipe that `distill-asr init` wrote: the student `baseline`, and the same student distilled from
-frozen teachers, `{SYSTEM}`.
+frozen teachers, `{_SYSTEM}`.
 
     ./run.sh                  # prepare, dump, train, decode, score; continues where it was stopped
     distill-asr plan .        # what that will take on this machine
     distill-asr report exp/*_seed*    # one page: curves, utterances, differences
-    distill-asr decode --exp exp/{SYSTEM}_seed1 --data dump/test    # of any prepared directory
+    distill-asr decode --exp exp/{_SYSTEM}_seed1 --data dump/test    # of any prepared directory
 
 | set | utterances | hours | speakers |
 |---|---|---|---|
@@ -155,7 +155,7 @@ def _student_bases(base: str) -> dict[str, str]:
     waiting = [f"{base}.yaml"]
     while waiting:
         name = waiting.pop()
-        text = (STUDENTS / name).read_text(encoding="utf-8")
+        text = (_STUDENTS / name).read_text(encoding="utf-8")
         files[f"student/{name}"] = text
         extended = yaml.safe_load(text).get("extends", [])
         waiting += [extended] if isinstance(extended, str) else extended
@@ -205,7 +205,7 @@ def _systems(
     content = {
         "teachers": {name: f"teacher/{name}.yaml" for name in names},
         "pretrain": {
-            SYSTEM: {
+            _SYSTEM: {
                 "config": ["student.yaml", *(f"method/{name}.yaml" for name in names)],
                 "train": [TRAIN, UNLABELLED] if unlabelled else [TRAIN],
                 "set": settings,
@@ -213,7 +213,7 @@ def _systems(
         },
         "systems": {
             "baseline": {"config": "student.yaml", "set": {"max_epoch": choices.epochs}},
-            SYSTEM: {"pretrain": SYSTEM, "config": "student.yaml"},
+            _SYSTEM: {"pretrain": _SYSTEM, "config": "student.yaml"},
         },
     }
     head = "# A system is a row of the table; the baseline gets the updates of both stages.\n"

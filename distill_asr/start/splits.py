@@ -14,7 +14,7 @@ from distill_asr.start.contract import DEV, TEST, TRAIN, UNLABELLED
 from distill_asr.start.look import Seen
 from distill_asr.start.names import plain_name
 
-FEWEST = 10  # utterances with transcripts, of three sets
+_FEWEST = 10  # utterances with transcripts, of three sets
 _DEV_WORDS, _TEST_WORDS = {"dev", "valid", "validation", "val"}, {"test", "eval", "tst"}
 _TRAIN_WORDS = {"train", "training", "tr", "trn"}
 
@@ -68,10 +68,10 @@ def split_clips(labelled: Sequence[Seen], options: SplitOptions) -> Split:
     ------
     UserError : too few utterances, or splits of the source whose names do not say what they are.
     """
-    if len(labelled) < FEWEST:
+    if len(labelled) < _FEWEST:
         raise UserError(
             f"{len(labelled)} utterance(s) with transcripts can be used; expected at "
-            f"least {FEWEST}: train, dev and test need some each"
+            f"least {_FEWEST}: train, dev and test need some each"
         )
     sets = _by_source(labelled, options)
     how = ["the source's splits"] if set(sets) != {TRAIN} else []

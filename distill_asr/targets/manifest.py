@@ -13,7 +13,7 @@ from distill_asr.errors import UserError
 from distill_asr.targets.integrity import require_unchanged
 from distill_asr.targets.statistics import Statistics
 
-FORMAT = 1
+_FORMAT = 1
 MANIFEST = "manifest.json"
 SCP = "targets.scp"
 _SHARD = re.compile(r"targets\.\d{4,}\.ark")
@@ -111,9 +111,9 @@ class Manifest:
     @classmethod
     def _from_json(cls, path: Path, content: Any) -> "Manifest":
         found = content.pop("format", None) if isinstance(content, dict) else None
-        if found != FORMAT:
+        if found != _FORMAT:
             raise UserError(
-                f"{path}: format {found!r}, this version reads format {FORMAT}; {WAY_OUT}"
+                f"{path}: format {found!r}, this version reads format {_FORMAT}; {WAY_OUT}"
             )
         try:
             content["layers"] = tuple(content["layers"])
@@ -132,7 +132,7 @@ class Manifest:
     def to_text(self) -> str:
         """The content of manifest.json."""
         content = _without_none(asdict(self), "control")
-        return json.dumps({"format": FORMAT, **content}, indent=1) + "\n"
+        return json.dumps({"format": _FORMAT, **content}, indent=1) + "\n"
 
     @property
     def settings(self) -> Settings:

@@ -23,9 +23,9 @@ COMBINE = ("mean", "stack")
 OF_PIECES = "mean_of_piece"  # of a text model: the mean state of each piece over a corpus
 CONTEXTS = ("whole", "masked")
 RESIDUALS = ("token",)
-VECTORS = ("piece", "position")
+_VECTORS = ("piece", "position")
 DTYPES = ("float32", "bfloat16")
-OUTPUTS = ("posteriors", "path", "states", "words")
+_OUTPUTS = ("posteriors", "path", "states", "words")
 TASKS = ("transcribe", "translate")
 PATH_CODEC = "fp32"  # a path's frame numbers must come back exactly
 # a CPU is fastest with what its caches hold, a GPU with much at a time
@@ -220,7 +220,7 @@ def _recogniser_problems(content: dict[str, Any]) -> list[str]:
             for key in ("text", "codec", "online")
             if content.get(key) is not None
         ]
-    elif output in OUTPUTS:
+    elif output in _OUTPUTS:
         problems += [
             f"{key}: of a recogniser with `output: words`; remove it"
             for key in ("language", "task")
@@ -322,7 +322,7 @@ _REQUIRED = {
     "kind": f"one of {', '.join(KINDS)}, or the dotted path of a class",
     "model": "a hub id or a local directory",
     "layers": "a list of layer numbers, e.g. [24]",
-    "output": f"one of {', '.join(OUTPUTS)}",
+    "output": f"one of {', '.join(_OUTPUTS)}",
 }
 _CHECKS: dict[str, Callable[[Any], list[str]]] = {
     "kind": _check_kind,
@@ -332,7 +332,7 @@ _CHECKS: dict[str, Callable[[Any], list[str]]] = {
     "context": _one_of(CONTEXTS),
     "residual": _one_of(RESIDUALS),
     "corpus": _check_path,
-    "vectors": _one_of(VECTORS),
+    "vectors": _one_of(_VECTORS),
     "seed": _check_seed,
     "dtype": _one_of(DTYPES),
     "codec": codec_problems,
@@ -340,7 +340,7 @@ _CHECKS: dict[str, Callable[[Any], list[str]]] = {
     "batch_seconds": _check_batch_seconds,
     "batch_tokens": _check_batch_tokens,
     "text": _check_file_name,
-    "output": _one_of(OUTPUTS),
+    "output": _one_of(_OUTPUTS),
     "checkpoint": _check_file_name,
     "language": _check_language,
     "task": _one_of(TASKS),

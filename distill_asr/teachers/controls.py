@@ -26,7 +26,7 @@ from distill_asr.teachers.config import TeacherConfig
 from distill_asr.teachers.contract import Teacher
 from distill_asr.teachers.text import TextTeacher
 
-SHOWN = 60  # characters of a sentence in a message
+_SHOWN = 60  # characters of a sentence in a message
 
 
 class RandomTeacher(Teacher):
@@ -183,7 +183,7 @@ def _sentences(config: TeacherConfig, teacher: TextTeacher) -> list[str]:
         raise UserError(f"{where}: no sentences in it; expected one a line")
     long = [
         f"{where}: {len(pieces)} pieces, and the model takes at most {teacher.max_size}; "
-        f"shorten or remove {sentence[:SHOWN]!r}"
+        f"shorten or remove {sentence[:_SHOWN]!r}"
         for sentence, pieces in zip(sentences, teacher.pieces(sentences), strict=True)
         if teacher.max_size is not None and len(pieces) > teacher.max_size
     ]

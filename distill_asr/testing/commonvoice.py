@@ -6,7 +6,7 @@ import numpy as np
 
 from distill_asr.corpora.commonvoice import SETS
 
-HEADER = "client_id\tpath\tsentence\tup_votes\tdown_votes\tage\tgender\taccents\tlocale\tsegment"
+_HEADER = "client_id\tpath\tsentence\tup_votes\tdown_votes\tage\tgender\taccents\tlocale\tsegment"
 NEWER = "client_id\tpath\tsentence_id\tsentence\tsentence_domain\tup_votes\tlocale\tsegment"
 SENTENCES = ["வணக்கம், உலகம்!", "நன்றி", '"மழை" வருகிறது.']
 SECONDS = [0.5, 1.0, 1.5]
@@ -29,7 +29,7 @@ def write_language(folder: Path, newer: bool = False) -> Path:
     newer : with the columns of later releases.
     """
     for number, split in enumerate(SETS):
-        lines = [NEWER if newer else HEADER]
+        lines = [NEWER if newer else _HEADER]
         for place, (sentence, seconds) in enumerate(zip(SENTENCES, SECONDS, strict=True)):
             name = f"common_voice_ta_{10 * number + place}.mp3"
             write_clip(folder / "clips" / name, seconds, 10 * number + place)

@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 import yaml
 
-WORDS = "the old cat sat on a mat and saw two dogs run far away from it".split()
+_WORDS = "the old cat sat on a mat and saw two dogs run far away from it".split()
 HOSTILE = "</script><script>document.title='broken'</script>"
 SYSTEMS = {"baseline": 0.3, "one_teacher": 0.22, "two_teachers": 0.15}
 _HEAD = "2026-01-02 03:04:05,678 (trainer:394) INFO: "
@@ -24,7 +24,7 @@ def make_experiments(
     rng = np.random.default_rng(1)
     for name, harder in (("test_clean", 1.0), ("test_noisy", 1.6)):
         texts = {
-            f"spk{i % 8}-{i:05d}": " ".join(rng.choice(WORDS, size=rng.integers(3, 12)))
+            f"spk{i % 8}-{i:05d}": " ".join(rng.choice(_WORDS, size=rng.integers(3, 12)))
             for i in range(utterances)
         }
         texts[next(iter(texts))] = f"the {HOSTILE} sat"
@@ -96,9 +96,9 @@ def _spoilt(text: str, rate: float, rng: np.random.Generator) -> str:
         kind = rng.random() / rate
         if kind < 0.25:
             continue
-        found.append(word if kind > 1 else str(rng.choice(WORDS)))
+        found.append(word if kind > 1 else str(rng.choice(_WORDS)))
         if 0.25 < kind < 0.35:
-            found.append(str(rng.choice(WORDS)))
+            found.append(str(rng.choice(_WORDS)))
     return " ".join(found)
 
 

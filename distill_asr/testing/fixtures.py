@@ -130,13 +130,13 @@ def tiny_config(
     if model != "encoder_only":
         tokens = token_list if isinstance(token_list, list) else token_list and str(token_list)
         config |= {"token_type": "char", "token_list": tokens or list(TOKENS)}
-    config |= PARTS[model]
+    config |= _PARTS[model]
     if distill:
         config["distill"] = distill
     return config | changes
 
 
-PARTS: dict[str, dict[str, Any]] = {
+_PARTS: dict[str, dict[str, Any]] = {
     "encoder_only": {},
     "cif": {
         "decoder": "cif_nar",

@@ -15,28 +15,28 @@ import soundfile
 
 from distill_asr.testing.speech_models import save_speech_model
 
-RATE = 16000
-LANGUAGES = ("ru", "es")
-WORDS = {
+_RATE = 16000
+_LANGUAGES = ("ru", "es")
+_WORDS = {
     "ru": "мама мыла раму утром вечером дома снова быстро тихо громко".split(),
     "es": "la casa roja tiene una puerta muy grande y vieja".split(),
 }
 
 
-def noise(seconds: float, seed: int, rate: int = RATE) -> np.ndarray:
+def noise(seconds: float, seed: int, rate: int = _RATE) -> np.ndarray:
     """Quiet noise, float32 [N]."""
     rng = np.random.default_rng(seed)
     return rng.normal(0, 0.1, round(seconds * rate)).clip(-1, 1).astype(np.float32)
 
 
-def sentence(language: str, number: int) -> str:
+def _sentence(language: str, number: int) -> str:
     """A sentence of its own for each number below 1000."""
-    words = WORDS[language]
+    words = _WORDS[language]
     digits = f"{number:03d}"
     return " ".join(words[int(digit)] for digit in digits) + f" {words[number % 7]}."
 
 
-def write_sound(path: Path, samples: np.ndarray, rate: int = RATE) -> None:
+def write_sound(path: Path, samples: np.ndarray, rate: int = _RATE) -> None:
     """Write a file of the format its name ends with."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, rate)
@@ -48,10 +48,10 @@ def write_g722(path: Path, samples: np.ndarray) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format="g722") as container:
-        stream = container.add_stream("g722", rate=RATE, layout="mono", format="s16")
+        stream = container.add_stream("g722", rate=_RATE, layout="mono", format="s16")
         integers = (samples * 32767).astype(np.int16)[None]
         frame = av.AudioFrame.from_ndarray(integers, format="s16", layout="mono")
-        frame.sample_rate = RATE
+        frame.sample_rate = _RATE
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             container.mux(packet)
 
@@ -62,7 +62,7 @@ def write_festvox(root: Path, sentences: int = 40, seconds: float = 1.5) -> Path
     lines = []
     for number in range(sentences):
         write_sound(voice / f"wav/ru_{number:04d}.wav", noise(seconds, number))
-        lines.append(f'( ru_{number:04d} "{sentence("ru", number).replace("а", "+а", 1)}" )\n')
+        lines.append(f'( ru_{number:04d} "{_sentence("ru", number).replace("а", "+а", 1)}" )\n')
     (voice / "etc").mkdir()
     (voice / "etc/txt.done.data").write_text("".join(lines), encoding="utf-8")
     return voice
@@ -74,8 +74,8 @@ def write_stamps(root: Path, stamps: int = 12) -> Path:
     folder.mkdir(parents=True)
     for number in range(stamps):
         texts = [f"A stamp {number}."]
-        for language in LANGUAGES:
-            texts.append(f"{language}.utf8={sentence(language, 500 + number)}")
+        for language in _LANGUAGES:
+            texts.append(f"{language}.utf8={_sentence(language, 500 + number)}")
             sound = noise(1.0, 100 + number, 44100) * (0 if number == 0 else 1)
             stereo = np.stack([sound, sound], axis=1) if number % 2 else sound
             write_sound(folder / f"stamp{number}_desc_{language}.ogg", stereo, 44100)
@@ -86,7 +86,7 @@ def write_stamps(root: Path, stamps: int = 12) -> Path:
 def write_prompts(root: Path, language: str, prompts: int = 12) -> Path:
     """asterisk-core-sounds-LANGUAGE and its G.722."""
     name = f"asterisk-core-sounds-{language}"
-    lines = [f"p{n}: {sentence(language, 700 + n)}\n" for n in range(prompts)]
+    lines = [f"p{n}: {_sentence(language, 700 + n)}\n" for n in range(prompts)]
     lines += ["silence/1: [one second of silence]\n", "digits/1: 1\n"]
     table = root / name / f"usr/share/doc/{name}/core-sounds-{language}.txt.gz"
     table.parent.mkdir(parents=True)
@@ -94,19 +94,19 @@ def write_prompts(root: Path, language: str, prompts: int = 12) -> Path:
     voice = root / f"{name}-g722/usr/share/asterisk/sounds/{language}_f_Somebody"
     for number in range(prompts):
         write_g722(voice / f"p{number}.g722", noise(1.0, 200 + number))
-    write_g722(voice / "silence/1.g722", np.zeros(RATE, dtype=np.float32))
+    write_g722(voice / "silence/1.g722", np.zeros(_RATE, dtype=np.float32))
     write_g722(voice / "digits/1.g722", noise(1.0, 299))
     (voice / "empty.g722").write_bytes(b"")
     return voice
 
 
-def write_gcompris(root: Path, languages: Iterable[str] = LANGUAGES, words: int = 6) -> Path:
+def write_gcompris(root: Path, languages: Iterable[str] = _LANGUAGES, words: int = 6) -> Path:
     """Voices of GCompris with a table of texts, and a link as git leaves it."""
     rows = ["path\tlang\tkind\tseconds\ttext"]
     for language in languages:
         for number in range(words):
             write_sound(root / language / f"words/w{number}.ogg", noise(1.0, 300 + number))
-            text = f"{WORDS[language][number]} {WORDS[language][9 - number]}"
+            text = f"{_WORDS[language][number]} {_WORDS[language][9 - number]}"
             rows.append(f"{language}/words/w{number}.ogg\t{language}\twords\t1.0\t{text}")
         write_sound(root / language / "alphabet/U0061.ogg", noise(0.5, 398))
         write_sound(root / language / "intro/play.ogg", noise(1.2, 399))
@@ -119,12 +119,12 @@ def write_packages(root: Path) -> Path:
     """All packages that a test needs."""
     write_festvox(root)
     write_stamps(root)
-    for language in LANGUAGES:
+    for language in _LANGUAGES:
         write_prompts(root, language)
     return root
 
 
-def main(folder: str) -> None:
+def _main(folder: str) -> None:
     """Packages, voices and a tiny Whisper under the name of Whisper-base."""
     root = Path(folder)
     write_packages(root / "packages")
@@ -133,4 +133,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    _main(sys.argv[1])

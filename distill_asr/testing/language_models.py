@@ -6,7 +6,7 @@ from typing import Any
 from distill_asr.experiments.layout import Experiment
 from distill_asr.testing.fixtures import TOKENS
 
-SIZES: dict[str, dict[str, Any]] = {
+_SIZES: dict[str, dict[str, Any]] = {
     "seq_rnn": {"unit": 12, "nlayers": 1},
     "transformer": {"embed_unit": 8, "att_unit": 8, "head": 2, "unit": 16, "layer": 1},
 }
@@ -37,7 +37,7 @@ def save_language_model(
     directory.mkdir(parents=True, exist_ok=True)
     tokens = tokens or list(TOKENS)
     parser = LMTask.get_parser()
-    parser.set_defaults(token_type="char", lm=kind, lm_conf=SIZES[kind])
+    parser.set_defaults(token_type="char", lm=kind, lm_conf=_SIZES[kind])
     args = parser.parse_args([])
     args.token_list = tokens
     with torch.random.fork_rng(devices=[]):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-RATE = 16000
+_RATE = 16000
 
 
 class Recordings:
@@ -28,8 +28,8 @@ class Recordings:
             (folder / "wavs").mkdir(parents=True, exist_ok=True)
             for number in range(each):
                 name = f"wavs/s{speaker}_{number}.wav"
-                samples = 0.1 * rng.standard_normal(RATE // 5 + 100 * number)
-                soundfile.write(folder / name, samples, RATE)
+                samples = 0.1 * rng.standard_normal(_RATE // 5 + 100 * number)
+                soundfile.write(folder / name, samples, _RATE)
                 text = f"The number {number}, said by {'abcdefgh'[speaker]}."
                 row = {"path": name, "sentence": text, "speaker": f"s{speaker}"}
                 self.rows.append(row | {"language": language})
@@ -112,7 +112,7 @@ class Recordings:
                 recording = {
                     "id": key,
                     "sources": [{"type": "file", "channels": [0], "source": str(file)}],
-                    "sampling_rate": RATE,
+                    "sampling_rate": _RATE,
                     "num_samples": facts.frames,
                     "duration": facts.duration,
                 }

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SMALL = {
+_SMALL = {
     "hidden_size": 16,
     "num_hidden_layers": 3,
     "num_attention_heads": 2,
@@ -20,7 +20,7 @@ SEW_CONVOLUTIONS = {
     "num_conv_pos_embeddings": 16,
     "squeeze_factor": 2,
 }
-WHISPER = {
+_WHISPER = {
     "d_model": 16, "encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 32,
     "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 32, "num_mel_bins": 8,
     "max_source_positions": 75, "vocab_size": 8, "pad_token_id": 0, "bos_token_id": 1,
@@ -51,7 +51,7 @@ class TinyFamily:
 
     config: str
     model: str
-    shape: dict[str, Any] = field(default_factory=lambda: SMALL)
+    shape: dict[str, Any] = field(default_factory=lambda: _SMALL)
     extractor: tuple[str, dict[str, Any]] = WAVEFORM
 
 
@@ -66,14 +66,14 @@ FAMILIES = {
     "wav2vec2-bert": TinyFamily(
         "Wav2Vec2BertConfig",
         "Wav2Vec2BertModel",
-        SMALL | {"feature_projection_input_dim": 160},
+        _SMALL | {"feature_projection_input_dim": 160},
         ("SeamlessM4TFeatureExtractor", {}),
     ),
     # a window of 1.5 s instead of 30 s
     "whisper": TinyFamily(
         "WhisperConfig",
         "WhisperForConditionalGeneration",
-        WHISPER,
+        _WHISPER,
         ("WhisperFeatureExtractor", {"feature_size": 8}),
     ),
     "moonshine": TinyFamily(
@@ -93,11 +93,11 @@ FAMILIES = {
         | {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1},
         MELS,
     ),
-    "sew": TinyFamily("SEWConfig", "SEWModel", SMALL | SEW_CONVOLUTIONS),
+    "sew": TinyFamily("SEWConfig", "SEWModel", _SMALL | SEW_CONVOLUTIONS),
 }
 # convolutions on the waveform, with a group norm or layer norms
 CONVOLUTIONAL = tuple(
-    name for name, family in FAMILIES.items() if family.shape is SMALL and name != "data2vec"
+    name for name, family in FAMILIES.items() if family.shape is _SMALL and name != "data2vec"
 )
 
 

@@ -12,12 +12,12 @@ from tokenizers import Tokenizer, decoders, models
 
 from distill_asr.testing.speech_models import save_speech_model
 
-LETTERS = list("abcdefgh")
+_LETTERS = list("abcdefgh")
 SPECIAL = [
     "<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|ru|>", "<|transcribe|>",
     "<|translate|>", "<|notimestamps|>",
 ]  # fmt: skip
-LETTERS_OF = {token: number for number, token in enumerate([*LETTERS, *SPECIAL])}
+LETTERS_OF = {token: number for number, token in enumerate([*_LETTERS, *SPECIAL])}
 
 
 def save_whisper(
@@ -29,7 +29,7 @@ def save_whisper(
     ----------
     ends : its sentences are ended where they grow too long.
     """
-    vocabulary = len(LETTERS) + len(SPECIAL)
+    vocabulary = len(_LETTERS) + len(SPECIAL)
     end = LETTERS_OF["<|endoftext|>"]
     ids: dict[str, Any] = {"pad_token_id": end, "bos_token_id": end, "eos_token_id": end}
     save_speech_model(
@@ -51,7 +51,7 @@ def save_whisper(
 
 def save_moonshine(path: Path, seed: int = 0) -> Path:
     """A random Moonshine that writes letters; give the directory."""
-    tokens = ["<unk>", "<s>", "</s>", *LETTERS]
+    tokens = ["<unk>", "<s>", "</s>", *_LETTERS]
     config = transformers.MoonshineConfig(
         vocab_size=len(tokens), hidden_size=16, intermediate_size=32, encoder_num_hidden_layers=1,
         decoder_num_hidden_layers=1, encoder_num_attention_heads=2, decoder_num_attention_heads=2,
@@ -68,7 +68,7 @@ def save_moonshine(path: Path, seed: int = 0) -> Path:
 
 def save_ctc(path: Path, family: str = "Wav2Vec2", norm: str = "group", seed: int = 0) -> Path:
     """A random wav2vec 2.0 (or relative) with a CTC over letters; give the directory."""
-    tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *LETTERS]
+    tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *_LETTERS]
     config = getattr(transformers, f"{family}Config")(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
         conv_dim=(8,) * 7, num_conv_pos_embedding_groups=2, num_conv_pos_embeddings=16,

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-WORDS = ("a", "b", "c", "d", "ab", "cd", "##a", "##b", "##c", "##d")
-SMALL = {
+_WORDS = ("a", "b", "c", "d", "ab", "cd", "##a", "##b", "##c", "##d")
+_SMALL = {
     "hidden_size": 16,
     "num_hidden_layers": 3,
     "num_attention_heads": 2,
@@ -39,7 +39,7 @@ def save_text_model(
     config_name, model_name, write_tokenizer = FAMILIES[family]
     given = (words,) if words else ()
     pieces, special = write_tokenizer(directory, *given)
-    shape = SMALL | {"vocab_size": pieces, "num_key_value_heads": 1} | special
+    shape = _SMALL | {"vocab_size": pieces, "num_key_value_heads": 1} | special
     config = getattr(transformers, config_name)(**(shape | options))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -50,7 +50,7 @@ def save_text_model(
     return directory
 
 
-def _write_wordpiece(directory: Path, words: Sequence[str] = WORDS) -> tuple[int, dict[str, int]]:
+def _write_wordpiece(directory: Path, words: Sequence[str] = _WORDS) -> tuple[int, dict[str, int]]:
     """As BERT comes: vocab.txt."""
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     (directory / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces))

@@ -18,7 +18,7 @@ from distill_asr.teachers.online import is_online, read_online
 from distill_asr.train.config import TrainConfig
 
 LATTICE_TAP = "logits"  # of a transducer, at nodes of the lattice and not at frames
-ADVICE = {  # for a loss that reads what the matcher does not pair
+_ADVICE = {  # for a loss that reads what the matcher does not pair
     VECTORS: "posteriors are compared by `loss: kl`",
     CODES: "codes have no average: use `match: frame` with `reduction: concat`, or `reduction: "
     "resample` with `interpolate: nearest`",
@@ -89,7 +89,7 @@ def _check_pair(key: str, block: DistillBlock, matcher: Matcher, loss: Loss) -> 
     """What the loss reads, the matcher pairs; and the tap gives what the matcher needs."""
     problems = []
     if loss.reads not in matcher.takes:
-        advice = ADVICE[loss.reads]
+        advice = _ADVICE[loss.reads]
         problems.append(
             f"{key}.match: {block.match!r} pairs {' or '.join(matcher.takes)}, and loss "
             f"{block.loss!r} reads {loss.reads}; {advice}"

@@ -40,7 +40,7 @@ def read_train_and_valid(
     problems: list[str] = []
     for directories, targets in ((train, wanted), (valid, [] if text else wanted)):
         try:
-            parts.append(read_sets(directories, text, targets))
+            parts.append(_read_sets(directories, text, targets))
         except UserError as error:
             problems += error.problems
     if problems:
@@ -48,7 +48,7 @@ def read_train_and_valid(
     return parts[0], parts[1]
 
 
-def read_sets(
+def _read_sets(
     directories: Sequence[str], needs_text: bool, wanted: list[WantedTargets]
 ) -> list[DataDir]:
     """Read and check prepared data dirs.

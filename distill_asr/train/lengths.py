@@ -18,10 +18,10 @@ from distill_asr.data.token_list import Coverage
 from distill_asr.errors import named
 from distill_asr.models.students.base import Student, evaluating
 
-LOG = logging.getLogger(__name__)
-SHORT, LONG = 1.0, 3.0  # seconds of noise by which the frame rate is found
+_LOG = logging.getLogger(__name__)
+_SHORT, LONG = 1.0, 3.0  # seconds of noise by which the frame rate is found
 NEAR = 3  # frames by which an estimate may be wrong
-MEASURED = 200  # utterances whose frames are counted and not estimated
+_MEASURED = 200  # utterances whose frames are counted and not estimated
 
 Tokenize = Callable[[str], Sequence[str]]
 
@@ -36,7 +36,7 @@ class FrameCounter:
         self._student = student
         self.sampling_rate = sampling_rate
         self._count = functools.cache(self._measure)
-        short, long = (round(seconds * sampling_rate) for seconds in (SHORT, LONG))
+        short, long = (round(seconds * sampling_rate) for seconds in (_SHORT, LONG))
         self._from = short, self(short)
         self._per_sample = (self(long) - self(short)) / (long - short)
 
@@ -60,7 +60,7 @@ class FrameCounter:
         ----------
         too_short : a number of samples that it cannot.
         """
-        enough = max(round(SHORT * self.sampling_rate), too_short + 1)
+        enough = max(round(_SHORT * self.sampling_rate), too_short + 1)
         while enough - too_short > 1:
             middle = (enough + too_short) // 2
             if self(middle) > 0:
@@ -106,13 +106,13 @@ def warn_of_transcripts(
     for data in sets:
         coverage = Coverage.of((data.text or {}).values(), tokenize, student.token_list)
         if coverage.unknown:
-            LOG.warning(f"{data.path / 'text'}: {coverage}")
+            _LOG.warning(f"{data.path / 'text'}: {coverage}")
         if not frames.works or not {"ctc", "cif"} & set(student.tap_names()):
             continue
         crowded = _crowded(data, frames, tokenize)
         if crowded:
             first, (needed, there) = next(iter(crowded.items()))
-            LOG.warning(
+            _LOG.warning(
                 f"{data.path / 'text'}: {named(crowded)} with more tokens than the student has "
                 f"frames, so that nothing can be learnt from them: {first} needs {needed} frames "
                 f"and has {there}; choose a lower subsampling or longer tokens, or remove them"
@@ -131,7 +131,7 @@ def _crowded(
         # a blank has to come between equal tokens
         needed = len(tokens) + sum(a == b for a, b in pairwise(tokens))
         there = frames.estimate(samples[utterance])
-        if needed > there - NEAR and measured < MEASURED:
+        if needed > there - NEAR and measured < _MEASURED:
             measured += 1
             there = frames(samples[utterance])
         if needed > there:

@@ -15,12 +15,12 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 from types import TracebackType
 
-FORMAT = "%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
+_FORMAT = "%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
 STARTED = re.compile(r"(\d+)/(\d+)epoch started")
 RESULTS = re.compile(r"(\d+)epoch results: (.*)", re.DOTALL)
 PART = re.compile(r"\[(\w+)\] ")
 # shown as percentages, and as what they are: errors of the CTC's best path, correct tokens
-RATES = {"cer_ctc": "CTC CER", "cer": "CER", "wer": "WER", "acc": "accuracy"}
+_RATES = {"cer_ctc": "CTC CER", "cer": "CER", "wer": "WER", "acc": "accuracy"}
 MEMORY = 1 << 20  # records
 
 
@@ -48,7 +48,7 @@ class TrainLog:
     def open(self, path: Path) -> None:
         """Write to ``path``, what waited first."""
         self._file = _File(path, encoding="utf-8")
-        self._file.setFormatter(logging.Formatter(FORMAT))
+        self._file.setFormatter(logging.Formatter(_FORMAT))
         self._waiting.setTarget(self._file)
         self._waiting.flush()
         root = logging.getLogger()
@@ -172,7 +172,7 @@ def _terms(numbers: dict[str, float]) -> str:
         or (key.startswith("distill/") and key.count("/") == 1)
     ]
     line = f"loss {number(numbers['loss'])}" + (f" ({', '.join(terms)})" if terms else "")
-    rates = [f"{said} {100 * numbers[k]:.1f} %" for k, said in RATES.items() if k in numbers]
+    rates = [f"{said} {100 * numbers[k]:.1f} %" for k, said in _RATES.items() if k in numbers]
     return ", ".join([line, *rates])
 
 

@@ -50,14 +50,14 @@ def run(args: argparse.Namespace) -> int:
     from distill_asr.train_teacher.identity import refuse_another, set_problems
     from distill_asr.train_teacher.report import (
         is_trained,
-        place_problems,
+        output_problems,
         read_report,
         teacher_lines,
         unscored,
     )
     from distill_asr.train_teacher.settings import read_settings
 
-    problems, settings = place_problems(args.output), None
+    problems, settings = output_problems(args.output), None
     try:
         settings = read_settings(args.config, args.set)
     except UserError as error:

@@ -19,7 +19,7 @@ def is_trained(output: Path) -> bool:
     return (output / REPORT).is_file()
 
 
-def place_problems(output: Path) -> list[str]:
+def output_problems(output: Path) -> list[str]:
     """Say that a directory without a report holds something: it is not this command's."""
     problems = occupied(output, TEACHER, "--output")
     if not problems and not is_trained(output) and output.is_dir() and any(output.iterdir()):

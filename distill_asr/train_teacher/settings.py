@@ -116,7 +116,7 @@ class TextSettings:
         return found
 
 
-KINDS: dict[str, type[SpeechSettings] | type[TextSettings]] = {
+_KINDS: dict[str, type[SpeechSettings] | type[TextSettings]] = {
     "speech": SpeechSettings,
     "text": TextSettings,
 }
@@ -133,10 +133,10 @@ def read_settings(
     """
     content = load_config(path, overrides)
     where = config_name(path)
-    kind = KINDS.get(str(content.get("kind")))
+    kind = _KINDS.get(str(content.get("kind")))
     if kind is None:
         given = content.get("kind")
-        raise UserError(f"{where}: kind: {given!r}, expected {' or '.join(KINDS)}")
+        raise UserError(f"{where}: kind: {given!r}, expected {' or '.join(_KINDS)}")
     # a part that is itself checked by its own class is left out of the types
     plain = {k: v for k, v in content.items() if not (k == "noise" and isinstance(v, dict))}
     problems = [one.removeprefix(".") for one in check_arguments("", plain, kind, set())]

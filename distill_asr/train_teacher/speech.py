@@ -42,13 +42,13 @@ from distill_asr.train_teacher.utterances import (
 
 MEL_LIMITS = (80.0, 7600.0)  # Hz, of the filters that the first convolution may start as
 # one utterance at a time, without padding: as the dump will see them
-SCORING = {"use_cpu": True, "report_to": "none", "per_device_eval_batch_size": 1}
+_SCORING = {"use_cpu": True, "report_to": "none", "per_device_eval_batch_size": 1}
 
 
 class SpeechTeacherTraining(TeacherTraining[SpeechSettings]):
     """Trains on letters; greedy decoding measures it."""
 
-    defaults = SCORING
+    defaults = _SCORING
 
     @cached_property
     def data(self) -> DataDir:
@@ -138,7 +138,7 @@ class SpeechTeacherTraining(TeacherTraining[SpeechSettings]):
         extractor = AutoFeatureExtractor.from_pretrained(output)
         data = Utterances(read_labelled(path), tokenizer, extractor)
         with tempfile.TemporaryDirectory() as scratch:
-            arguments = TrainingArguments(output_dir=scratch, **SCORING)
+            arguments = TrainingArguments(output_dir=scratch, **_SCORING)
             metrics = CtcTrainer(model, tokenizer, arguments).predict(data).metrics
         rates = {"wer": metrics["test_wer"], "cer": metrics["test_cer"]}
         return {"utterances": len(data), **rates}

@@ -247,11 +247,11 @@ class TestWhisperReads:
         assert reader.calls == [(5, 2), (30, 2)]
 
     def test_models_and_languages_that_are_not_there(self, tmp_path: Path) -> None:
-        from distill_asr.corpora.human.whisper import Reader
+        from distill_asr.corpora.human.whisper import WhisperReader
 
         with pytest.raises(UserError, match=r"--check-with .*: no Whisper there"):
-            Reader(str(tmp_path))
-        reader = Reader.__new__(Reader)
+            WhisperReader(str(tmp_path))
+        reader = WhisperReader.__new__(WhisperReader)
         reader._languages = {"ru", "pt"}
         reader.require_language("pt_BR")
         with pytest.raises(UserError, match=r"does not know the language 'nds'.*known: pt ru"):

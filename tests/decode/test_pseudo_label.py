@@ -18,7 +18,7 @@ from distill_asr.data.datadir import DataDir, validate
 from distill_asr.data.record import CONFIDENCE
 from distill_asr.data.record import LABELS as RECORD
 from distill_asr.decode.alignment import align
-from distill_asr.decode.labels import Label, choose
+from distill_asr.decode.labels import Label, choose_labels
 from distill_asr.decode.recognise import read_speech
 from distill_asr.decode.search import Hypothesis, encode
 from distill_asr.decode.student_transcriber import confidence
@@ -114,7 +114,7 @@ LABELS = st.dictionaries(
 def test_choice(labels, lowest, share) -> None:
     usable = {u for u, one in labels.items() if one.words in ("a b", "c")}
     try:
-        kept = choose(labels, lowest, share)
+        kept = choose_labels(labels, lowest, share)
     except UserError:
         best = max((labels[utt].confidence for utt in usable), default=-math.inf)
         assert not usable or best < lowest

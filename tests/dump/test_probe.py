@@ -10,7 +10,7 @@ import pytest
 
 from distill_asr import cli
 from distill_asr.data.datadir import DataDir
-from distill_asr.dump.probe import PICTURE, RECORD, TABLE, Probe, ProbeOptions, ProbeSet
+from distill_asr.dump.probe import PICTURE, PROBE_RECORD, PROBE_TABLE, Probe, ProbeOptions, ProbeSet
 from distill_asr.dump.source import AudioSource
 from distill_asr.targets.writer import TargetWriter
 from distill_asr.testing.fixtures import make_prepared_dir, write_targets
@@ -53,7 +53,7 @@ def probe(sets: tuple[Path, Path], output: Path, *more: object) -> int:
 def test_the_layer_that_says_it_is_found(sets, tmp_path: Path, capsys) -> None:
     assert probe(sets, tmp_path / "out", "--epochs", 40, "--learning-rate", 0.03) == 0
     said = capsys.readouterr().out
-    assert said == (tmp_path / "out" / TABLE).read_text()
+    assert said == (tmp_path / "out" / PROBE_TABLE).read_text()
     rows = [[cell.strip(" *") for cell in row.split("|")[1:-1]] for row in said.splitlines()[2:]]
     rates = {int(layer): float(dev) for layer, dev, _ in rows}
     assert rates[5] < 10 and rates[5] < rates[9] < rates[1] and rates[1] > 60
@@ -75,7 +75,7 @@ def test_a_killed_probe_keeps_its_layers(sets, tmp_path: Path, monkeypatch) -> N
     assert probe(sets, output, "--epochs", 2) == 130
     assert probe(sets, output, "--epochs", 2) == 0
     assert asked == [1, 5, 5, 9]
-    assert (output / RECORD).read_bytes() == (whole / RECORD).read_bytes()
+    assert (output / PROBE_RECORD).read_bytes() == (whole / PROBE_RECORD).read_bytes()
     assert probe(sets, output, "--epochs", 2) == 0 and len(asked) == 4
 
 

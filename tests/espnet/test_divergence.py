@@ -8,7 +8,7 @@ import pytest
 from espnet2.train.reporter import Reporter
 
 from distill_asr.errors import UserError
-from distill_asr.espnet.divergence import PATIENCE, WatchedBatches, require_finite_validation
+from distill_asr.espnet.divergence import BAD_STEPS, WatchedBatches, require_finite_validation
 
 
 def epoch(steps: list[tuple[float, float | None]], between: int = 1) -> WatchedBatches:
@@ -32,24 +32,24 @@ GOOD, NAN, BAD_GRADIENT = (1.0, 1.0), (math.nan, None), (1.0, None)
 
 @pytest.mark.parametrize("bad", [NAN, (math.inf, 1.0), BAD_GRADIENT])
 def test_too_many_bad_steps_in_a_row(bad: tuple) -> None:
-    steps = [GOOD, *[bad] * PATIENCE, GOOD]
+    steps = [GOOD, *[bad] * BAD_STEPS, GOOD]
     with pytest.raises(UserError) as caught:
         epoch(steps)
     (problem,) = caught.value.problems
-    assert "diverged in epoch 3" in problem and f"in {PATIENCE} steps in a row" in problem
-    assert f"utt{PATIENCE}" in problem, "the last of them"
+    assert "diverged in epoch 3" in problem and f"in {BAD_STEPS} steps in a row" in problem
+    assert f"utt{BAD_STEPS}" in problem, "the last of them"
     assert "the weights of epoch 2 are kept" in problem and "optim_conf.lr" in problem
 
 
 def test_a_few_bad_steps_are_no_divergence() -> None:
-    epoch([GOOD, *[NAN] * (PATIENCE - 1), GOOD, *[BAD_GRADIENT] * (PATIENCE - 1), GOOD])
+    epoch([GOOD, *[NAN] * (BAD_STEPS - 1), GOOD, *[BAD_GRADIENT] * (BAD_STEPS - 1), GOOD])
     assert len(WatchedBatches([1, 2], None)) == 2
     with pytest.raises(TypeError):
         len(WatchedBatches(iter([]), None))
 
 
 def test_gradients_that_are_summed_over_batches() -> None:
-    epoch([(1.0, None), (1.0, 1.0)] * PATIENCE, between=2)
+    epoch([(1.0, None), (1.0, 1.0)] * BAD_STEPS, between=2)
 
 
 def validated(losses: list[float]) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from distill_asr.pretrained.first_convolution import CHUNK, FoldedConvolution
+from distill_asr.pretrained.first_convolution import CONVOLUTION_CHUNK, FoldedConvolution
 from distill_asr.pretrained.kernels import Kernels
 from distill_asr.pretrained.padding import UtteranceGroupNorm, ValidLengths
 
@@ -117,10 +117,12 @@ def test_first_convolution_and_its_norm_are_one_product(bias: bool) -> None:
     norm = torch.nn.GroupNorm(6, 6)
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
-    lengths = ValidLengths([2 * CHUNK + 3, 70, 2], [])
+    lengths = ValidLengths([2 * CONVOLUTION_CHUNK + 3, 70, 2], [])
     layer.layer_norm = UtteranceGroupNorm(norm, lengths)
     layer.activation = torch.nn.GELU()
-    audio = 3 + 0.1 * normal(3, 1, 5 * (2 * CHUNK + 3) + 5)  # an offset must not cancel badly
+    audio = 3 + 0.1 * normal(
+        3, 1, 5 * (2 * CONVOLUTION_CHUNK + 3) + 5
+    )  # an offset must not cancel badly
     with torch.no_grad():
         found = FoldedConvolution(layer, torch.float32)(audio)
         hidden = layer.conv(audio.double().float())

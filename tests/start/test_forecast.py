@@ -21,7 +21,7 @@ from distill_asr.start.cost import (
     StudentRates,
     TeacherRates,
     TrainingPlan,
-    duration,
+    readable_time,
     table,
     training_cost,
     wall_seconds,
@@ -127,7 +127,7 @@ def test_an_epoch_counts_its_updates() -> None:
 def test_the_table_and_its_units() -> None:
     lines = table([StageCost("train", {"train a": Cost(90, 10, 2048, "work")}, 5400)])
     assert lines[1].split() == ["train", "1.5", "h", "10", "MiB", "2.0", "GiB"]
-    assert [duration(s) for s in (40, 120, 86400 * 3)] == ["40 s", "2.0 min", "3.0 d"]
+    assert [readable_time(s) for s in (40, 120, 86400 * 3)] == ["40 s", "2.0 min", "3.0 d"]
 
 
 def test_run_sh_tells_the_sets() -> None:

@@ -21,7 +21,7 @@ from distill_asr.corpora.human.sets import TRAIN, UNLAB, Division, Shares, divid
 from distill_asr.corpora.human.sources import OTHERS, package_clips
 from distill_asr.errors import Problems, UserError
 
-VERSION = 1
+_VERSION = 1
 NO_PACKAGES = "none"
 
 
@@ -175,9 +175,9 @@ def _leave_out(division: Division, table: str | None) -> None:
 
 def _check_texts(division: Division, clips: Mapping[str, Clip], options: HumanOptions) -> None:
     """Read dev and the tests with Whisper; write the table of what says something else."""
-    from distill_asr.corpora.human.whisper import Reader, read_all
+    from distill_asr.corpora.human.whisper import WhisperReader, read_all
 
-    reader, table = Reader(options.check_with or ""), Path(options.left_out or "")
+    reader, table = WhisperReader(options.check_with or ""), Path(options.left_out or "")
     for name, found in division.sets.items():
         for language in options.langs if name not in (TRAIN, UNLAB) else ():
             rows = {
@@ -208,7 +208,7 @@ def _write(out: Path, name: str, clips: Mapping[str, Clip], nj: int) -> CorpusSe
     )
     settings = {
         "corpus": "human",
-        "version": VERSION,
+        "version": _VERSION,
         "utterances": len(planned),
         "crc32": zlib.crc32(content.encode()),
     }

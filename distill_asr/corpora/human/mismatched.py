@@ -12,7 +12,7 @@ from pathlib import Path
 from distill_asr.errors import Problems
 from distill_asr.io.files import write_text_atomic
 
-HEADER = "utterance\tcer\tset\ttext\twhisper"
+_HEADER = "utterance\tcer\tset\ttext\twhisper"
 LIMIT = 0.6  # character error rate above which a text is not what is said
 
 
@@ -40,13 +40,13 @@ def read_mismatched(path: Path) -> dict[str, float]:
     """
     problems, found = Problems(), {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.startswith("#") or line == HEADER or not line:
+        if line.startswith("#") or line == _HEADER or not line:
             continue
         cells = line.split("\t")
         try:
             found[cells[0]] = float(cells[1])
         except (IndexError, ValueError):
-            problems.add("bad line", f"{path}:{number}: expected {HEADER!r}, found {line!r}")
+            problems.add("bad line", f"{path}:{number}: expected {_HEADER!r}, found {line!r}")
     problems.raise_if_any()
     return found
 
@@ -63,10 +63,10 @@ def write_mismatched(path: Path, readings: Sequence[Reading], model: str, limit:
     rows = dict(new)
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         name = line.split("\t")[0]
-        if not line.startswith("#") and line not in ("", HEADER) and name not in read:
+        if not line.startswith("#") and line not in ("", _HEADER) and name not in read:
             rows[name] = line
     note = f"# Character error above {limit:g} between the text and what {model} reads"
-    lines = [note, HEADER, *(rows[name] for name in sorted(rows))]
+    lines = [note, _HEADER, *(rows[name] for name in sorted(rows))]
     write_text_atomic(path, "".join(f"{line}\n" for line in lines))
     return len(new)
 

@@ -14,7 +14,7 @@ from distill_asr.io.files import write_text_atomic
 
 ASTERISK = "asterisk-core-sounds"
 PROMPTS = tuple(f"{ASTERISK}-{language}" for language in ("en", "es", "fr", "it", "ru"))
-DEFAULT = (
+_DEFAULT = (
     "festvox-ru",
     "tuxpaint-stamps-default",
     "klettres-data",
@@ -54,7 +54,7 @@ def find_packages(given: str | Path | None, downloads: Path) -> dict[str, Path]:
             problems.add("half-unpacked package", f"{path}: no usr/share; {_again(name)}")
     if not roots:
         way_out = "unpack them there, or leave the option out where apt-get is"
-        problems.add("no package", f"{folder}: expected {', '.join(DEFAULT[:3])} ...; {way_out}")
+        problems.add("no package", f"{folder}: expected {', '.join(_DEFAULT[:3])} ...; {way_out}")
     problems.raise_if_any()
     return roots
 
@@ -73,16 +73,16 @@ def _fetched(downloads: Path) -> dict[str, Path]:
         if shutil.which(program) is None:
             raise UserError(
                 f"{program} is not there, so the packages cannot be fetched; on a Debian machine "
-                f"`apt-get download {' '.join(DEFAULT)}`, copy the files here, and give their "
+                f"`apt-get download {' '.join(_DEFAULT)}`, copy the files here, and give their "
                 "directory as HUMAN_PACKAGES=DIR or --packages DIR"
             )
     downloads.mkdir(parents=True, exist_ok=True)
     present = _named(files(downloads, "*.deb"))
-    missing = [name for name in DEFAULT if name not in present]
+    missing = [name for name in _DEFAULT if name not in present]
     if missing:
         _run(["apt-get", "download", *missing], downloads)
     present = _named(files(downloads, "*.deb"))
-    return {name: _unpacked(present[name], downloads) for name in DEFAULT}
+    return {name: _unpacked(present[name], downloads) for name in _DEFAULT}
 
 
 def _unpacked(deb: Path, downloads: Path) -> Path:

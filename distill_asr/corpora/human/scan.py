@@ -15,14 +15,14 @@ from distill_asr.io.audio import MIX, BadAudioError, read_audio, resample
 from distill_asr.io.files import write_text_atomic
 from distill_asr.io.parallel import parallel_map
 
-SILENT = 0.005  # of full scale: a recording whose loudest sample is below holds no speech
-SHORTEST = 0.1  # seconds
-CACHE = "scan.tsv"
-AT_ONCE = 4000  # recordings between two writes of the cache
+_SILENT = 0.005  # of full scale: a recording whose loudest sample is below holds no speech
+_SHORTEST = 0.1  # seconds
+_CACHE = "scan.tsv"
+_AT_ONCE = 4000  # recordings between two writes of the cache
 
 
 @dataclass(frozen=True)
-class Heard:
+class _Heard:
     """Length and loudest sample of a recording."""
 
     seconds: float
@@ -31,7 +31,7 @@ class Heard:
     @property
     def is_silent(self) -> bool:
         """Whether there is nothing to learn from."""
-        return self.peak < SILENT or self.seconds < SHORTEST
+        return self.peak < _SILENT or self.seconds < _SHORTEST
 
 
 def read_clip(path: str | Path) -> np.ndarray:
@@ -47,56 +47,56 @@ def read_clip(path: str | Path) -> np.ndarray:
     return np.clip(resample(samples, facts.rate, SAMPLING_RATE), -1, 1)
 
 
-def scan(clips: Sequence[Clip], folder: Path, nj: int) -> dict[Path, Heard]:
+def scan(clips: Sequence[Clip], folder: Path, nj: int) -> dict[Path, _Heard]:
     """Length and loudness of each recording; ``folder/scan.tsv`` keeps them for the next time.
 
     Raises
     ------
     UserError : recordings that cannot be read, all of them.
     """
-    known = _read_cache(folder / CACHE)
+    known = _read_cache(folder / _CACHE)
     stamps = {clip.path: f"{clip.path.resolve()}\t{clip.path.stat().st_size}" for clip in clips}
     new = [clip for clip in clips if stamps[clip.path] not in known]
     if any(clip.path.suffix == ".g722" for clip in new):
         _require_av()
     problems = Problems()
-    for start in range(0, len(new), AT_ONCE):
-        part = new[start : start + AT_ONCE]
+    for start in range(0, len(new), _AT_ONCE):
+        part = new[start : start + _AT_ONCE]
         description = f"scan, {start + len(part)} of {len(new)}"
         for clip, heard in zip(part, parallel_map(_hear, part, nj, description), strict=True):
-            if isinstance(heard, Heard):
+            if isinstance(heard, _Heard):
                 known[stamps[clip.path]] = heard
             else:
                 problems.add(heard.kind, f"{clip.path}: {heard.detail}; unpack or copy it again")
-        _write_cache(folder / CACHE, known)
+        _write_cache(folder / _CACHE, known)
     problems.raise_if_any()
     return {clip.path: known[stamps[clip.path]] for clip in clips}
 
 
-def _read_cache(path: Path) -> dict[str, Heard]:
+def _read_cache(path: Path) -> dict[str, _Heard]:
     """What an earlier scan found; a line that was cut short is read again from its audio."""
     found = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         *stamp, seconds, peak = line.split("\t")
         try:
-            found["\t".join(stamp)] = Heard(float(seconds), float(peak))
+            found["\t".join(stamp)] = _Heard(float(seconds), float(peak))
         except ValueError:
             continue
     return found
 
 
-def _write_cache(path: Path, known: dict[str, Heard]) -> None:
+def _write_cache(path: Path, known: dict[str, _Heard]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"{key}\t{one.seconds:.3f}\t{one.peak:.5f}\n" for key, one in known.items()]
     write_text_atomic(path, "".join(lines))
 
 
-def _hear(clip: Clip) -> Heard | BadAudioError:
+def _hear(clip: Clip) -> _Heard | BadAudioError:
     try:
         samples = read_clip(clip.path)
     except BadAudioError as bad:
         return bad
-    return Heard(len(samples) / SAMPLING_RATE, float(np.max(np.abs(samples), initial=0.0)))
+    return _Heard(len(samples) / SAMPLING_RATE, float(np.max(np.abs(samples), initial=0.0)))
 
 
 def _require_av() -> None:

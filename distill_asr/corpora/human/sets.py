@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from distill_asr.corpora.human.clips import Clip
 from distill_asr.errors import UserError
 
-TRAIN, DEV = "train", "dev"
+TRAIN, _DEV = "train", "dev"
 READER, VOICES, CORPUS = "test_reader", "test_voices", "test_corpus"
 UNLAB = "unlab"
-LABELLED = (TRAIN, DEV, READER, CORPUS, VOICES)
+LABELLED = (TRAIN, _DEV, READER, CORPUS, VOICES)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _parts(
             f"for train, {shares.dev:g} for dev, and test_reader needs {least:g}; lower --minutes "
             f"by {least - rest:.1f} or more, or --dev-minutes, or name another --reader"
         )
-    reading = {DEV: shares.dev, TRAIN: shares.train, READER: min(rest, shares.test)}
+    reading = {_DEV: shares.dev, TRAIN: shares.train, READER: min(rest, shares.test)}
     return [(own, reading), (corpus, {CORPUS: shares.test}), (voices, {VOICES: shares.test})]
 
 

@@ -24,7 +24,7 @@ _STAMP = re.compile(r"([A-Za-z_@]+)\.utf8=(.*)")
 _PROMPT = re.compile(r"^([\w/.+-]+)\s*:\s*(.+)$", re.MULTILINE)
 _DIGIT = re.compile(r"(\d)_([^_]+)_(\d+)")
 LONGEST_LINK = 200  # bytes
-LETTERS = "alphabet"  # of GCompris: single letters and digits
+_LETTERS = "alphabet"  # of GCompris: single letters and digits
 
 
 def package_clips(roots: Mapping[str, Path], problems: Problems) -> Iterator[Clip]:
@@ -141,10 +141,10 @@ def gcompris(root: Path, problems: Problems) -> Iterator[Clip]:
         if _is_link(path):  # to a recording that is there under its own name
             continue
         language, key = place.parts[0], "/".join(place.parts[1:]).removesuffix(".ogg")
-        text = None if LETTERS in place.parts else texts.pop(place.as_posix(), None)
+        text = None if _LETTERS in place.parts else texts.pop(place.as_posix(), None)
         yield Clip(path, "gcompris", language, f"gcompris_{language}", key, text)
     for lost in sorted(texts):
-        if LETTERS not in lost:
+        if _LETTERS not in lost:
             message = f"{root / 'texts.tsv'}: {root / lost} is not there; copy it again"
             problems.add("text without audio", message)
 

@@ -20,16 +20,16 @@ from distill_asr.errors import UserError
 from distill_asr.io.progress import Bar
 from distill_asr.pretrained.request import locate_model
 
-WINDOWS = (5, 10, 15, 30)  # seconds
+_WINDOWS = (5, 10, 15, 30)  # seconds
 MULTILINGUAL = 51865  # pieces; models of English alone have fewer
-AT_ONCE = 8
+_AT_ONCE = 8
 TOKENS_A_SECOND = 8  # more than any speaker says; a decoder that loops is stopped
 
 _DIGIT = re.compile(r"\d")
 _LANGUAGE = re.compile(r"<\|[a-z]{2,3}\|>")
 
 
-class Reader:
+class WhisperReader:
     """A Whisper model that transcribes.
 
     Raises
@@ -84,14 +84,14 @@ class Reader:
     def _cut(self, window: int) -> None:
         """Let the encoder hear ``window`` seconds: as many positions, the first ones."""
         encoder = self._model.model.encoder
-        count = len(self._positions) * window // WINDOWS[-1]
+        count = len(self._positions) * window // _WINDOWS[-1]
         encoder.embed_positions = torch.nn.Embedding.from_pretrained(self._positions[:count])
         self._model.config.max_source_positions = count
         encoder.config.max_source_positions = count
 
 
 def read_all(
-    reader: Reader,
+    reader: WhisperReader,
     language: str,
     recordings: Mapping[str, tuple[str, str]],
     load: Callable[[str], np.ndarray],
@@ -120,9 +120,9 @@ def read_all(
                 found[key] = _reading(key, name, recordings[key][1], heard, words)
             bar.update(len(keys))
     again = [key for key, one in found.items() if one.cer > limit]
-    for start in Bar(range(0, len(again), AT_ONCE), desc=f"read {name} again", mininterval=1):
-        keys = again[start : start + AT_ONCE]
-        texts = reader.read([sounds[key] for key in keys], language, WINDOWS[-1])
+    for start in Bar(range(0, len(again), _AT_ONCE), desc=f"read {name} again", mininterval=1):
+        keys = again[start : start + _AT_ONCE]
+        texts = reader.read([sounds[key] for key in keys], language, _WINDOWS[-1])
         for key, heard in zip(keys, texts, strict=True):
             second = _reading(key, name, recordings[key][1], heard, words)
             found[key] = min(found[key], second, key=lambda one: one.cer)
@@ -136,12 +136,12 @@ def _reading(key: str, name: str, text: str, heard: str, words: Callable[[str], 
 
 def _batches(sounds: Mapping[str, np.ndarray]) -> Iterator[tuple[int, list[str]]]:
     """Recordings of similar length, with the window they fit into; longer ones are left out."""
-    for before, window in zip((0, *WINDOWS), WINDOWS, strict=False):
+    for before, window in zip((0, *_WINDOWS), _WINDOWS, strict=False):
         lower, upper = (max(0, one - 1) * SAMPLING_RATE for one in (before, window))
-        upper = window * SAMPLING_RATE if window == WINDOWS[-1] else upper
+        upper = window * SAMPLING_RATE if window == _WINDOWS[-1] else upper
         keys = sorted(key for key, sound in sounds.items() if lower < len(sound) <= upper)
-        for start in range(0, len(keys), AT_ONCE):
-            yield window, keys[start : start + AT_ONCE]
+        for start in range(0, len(keys), _AT_ONCE):
+            yield window, keys[start : start + _AT_ONCE]
 
 
 def _tell_languages(model: Any, tokenizer: Any) -> set[str]:

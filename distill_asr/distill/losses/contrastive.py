@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from distill_asr.distill.contracts import Loss
 
-FEW = 0.8  # share of the pairs that are drawn where there are no more than asked for
+_FEW = 0.8  # share of the pairs that are drawn where there are no more than asked for
 COSINE_EPS = 1e-6  # of the published code
 
 
@@ -88,7 +88,7 @@ class Contrastive(Loss):
 
 def draw_negatives(pairs: int, wanted: int, device: torch.device) -> Tensor:
     """For each pair ``wanted`` different pairs, itself allowed, [N, K]."""
-    count = wanted if pairs > wanted else int(FEW * pairs)
+    count = wanted if pairs > wanted else int(_FEW * pairs)
     return torch.rand(pairs, pairs, device=device).topk(count, dim=1, sorted=False).indices
 
 

@@ -23,7 +23,7 @@ from distill_asr.distill.matching.token_spans import PieceSpans
 from distill_asr.distill.states import Context, Pairs, States
 
 UNMATCHED = ("skip", "stretch")
-PAIRS = ("path", "forced")
+_PAIRS = ("path", "forced")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class AlignedMatcher(TokenMatcher):
         super().__init__(drop_first, drop_last, tokenizer)
         for name, value, allowed in (
             ("unmatched", unmatched, UNMATCHED),
-            ("pairs", pairs, PAIRS),
+            ("pairs", pairs, _PAIRS),
         ):
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, not {value!r}")

@@ -10,8 +10,8 @@ from torch import Tensor
 from distill_asr.distill.contracts import VECTORS, Matcher
 from distill_asr.distill.states import Context, Pairs, States
 
-REDUCTIONS = ("concat", "average", "resample")
-INTERPOLATE = ("linear", "nearest")
+_REDUCTIONS = ("concat", "average", "resample")
+_INTERPOLATE = ("linear", "nearest")
 FINEST = 10_000  # steps in ms are taken as fractions with at most this denominator
 
 
@@ -44,18 +44,18 @@ class FrameMatcher(Matcher):
         interpolate: str | None = None,
     ) -> None:
         super().__init__()
-        if reduction not in REDUCTIONS:
-            raise ValueError(f"reduction must be one of {REDUCTIONS}, not {reduction!r}")
+        if reduction not in _REDUCTIONS:
+            raise ValueError(f"reduction must be one of {_REDUCTIONS}, not {reduction!r}")
         if interpolate is not None and reduction != "resample":
             raise ValueError(f"interpolate belongs to reduction: resample, not to {reduction!r}")
-        if interpolate not in (None, *INTERPOLATE):
-            raise ValueError(f"interpolate must be one of {INTERPOLATE}, not {interpolate!r}")
+        if interpolate not in (None, *_INTERPOLATE):
+            raise ValueError(f"interpolate must be one of {_INTERPOLATE}, not {interpolate!r}")
         if delay < 0:
             raise ValueError(f"delay must be 0 ms or more, not {delay}")
         if tolerance < 0:
             raise ValueError(f"tolerance must be 0 frames or more, not {tolerance}")
         self.reduction = reduction
-        self.interpolate = interpolate or INTERPOLATE[0]
+        self.interpolate = interpolate or _INTERPOLATE[0]
         if reduction == "average" or (reduction == "resample" and self.interpolate == "linear"):
             self.takes = (VECTORS,)
         self.delay = delay

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-NOTHING = -1e30  # logarithm of no mass; finite, so that differences of two stay defined
+_NOTHING = -1e30  # logarithm of no mass; finite, so that differences of two stay defined
 # iterations between two exponentials of the whole plan; those between are matrix products on
 # potentials that the first iteration has fitted (absorption, Schmitzer 2019)
 BLOCK = 25
@@ -54,7 +54,7 @@ def sinkhorn(
         if log_prior is not None:
             kernel = kernel + log_prior.float()
         padding = (source <= 0).unsqueeze(2) | (target <= 0).unsqueeze(1)
-        kernel = kernel.masked_fill(padding, NOTHING)
+        kernel = kernel.masked_fill(padding, _NOTHING)
         damping = 1.0 if penalty is None else penalty / (penalty + epsilon)
         rows = _potential(source, torch.logsumexp(kernel, dim=2), damping)
         columns = _potential(target, torch.logsumexp(kernel + rows.unsqueeze(2), dim=1), damping)

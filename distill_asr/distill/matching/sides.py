@@ -13,8 +13,8 @@ from distill_asr.distill.contracts import VECTORS, Matcher
 from distill_asr.distill.matching.shrink import ctc_path, shrink
 from distill_asr.distill.states import Context, States
 
-UNITS = ("frames", "runs")
-SPECIAL_TOKENS = ("drop", "keep")
+_UNITS = ("frames", "runs")
+_SPECIAL_TOKENS = ("drop", "keep")
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class SideOptions:
     dropped: tuple[int, ...] = (0, 1)  # tokens whose runs are no units
 
     def __post_init__(self) -> None:
-        if self.units not in UNITS:
-            raise ValueError(f"units must be one of {UNITS}, not {self.units!r}")
-        if self.special_tokens not in SPECIAL_TOKENS:
+        if self.units not in _UNITS:
+            raise ValueError(f"units must be one of {_UNITS}, not {self.units!r}")
+        if self.special_tokens not in _SPECIAL_TOKENS:
             raise ValueError(f"special_tokens must be keep or drop, not {self.special_tokens!r}")
 
     def require_text(self, student_step_ms: float | None, teacher_step_ms: float | None) -> None:

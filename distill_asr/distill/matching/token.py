@@ -12,7 +12,7 @@ from distill_asr.distill.contracts import VECTORS, Matcher
 from distill_asr.distill.matching.token_spans import PieceSpans, pooling_weights, token_spans
 from distill_asr.distill.states import Context, Pairs, States
 
-NAMED = 5  # kinds of unknown pieces that the survey names
+_NAMED = 5  # kinds of unknown pieces that the survey names
 MOSTLY = 0.5  # share of sentences in capitals at which the survey says so
 
 
@@ -111,7 +111,7 @@ class TokenMatcher(Matcher):
             f"{unknown.total()} in {affected} utterances are unknown to it"
         )
         if unknown:
-            named = ", ".join(f"{one!r} {n}" for one, n in unknown.most_common(NAMED))
+            named = ", ".join(f"{one!r} {n}" for one, n in unknown.most_common(_NAMED))
             report += f" ({named}), and its state for unknown pieces stands for them"
         capitals = sum(text.isupper() for text in texts.values()) > MOSTLY * len(texts)
         if capitals and not self._pieces.folds_case:

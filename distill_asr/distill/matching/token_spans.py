@@ -18,9 +18,9 @@ from distill_asr.pretrained.request import locate_model
 
 Span = tuple[int, int]  # first character and the one after the last; equal where there is none
 
-SPACE = "<space>"
+_SPACE = "<space>"
 ALIKE = APOSTROPHES | {ord("ı"): "i"}  # Turkish writes it I in capitals, as all others write i
-UNKNOWN = ("<unk>", "[UNK]")
+_UNKNOWN = ("<unk>", "[UNK]")
 BEGINS, GOES_ON = "▁", "##"  # marks of sentencepiece and of WordPiece
 
 
@@ -130,7 +130,7 @@ def _groups(tokens: Sequence[str]) -> list[tuple[int, list[str]]]:
     groups: list[tuple[int, list[str]]] = [(0, [])]
     for token in tokens:
         strangers, known = groups[-1]
-        if token not in UNKNOWN:
+        if token not in _UNKNOWN:
             known.append(token)
         elif known:
             groups.append((1, []))
@@ -173,7 +173,7 @@ def _gap(text: str, place: int) -> int | None:
 
 
 def _characters(token: str) -> str:
-    if token == SPACE:
+    if token == _SPACE:
         return " "
     if token.startswith(GOES_ON) and len(token) > len(GOES_ON):
         token = token.removeprefix(GOES_ON)

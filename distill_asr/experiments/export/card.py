@@ -17,7 +17,7 @@ from distill_asr.experiments.export.sherpa import wenet_chunks
 from distill_asr.experiments.layout import Experiment
 from distill_asr.scoring.bootstrap import LEVEL, RESAMPLES, SEED
 
-NAMES = {
+_NAMES = {
     "cif_ar": "CIF recogniser of whole utterances, autoregressive",
     "cif_nar": "CIF recogniser of whole utterances",
     "ctc": "CTC recogniser of whole utterances",
@@ -25,7 +25,7 @@ NAMES = {
     "streaming_ctc": "streaming CTC recogniser",
     "streaming_transducer": "streaming transducer",
 }
-UNKNOWN = "not given"
+_UNKNOWN = "not given"
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _what(card: Card) -> list[str]:
     lines = [
         f"# {card.name}",
         "",
-        f"A {NAMES[facts['kind']]}: encoder {card.encoder}, "
+        f"A {_NAMES[facts['kind']]}: encoder {card.encoder}, "
         f"{card.parameters / 1e6:.1f} million parameters, {card.tokens} tokens; "
         f"{_input(facts)} at {facts['sample_rate']} Hz, normalised in the graph.",
     ]
@@ -153,9 +153,9 @@ def _training(card: Card) -> list[str]:
     return [
         "## Training",
         "",
-        f"* data: {', '.join(card.sets) or UNKNOWN}",
+        f"* data: {', '.join(card.sets) or _UNKNOWN}",
         *[f"* teacher: {one}" for one in card.teachers],
-        f"* licences of data and teachers: {'; '.join(card.licences) or UNKNOWN}",
+        f"* licences of data and teachers: {'; '.join(card.licences) or _UNKNOWN}",
     ]
 
 

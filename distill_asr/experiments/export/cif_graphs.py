@@ -50,7 +50,7 @@ class AllAtOnce(nn.Module):
         return self.decoder(fired, fired_lens)[0].masked_fill(beyond[..., None], 0.0)
 
 
-class OneByOne(nn.Module):
+class OneByOneDecoder(nn.Module):
     """Decoder ``cif_ar``: one token of each utterance, from what is remembered of those before."""
 
     def __init__(self, student: nn.Module) -> None:

@@ -13,10 +13,10 @@ from distill_asr.errors import UserError
 from distill_asr.experiments.layout import AVERAGED, Experiment
 
 if TYPE_CHECKING:
-    from distill_asr.experiments.export.kinds import Wanted
+    from distill_asr.experiments.export.kinds import WantedExport
 
-TARGETS = ("espnet", "onnx", "sherpa")
-RECORDINGS = 5
+_TARGETS = ("espnet", "onnx", "sherpa")
+_RECORDINGS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exp", required=True, help="experiment directory")
     parser.add_argument(
         "--to",
-        choices=TARGETS,
-        default=TARGETS[0],
+        choices=_TARGETS,
+        default=_TARGETS[0],
         help="kind of export (%(default)s); espnet: a directory of stock ESPnet (CTC students); "
         "sherpa: models for sherpa-onnx; onnx: the same for ONNX Runtime, any kaldi_fbank",
     )
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="prepared dir whose first utterances become test_wavs; default: the validation set",
     )  # fmt: skip
     group.add_argument(
-        "--num-wavs", type=int, default=RECORDINGS, help="number of test_wavs (%(default)s)"
+        "--num-wavs", type=int, default=_RECORDINGS, help="number of test_wavs (%(default)s)"
     )
     group.add_argument(
         "--licence", action="append", default=[], metavar="TEXT",
@@ -130,10 +130,12 @@ def _require_packages(target: str) -> None:
         )
 
 
-def _wanted(args: argparse.Namespace) -> Wanted:
-    from distill_asr.experiments.export.kinds import Wanted
+def _wanted(args: argparse.Namespace) -> WantedExport:
+    from distill_asr.experiments.export.kinds import WantedExport
 
-    return Wanted(args.streaming, args.chunk_size, args.left_frames, sherpa=args.to == "sherpa")
+    return WantedExport(
+        args.streaming, args.chunk_size, args.left_frames, sherpa=args.to == "sherpa"
+    )
 
 
 def _recordings(args: argparse.Namespace) -> dict[str, str]:

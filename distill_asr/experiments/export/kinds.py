@@ -14,7 +14,7 @@ from espnet2.asr_transducer.decoder.stateless_decoder import StatelessDecoder
 from espnet2.layers.global_mvn import GlobalMVN
 from torch import Tensor, nn
 
-from distill_asr.experiments.export.cif_graphs import AllAtOnce, OneByOne, WeightedFrames
+from distill_asr.experiments.export.cif_graphs import AllAtOnce, OneByOneDecoder, WeightedFrames
 from distill_asr.experiments.export.graphs import (
     CTCHead,
     EncoderGraph,
@@ -37,10 +37,10 @@ from distill_asr.models.students.cif import CIFStudent
 from distill_asr.models.students.ctc import CTCStudent
 from distill_asr.models.students.transducer import TransducerStudent
 
-FRAMES = (83, 50)  # of the two utterances that a graph is traced with ...
+_FRAMES = (83, 50)  # of the two utterances that a graph is traced with ...
 SAMPLES = (16000, 9000)  # ... or samples, where it reads the waveform
 CONTEXT_SIZE = 1  # tokens that a stateless predictor looks at
-BATCH, TIME = {0: "N"}, {0: "N", 1: "T"}
+_BATCH, TIME = {0: "N"}, {0: "N", 1: "T"}
 OUTPUT = {0: "N", 1: "F"}
 
 
@@ -81,7 +81,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedExport:
     """What the user asks for.
 
     Parameters
@@ -97,7 +97,7 @@ class Wanted:
     sherpa: bool = True
 
 
-def form_problems(student: nn.Module, wanted: Wanted) -> list[str]:
+def form_problems(student: nn.Module, wanted: WantedExport) -> list[str]:
     """Everything that keeps a student from being exported; nothing where it can be."""
     if reads_waveform(student):
         problems = waveform_problems(student) + _waveform_form_problems(student, wanted)
@@ -126,7 +126,7 @@ def form_problems(student: nn.Module, wanted: Wanted) -> list[str]:
     return problems
 
 
-def _streaming_ctc_problems(student: nn.Module, wanted: Wanted) -> list[str]:
+def _streaming_ctc_problems(student: nn.Module, wanted: WantedExport) -> list[str]:
     """The runtime counts left context in chunks, and scales the samples itself."""
     chunk, left = _chunk(student.encoder, wanted), _left(student.encoder, wanted)
     problems = []
@@ -157,7 +157,7 @@ def reads_waveform(student: nn.Module) -> bool:
     return isinstance(student.encoder, HFSpeechEncoder)
 
 
-def _waveform_form_problems(student: nn.Module, wanted: Wanted) -> list[str]:
+def _waveform_form_problems(student: nn.Module, wanted: WantedExport) -> list[str]:
     if not wanted.sherpa:
         return []
     if not isinstance(student, CTCStudent):
@@ -172,7 +172,7 @@ def _waveform_form_problems(student: nn.Module, wanted: Wanted) -> list[str]:
     return []
 
 
-def _cif_problems(wanted: Wanted) -> list[str]:
+def _cif_problems(wanted: WantedExport) -> list[str]:
     problems = []
     if wanted.sherpa:
         problems.append("model: cif has no form in sherpa-onnx; use --to onnx, or train another")
@@ -206,7 +206,7 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def _chunk_problems(student: nn.Module, wanted: Wanted) -> list[str]:
+def _chunk_problems(student: nn.Module, wanted: WantedExport) -> list[str]:
     chunked = isinstance(student.encoder, ChunkedEncoder)
     given = {"--chunk-size": wanted.chunk_size, "--left-frames": wanted.left_frames}
     if not chunked:
@@ -234,15 +234,15 @@ def _chunk_problems(student: nn.Module, wanted: Wanted) -> list[str]:
     return problems
 
 
-def _chunk(encoder: ChunkedEncoder, wanted: Wanted) -> int:
+def _chunk(encoder: ChunkedEncoder, wanted: WantedExport) -> int:
     return encoder.chunk_size if wanted.chunk_size is None else wanted.chunk_size
 
 
-def _left(encoder: ChunkedEncoder, wanted: Wanted) -> int:
+def _left(encoder: ChunkedEncoder, wanted: WantedExport) -> int:
     return encoder.left_frames if wanted.left_frames is None else wanted.left_frames
 
 
-def make_form(student: nn.Module, wanted: Wanted) -> Form:
+def make_form(student: nn.Module, wanted: WantedExport) -> Form:
     """Graphs of a student without ``form_problems``.
 
     Its encoder gets the chunk size and the left context that are wanted.
@@ -280,8 +280,8 @@ def _features(student: nn.Module) -> tuple[Tensor, Tensor]:
     if reads_waveform(student):
         samples = 0.1 * torch.randn(len(SAMPLES), max(SAMPLES), generator=generator)
         return samples, torch.tensor(SAMPLES)
-    feats = torch.randn(len(FRAMES), max(FRAMES), student.frontend.n_mels, generator=generator)
-    return feats, torch.tensor(FRAMES)
+    feats = torch.randn(len(_FRAMES), max(_FRAMES), student.frontend.n_mels, generator=generator)
+    return feats, torch.tensor(_FRAMES)
 
 
 def _whole(student: nn.Module, head: nn.Module) -> nn.Module:
@@ -297,7 +297,7 @@ def _one_waveform(student: nn.Module) -> Part:
 
 def _ctc(student: nn.Module) -> Part:
     graph = _whole(student, CTCHead(student))
-    axes = {"x": TIME, "x_lens": BATCH, "log_probs": OUTPUT, "log_probs_len": BATCH}
+    axes = {"x": TIME, "x_lens": _BATCH, "log_probs": OUTPUT, "log_probs_len": _BATCH}
     signature = Signature(["x", "x_lens"], ["log_probs", "log_probs_len"], axes)
     metadata = {"model_type": "zipformer2_ctc", "vocab_size": student.vocab_size}
     return Part(graph, _features(student), signature, metadata)
@@ -305,7 +305,7 @@ def _ctc(student: nn.Module) -> Part:
 
 def _encoder(student: nn.Module) -> Part:
     graph = _whole(student, student.joint_network.lin_enc)
-    axes = {"x": TIME, "x_lens": BATCH, "encoder_out": OUTPUT, "encoder_out_lens": BATCH}
+    axes = {"x": TIME, "x_lens": _BATCH, "encoder_out": OUTPUT, "encoder_out_lens": _BATCH}
     signature = Signature(["x", "x_lens"], ["encoder_out", "encoder_out_lens"], axes)
     return Part(graph, _features(student), signature, {"model_type": "transducer"})
 
@@ -315,9 +315,9 @@ def _stream(student: nn.Module, shape: StreamShape) -> Part:
     streams = {2: "N"}
     names = ["x", "attention_cache", "convolution_cache", "processed_frames"]
     outputs = ["encoder_out", "new_attention_cache", "new_convolution_cache"]
-    free = [BATCH, streams, streams, BATCH, BATCH, streams, streams]
+    free = [_BATCH, streams, streams, _BATCH, _BATCH, streams, streams]
     axes = dict(zip([*names, *outputs], free, strict=True))
-    count = len(FRAMES)
+    count = len(_FRAMES)
     feats = _features(student)[0][:, :1].expand(count, shape.window, -1)
     example = (feats, *shape.caches(count), torch.zeros(count, dtype=torch.int64))
     return Part(graph, example, Signature(names, outputs, axes), shape.metadata())
@@ -338,20 +338,20 @@ def _wenet(student: nn.Module, shape: StreamShape) -> Part:
 
 
 def _predictor(student: nn.Module) -> Part:
-    signature = Signature(["y"], ["decoder_out"], {"y": BATCH, "decoder_out": BATCH})
+    signature = Signature(["y"], ["decoder_out"], {"y": _BATCH, "decoder_out": _BATCH})
     metadata = {"vocab_size": student.vocab_size, "context_size": CONTEXT_SIZE}
     tokens = torch.tensor([[0], [1]])
     if isinstance(student.decoder, StatelessDecoder):
         return Part(PredictorGraph(student), (tokens,), signature, metadata, small=False)
     names, outputs = ["y", "hidden", "cell"], ["decoder_out", "new_hidden", "new_cell"]
-    axes = {"y": BATCH, "decoder_out": BATCH} | {key: {1: "N"} for key in names[1:] + outputs[1:]}
+    axes = {"y": _BATCH, "decoder_out": _BATCH} | {key: {1: "N"} for key in names[1:] + outputs[1:]}
     states = student.decoder.init_state(len(tokens))
     graph, signature = LSTMGraph(student), Signature(names, outputs, axes)
     return Part(graph, (tokens, *states), signature, metadata, small=False)
 
 
 def _joiner(student: nn.Module) -> Part:
-    axes = dict.fromkeys(("encoder_out", "decoder_out", "logit"), BATCH)
+    axes = dict.fromkeys(("encoder_out", "decoder_out", "logit"), _BATCH)
     signature = Signature(["encoder_out", "decoder_out"], ["logit"], axes)
     width = student.joint_network.lin_enc.out_features
     metadata = {"joiner_dim": width}
@@ -363,7 +363,7 @@ def _cif(student: nn.Module) -> Form:
     decoder, (threshold, tail) = student.decoder, student.limits
     facts = {"threshold": threshold, "tail_threshold": tail, "start": student.sos,
              "end": student.eos, "width": student.width}  # fmt: skip
-    axes = {"x": TIME, "x_lens": BATCH, "frames": OUTPUT, "weights": OUTPUT, "frames_len": BATCH}
+    axes = {"x": TIME, "x_lens": _BATCH, "frames": OUTPUT, "weights": OUTPUT, "frames_len": _BATCH}
     signature = Signature(["x", "x_lens"], ["frames", "weights", "frames_len"], axes)
     encoder = Part(
         WeightedFrames(_whole(student, nn.Identity()), student.weights),
@@ -377,7 +377,7 @@ def _cif(student: nn.Module) -> Form:
         parts = {"encoder": encoder, "decoder": _one_by_one(student, heads)}
         return Form("cif_ar", parts, cif=facts)
     places = {0: "N", 1: "U"}
-    axes = {"fired": places, "fired_lens": BATCH, "logits": places}
+    axes = {"fired": places, "fired_lens": _BATCH, "logits": places}
     signature = Signature(["fired", "fired_lens"], ["logits"], axes)
     example = (torch.ones(2, 5, student.width), torch.tensor([5, 3]))
     return Form("cif_nar", {"encoder": encoder, "decoder": Part(AllAtOnce(student), example,
@@ -386,10 +386,10 @@ def _cif(student: nn.Module) -> Form:
 
 def _one_by_one(student: nn.Module, heads: int) -> Part:
     names, outputs = ["y", "previous", "current", "place", "past"], ["logits", "new_past"]
-    axes = dict.fromkeys([*names[:-1], "logits"], BATCH)
+    axes = dict.fromkeys([*names[:-1], "logits"], _BATCH)
     axes |= {"past": {2: "N", 4: "P"}, "new_past": {2: "N", 4: "P1"}}
     width, layers = student.width, len(student.decoder.layers)
     past = torch.ones(layers, 2, 2, heads, 3, width // heads)
     example = (torch.tensor([1, 2]), torch.zeros(2, width), torch.ones(2, width),
                torch.tensor([3, 3]), past)  # fmt: skip
-    return Part(OneByOne(student), example, Signature(names, outputs, axes))
+    return Part(OneByOneDecoder(student), example, Signature(names, outputs, axes))

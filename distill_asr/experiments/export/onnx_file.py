@@ -19,7 +19,7 @@ from torch import Tensor, nn
 OPSET = 17  # of 2022: older runtimes on phones and boards have it too
 QUANTISED = ("MatMul", "Gemm")
 PRECISE = "/weights/"  # begins the nodes that count tokens: a sum over the utterance
-LARGE = 256  # values; smaller weights stay as they are
+_LARGE = 256  # values; smaller weights stay as they are
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def halve_weights(path: Path, target: Path) -> None:
     graph, casts = model.graph, []
     for weight in graph.initializer:
         values = onnx.numpy_helper.to_array(weight)
-        if values.dtype != np.float32 or values.size < LARGE:
+        if values.dtype != np.float32 or values.size < _LARGE:
             continue
         name, stored = weight.name, f"{weight.name}_float16"
         weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), stored))

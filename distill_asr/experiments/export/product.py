@@ -27,7 +27,7 @@ from distill_asr.experiments.export.expected import Expected, tail_samples
 from distill_asr.experiments.export.kinds import (
     OPTIONS,
     Form,
-    Wanted,
+    WantedExport,
     form_problems,
     make_form,
     reads_waveform,
@@ -43,7 +43,7 @@ from distill_asr.experiments.layout import AVERAGED, Experiment
 from distill_asr.experiments.student import load_student
 from distill_asr.io.checksum import file_sha256
 
-FACTS, WAVS, WORDS = "export.json", "test_wavs", "words.txt"
+_FACTS, WAVS, _WORDS = "export.json", "test_wavs", "words.txt"
 SMALLER = {"int8": quantise, "fp16": halve_weights}
 
 
@@ -61,7 +61,7 @@ class Order:
     experiment: Path
     output: Path
     checkpoint: str
-    wanted: Wanted
+    wanted: WantedExport
     wavs: dict[str, str]
     quantize: Sequence[str] = ()
     command: str = ""
@@ -171,7 +171,7 @@ def _write_companions(
         )
     shutil.copyfile(recognise.__file__, directory / "recognise.py")
     text = json.dumps(facts, indent=1, ensure_ascii=False)
-    (directory / FACTS).write_text(f"{text}\n", encoding="utf-8")
+    (directory / _FACTS).write_text(f"{text}\n", encoding="utf-8")
 
 
 def _try(
@@ -195,7 +195,7 @@ def _try(
     tokens = {name: search(torch.from_numpy(samples)) for name, samples in speech.items()}
     made.expected = {name: words(ids) for name, ids in tokens.items()}
     lines = "".join(f"{name} {text}".rstrip() + "\n" for name, text in made.expected.items())
-    (directory / WAVS / WORDS).write_text(lines, encoding="utf-8")
+    (directory / WAVS / _WORDS).write_text(lines, encoding="utf-8")
     problems = []
     for runtime, found in _run(directory, speech, made.facts).items():
         different = [name for name in speech if found[name] != made.expected[name]]

@@ -22,7 +22,7 @@ from distill_asr.experiments.export.graphs import (
     with_products,
 )
 
-SCALE = 2 * math.log(32768)  # of log energies, where samples are not brought to [-1, 1]
+_SCALE = 2 * math.log(32768)  # of log energies, where samples are not brought to [-1, 1]
 FLOOR = math.log(torch.finfo(torch.float32).eps)  # of those that are
 
 
@@ -191,7 +191,7 @@ class WenetGraph(nn.Module):
         Log-probabilities [1, F, V] and the new caches.
         """
         width = self.graph.shape.width
-        feats = (x - SCALE).clamp(min=FLOOR)
+        feats = (x - _SCALE).clamp(min=FLOOR)
         attended = attention_cache[..., :width].transpose(1, 2)
         convolved = convolution_cache.permute(0, 3, 1, 2)
         scores, attended, convolved = self.graph(feats, attended, convolved, offset)

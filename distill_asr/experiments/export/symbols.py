@@ -11,9 +11,9 @@ from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.errors import UserError
 from distill_asr.experiments.config import ModelConfig
 
-BLANK, SPACE, WORD_BEGIN = "<blk>", "<space>", "▁"
+_BLANK, _SPACE, WORD_BEGIN = "<blk>", "<space>", "▁"
 UNKNOWN = "<unk>"
-NO_WORDS = (UNKNOWN, "⁇", "<sos/eos>")  # ⁇ is what sentencepiece makes of an unknown piece
+_NO_WORDS = (UNKNOWN, "⁇", "<sos/eos>")  # ⁇ is what sentencepiece makes of an unknown piece
 _CONTINUED = "##"  # begins a word piece that does not begin a word
 _IDEOGRAPH = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]")
 
@@ -26,7 +26,7 @@ def symbols(config: ModelConfig) -> list[str]:
     UserError : two tokens would have the same name, or one has a blank in it.
     """
     kind = config.token_type
-    names = [BLANK] + [_symbol(token, kind) for token in config.token_list[1:]]
+    names = [_BLANK] + [_symbol(token, kind) for token in config.token_list[1:]]
     bad = [name for name in names if not name or re.search(r"\s", name)]
     bad += sorted({name for name in names if names.count(name) > 1})
     if bad:
@@ -38,7 +38,7 @@ def symbols(config: ModelConfig) -> list[str]:
 
 
 def _symbol(token: str, kind: str | None) -> str:
-    if token == SPACE:
+    if token == _SPACE:
         return WORD_BEGIN
     if re.fullmatch("<.+>", token) or kind not in ("word", PIECES):
         return token
@@ -79,6 +79,6 @@ def plain(text: str) -> str:
 
     Runtimes differ in whether they print that, and how many spaces a row of them is.
     """
-    for nothing in NO_WORDS:
+    for nothing in _NO_WORDS:
         text = text.replace(nothing, "")
     return " ".join(text.split())

@@ -23,7 +23,7 @@ ROUNDING = 1e-6  # a tail must exceed its threshold by more, so that 0.5 does no
 
 
 @dataclass(frozen=True)
-class Shares:
+class _Shares:
     """What frames give to tokens: one share to the token that is open, at a fire one to the next.
 
     In the order of frames, and of shares in a frame, the token never goes back.
@@ -41,7 +41,7 @@ class CifOutput:
     states: Tensor  # [B, U, D], zero beyond lengths; U is the longest of them and may be 0
     lengths: Tensor  # [B], int64, tokens; 0 where nothing fires
     quantity: Tensor  # [B], sum of the weights before scaling
-    shares: Shares
+    shares: _Shares
 
     @property
     def weights(self) -> Tensor:
@@ -142,7 +142,7 @@ def count_fires(
     return fired_before + fires.cumsum(dim=1)
 
 
-def frame_shares(weights: Tensor, totals: Tensor, fired: Tensor, valid: Tensor) -> Shares:
+def frame_shares(weights: Tensor, totals: Tensor, fired: Tensor, valid: Tensor) -> _Shares:
     """Divide the weight of frames where a token fires; all other frames give it whole.
 
     Parameters
@@ -155,26 +155,26 @@ def frame_shares(weights: Tensor, totals: Tensor, fired: Tensor, valid: Tensor) 
     # either share may be negative: a token may fire with less than 1, or long after it was full
     closing = torch.where(fires, after - totals[:, :-1], weights)
     opening = torch.where(fires, totals[:, 1:] - after, 0.0)
-    return Shares(
+    return _Shares(
         torch.stack([before, before + 1], dim=-1),
         torch.stack([closing, opening], dim=-1),
         torch.stack([valid, fires], dim=-1),
     )
 
 
-def _close_tail(shares: Shares, open_token: Tensor, left: Tensor, kept: Tensor) -> Shares:
+def _close_tail(shares: _Shares, open_token: Tensor, left: Tensor, kept: Tensor) -> _Shares:
     """Bring the open token of each utterance, [B], to weight 1, or drop it where not kept."""
     in_tail = shares.token == open_token.reshape(-1, 1, 1)
     # 1 where dropped, so that no infinity meets the gradient
     divisor = torch.where(kept, left + TAIL_EPS, 1.0).reshape(-1, 1, 1)
-    return Shares(
+    return _Shares(
         shares.token,
         torch.where(in_tail, shares.weight / divisor, shares.weight),
         shares.used & (~in_tail | kept.reshape(-1, 1, 1)),
     )
 
 
-def sum_shares(hidden: Tensor, shares: Shares, tokens: int) -> Tensor:
+def sum_shares(hidden: Tensor, shares: _Shares, tokens: int) -> Tensor:
     """Weighted sums of frames, [B, tokens, D], in float32 or better.
 
     Each frame is read once and no [B, tokens, T] is made, forward or backward.

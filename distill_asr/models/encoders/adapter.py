@@ -8,7 +8,7 @@ from __future__ import annotations
 from espnet2.asr.postencoder.abs_postencoder import AbsPostEncoder
 from torch import Tensor, nn
 
-NAME = "adapter"
+ADAPTER = "adapter"
 
 
 class Adapter(AbsPostEncoder):

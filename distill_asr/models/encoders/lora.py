@@ -7,7 +7,7 @@ from typing import Any
 from distill_asr.errors import UserError, nearest
 
 # linear layers that are adapted where the config names none: query and value of the attention
-TARGETS = {
+_TARGETS = {
     "hubert": ("q_proj", "v_proj"),
     "wav2vec2": ("q_proj", "v_proj"),
     "wav2vec2-bert": ("linear_q", "linear_v"),
@@ -45,13 +45,13 @@ def add_lora(
             "encoder_conf.lora needs peft; install it with `pip install distill_asr[lora]`"
         ) from error
     family = model.config.model_type
-    targets = list(TARGETS[family] if targets is None else targets)
+    targets = list(_TARGETS[family] if targets is None else targets)
     layers = {name.rpartition(".")[2] for name, _ in model.named_modules()}
     for target in targets:
         if target in UNHEARD.get(family, ()):
             raise ValueError(
                 f"lora.targets: {target} of {family} is read past adapters; "
-                f"use {', '.join(TARGETS[family])}"
+                f"use {', '.join(_TARGETS[family])}"
             )
         if target not in layers:
             raise ValueError(f"lora.targets: no layer {target!r}{nearest(target, layers)}")

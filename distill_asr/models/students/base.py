@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from distill_asr.distill.block import PICKS
 from distill_asr.distill.distiller import Distiller
 from distill_asr.distill.states import Context, States, TapShape
-from distill_asr.models.encoders.adapter import NAME as ADAPTER
-from distill_asr.models.encoders.adapter import Adapter
+from distill_asr.models.encoders.adapter import ADAPTER, Adapter
 from distill_asr.models.students.taps import TapRecorder, encoder_tap_names
 
 if TYPE_CHECKING:

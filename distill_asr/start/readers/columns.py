@@ -30,7 +30,7 @@ NAMES = {  # lower case, the likeliest first
     "duration": ("duration", "seconds", "length_seconds"),
 }  # fmt: skip
 HEADERS = frozenset(name for names in NAMES.values() for name in names)
-LOOKED_AT = 50  # rows
+_LOOKED_AT = 50  # rows
 
 
 def guess_columns(
@@ -70,7 +70,7 @@ def guess_columns(
 
 def _audio_column(table: Table, named: str | None, is_audio: Callable[[str], bool]) -> str | None:
     """The column whose cells lead to audio most often; the named one where none does."""
-    rows = table.rows[:LOOKED_AT]
+    rows = table.rows[:_LOOKED_AT]
     shares = {
         name: sum(is_audio(row.get(name, "")) for _, row in rows) / len(rows)
         for name in table.names
@@ -84,7 +84,7 @@ def _audio_column(table: Table, named: str | None, is_audio: Callable[[str], boo
 def _text_column(table: Table, taken: set[str | None]) -> str | None:
     """The column with the most letters and blanks a cell."""
     scores = {
-        name: _textlike([row.get(name, "") for _, row in table.rows[:LOOKED_AT]])
+        name: _textlike([row.get(name, "") for _, row in table.rows[:_LOOKED_AT]])
         for name in table.names
         if name not in taken
     }

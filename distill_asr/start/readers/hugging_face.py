@@ -25,12 +25,12 @@ from distill_asr.start.readers.columns import NAMES
 if TYPE_CHECKING:
     import pyarrow
 
-STATE, INFO, PARTS = "state.json", "dataset_info.json", "dataset_dict.json"
+STATE, INFO, _PARTS = "state.json", "dataset_info.json", "dataset_dict.json"
 _MAGIC = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3", b"FORM": "aiff"}
 
 
 @dataclass(frozen=True)
-class Shard:
+class _Shard:
     """One file of a data set, of a split, with names of its class labels by column."""
 
     path: Path
@@ -48,7 +48,7 @@ class HuggingFaceReader(Reader):
         """Whether there is a state of ``save_to_disk``, or parquet."""
         if path.is_file():
             return path.suffix == ".parquet"
-        marks = (path / PARTS, path / STATE)
+        marks = (path / _PARTS, path / STATE)
         return any(mark.is_file() for mark in marks) or bool(_parquet(path))
 
     def read(self, path: Path, options: ReadOptions, problems: Problems) -> Source:
@@ -77,11 +77,11 @@ def _parquet(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.parquet")) or sorted(folder.glob("*/*.parquet"))
 
 
-def _shards(path: Path, problems: Problems) -> list[Shard]:
+def _shards(path: Path, problems: Problems) -> list[_Shard]:
     if path.is_file():
-        return [Shard(path, None, {})]
-    if (path / PARTS).is_file():
-        names = _json(path / PARTS, problems).get("splits", [])
+        return [_Shard(path, None, {})]
+    if (path / _PARTS).is_file():
+        names = _json(path / _PARTS, problems).get("splits", [])
         return [one for name in names for one in _saved(path / name, str(name), problems)]
     if (path / STATE).is_file():
         return _saved(path, None, problems)
@@ -89,10 +89,10 @@ def _shards(path: Path, problems: Problems) -> list[Shard]:
     # the hub's names: train-00000-of-00002.parquet, also in a folder a configuration
     splits = {file: file.stem.split("-")[0] for file in files}
     several = len(set(splits.values())) > 1
-    return [Shard(file, splits[file] if several else None, {}) for file in files]
+    return [_Shard(file, splits[file] if several else None, {}) for file in files]
 
 
-def _saved(folder: Path, split: str | None, problems: Problems) -> list[Shard]:
+def _saved(folder: Path, split: str | None, problems: Problems) -> list[_Shard]:
     state = _json(folder / STATE, problems)
     features = _json(folder / INFO, problems).get("features") or {}
     labels = {
@@ -105,7 +105,7 @@ def _saved(folder: Path, split: str | None, problems: Problems) -> list[Shard]:
             "(`dataset.flatten_indices().save_to_disk(...)`)",
         )
     files = [folder / one["filename"] for one in state.get("_data_files", [])]
-    return [Shard(file, split, labels) for file in files]
+    return [_Shard(file, split, labels) for file in files]
 
 
 def _json(path: Path, problems: Problems) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _batches(path: Path) -> Iterator[pyarrow.RecordBatch]:
 
 
 def _read_shard(
-    shard: Shard, options: ReadOptions, problems: Problems
+    shard: _Shard, options: ReadOptions, problems: Problems
 ) -> tuple[list[Clip], list[str]]:
     import pyarrow
 
@@ -202,7 +202,7 @@ def _is_audio(kind: pyarrow.DataType) -> bool:
 
 
 def _clip(
-    shard: Shard,
+    shard: _Shard,
     number: int,
     row: Mapping[str, Any],
     columns: Columns,
@@ -231,7 +231,7 @@ def _clip(
     )
 
 
-def _cell(shard: Shard, row: Mapping[str, Any], name: str | None) -> str | None:
+def _cell(shard: _Shard, row: Mapping[str, Any], name: str | None) -> str | None:
     value = None if name is None else row[name]
     names = shard.labels.get(name or "")
     if names and isinstance(value, int) and 0 <= value < len(names):

@@ -13,9 +13,9 @@ from distill_asr.errors import Problems
 from distill_asr.start.contract import Clip, Reader, ReadOptions, Source
 
 ENDINGS = (".jsonl.gz", ".jsonl")
-WHOLE = 0.01  # seconds that a supervision may lack of its recording and still be all of it
+_WHOLE = 0.01  # seconds that a supervision may lack of its recording and still be all of it
 
-Row = tuple[str, dict[str, Any]]
+_Row = tuple[str, dict[str, Any]]
 
 
 class LhotseReader(Reader):
@@ -65,7 +65,7 @@ def _kind(path: Path) -> str | None:
     return None
 
 
-def _rows(path: Path, problems: Problems) -> Iterator[Row]:
+def _rows(path: Path, problems: Problems) -> Iterator[_Row]:
     opened = gzip.open if path.name.endswith(".gz") else open
     number = 0
     try:
@@ -155,7 +155,7 @@ def _clip(
     split: str | None,
 ) -> Clip:
     start, length = part
-    all_of_it = start < WHOLE and start + length > float(recording["duration"]) - WHOLE
+    all_of_it = start < _WHOLE and start + length > float(recording["duration"]) - _WHOLE
     audio = AudioLocation(place) if all_of_it else AudioLocation(place, start, start + length)
     return Clip(
         name,

@@ -15,7 +15,7 @@ from distill_asr.errors import Problems
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 DELIMITED = (".csv", ".tsv", ".psv", ".txt")
 DELIMITERS = ("\t", "|", ";", ",")  # what texts have least goes first
-LOOKED_AT = 200  # rows that decide about delimiter and quotes
+_LOOKED_AT = 200  # rows that decide about delimiter and quotes
 Quoting = Literal[0, 3]  # csv.QUOTE_MINIMAL, csv.QUOTE_NONE
 _QUOTINGS: tuple[Quoting, ...] = (csv.QUOTE_MINIMAL, csv.QUOTE_NONE)
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
@@ -140,7 +140,7 @@ def _delimited(
 ) -> Table | None:
     delimiter, quoting = _dialect(path, text, delimiter)
     records = _records(text, delimiter, quoting)
-    width = _usual_width(records[:LOOKED_AT])
+    width = _usual_width(records[:_LOOKED_AT])
     headed = _is_headed(records, known, is_audio)
     names = tuple(records[0][1]) if headed else tuple(str(i + 1) for i in range(width))
     if headed and len({name.strip() for name in names}) < len(names):
@@ -173,7 +173,7 @@ def _dialect(path: Path, text: str, delimiter: str | None) -> tuple[str, Quoting
     ranked = []
     for one in choices:
         for quoting in _QUOTINGS:
-            widths = [len(cells) for _, cells in _records(text, one, quoting)[:LOOKED_AT]]
+            widths = [len(cells) for _, cells in _records(text, one, quoting)[:_LOOKED_AT]]
             usual = max(set(widths), key=lambda width: (widths.count(width), width))
             share = widths.count(usual) / len(widths)
             ranked.append((usual > 1, round(share, 2), one == by_name, one, quoting))
@@ -192,7 +192,7 @@ def _is_headed(
     records: list[tuple[int, list[str]]], known: frozenset[str], is_audio: Callable[[str], bool]
 ) -> bool:
     """By a column's name; else (a header in any language) since only the others lead to audio."""
-    first, others = records[0][1], [cells for _, cells in records[1:LOOKED_AT]]
+    first, others = records[0][1], [cells for _, cells in records[1:_LOOKED_AT]]
     if any(cell.strip().lower() in known for cell in first):
         return True
     lead = sum(any(map(is_audio, cells)) for cells in others)

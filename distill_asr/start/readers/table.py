@@ -16,7 +16,7 @@ from distill_asr.start.readers.columns import HEADERS, guess_columns
 from distill_asr.start.readers.folders import SUFFIXES, audio_files, short_names
 from distill_asr.start.readers.rows import DELIMITED, JSON_LINES, read_rows
 
-TABLES = (*(one for one in DELIMITED if one != ".txt"), *JSON_LINES)
+_TABLES = (*(one for one in DELIMITED if one != ".txt"), *JSON_LINES)
 
 
 class TableReader(Reader):
@@ -103,7 +103,7 @@ def _tables(folder: Path) -> list[Path]:
     found = sorted(
         one
         for one in folder.iterdir()
-        if one.suffix.lower() in TABLES and one.is_file() and not one.name.startswith(".")
+        if one.suffix.lower() in _TABLES and one.is_file() and not one.name.startswith(".")
     )
     named = [one for one in found if one.stem.lower() in _SPLITS]
     return named or found

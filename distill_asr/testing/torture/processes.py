@@ -23,7 +23,7 @@ OVERRIDING = 0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 PR_CAPBSET_DROP = 24
 PIPE_BYTES = 1 << 20
 TRACEBACK = "Traceback (most recent call last)"
-KEPT = 4000  # characters of a command's last words
+_KEPT = 4000  # characters of a command's last words
 
 
 @dataclass(frozen=True)

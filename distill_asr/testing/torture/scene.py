@@ -22,9 +22,9 @@ from distill_asr.io.records import DamagedRecordError, read_record
 from distill_asr.testing.fixtures import tiny_config
 from distill_asr.testing.torture.processes import Limits, Outcome, Running, Start
 
-LONGEST = 900.0  # seconds that a command may take, where many others run
+_LONGEST = 900.0  # seconds that a command may take, where many others run
 
-SYSTEM = "exp/taught_seed1"
+_SYSTEM = "exp/taught_seed1"
 
 
 @dataclass(frozen=True)
@@ -75,26 +75,26 @@ STEPS = (
     ),
     Step(
         "train 2",
-        (_words(f"train --config conf/stage2.yaml {_TRAIN} {SYSTEM} --init exp/stage1"),),
-        ("conf/stage2.yaml", *_SETS, "exp/stage1/*", f"{SYSTEM}/*"),
-        tuple(f"{SYSTEM}/{name}" for name in (*_TRAINED, "?epoch.pth")),
+        (_words(f"train --config conf/stage2.yaml {_TRAIN} {_SYSTEM} --init exp/stage1"),),
+        ("conf/stage2.yaml", *_SETS, "exp/stage1/*", f"{_SYSTEM}/*"),
+        tuple(f"{_SYSTEM}/{name}" for name in (*_TRAINED, "?epoch.pth")),
     ),
     Step(
         "decode",
-        (_words(f"decode --exp {SYSTEM} --data dump/dev --method greedy"),),
-        ("dump/dev/*", f"{SYSTEM}/*"),
-        (f"{SYSTEM}/decode/dev/*",),
+        (_words(f"decode --exp {_SYSTEM} --data dump/dev --method greedy"),),
+        ("dump/dev/*", f"{_SYSTEM}/*"),
+        (f"{_SYSTEM}/decode/dev/*",),
     ),
     Step(
         "decode beam",
-        (_words(f"decode --exp {SYSTEM} --data dump/dev --beam-size 2 --output exp/beam"),),
-        ("dump/dev/*", f"{SYSTEM}/*", "exp/beam/*"),
+        (_words(f"decode --exp {_SYSTEM} --data dump/dev --beam-size 2 --output exp/beam"),),
+        ("dump/dev/*", f"{_SYSTEM}/*", "exp/beam/*"),
         ("exp/beam/*",),
     ),
     Step(
         "pseudo-label",
-        (_words(f"pseudo-label --exp {SYSTEM} --data dump/train --output dump/train_pl"),),
-        ("dump/train/*", f"{SYSTEM}/*", "dump/train_pl/*"),
+        (_words(f"pseudo-label --exp {_SYSTEM} --data dump/train --output dump/train_pl"),),
+        ("dump/train/*", f"{_SYSTEM}/*", "dump/train_pl/*"),
         ("dump/train_pl/*",),
     ),
     Step(
@@ -116,7 +116,7 @@ STEPS = (
     ),
 )
 # of no consequence: logs, locks, what is measured anew
-IGNORED = (
+_IGNORED = (
     "*.log",
     "*.lock",
     "*.png",
@@ -180,9 +180,9 @@ class Scene:
 
     def finish(self, running: Running) -> Outcome:
         """Wait for a command; one that hangs is killed, and gets exit code -9."""
-        if running.wait(LONGEST) is None:
+        if running.wait(_LONGEST) is None:
             running.kill()
-            running.wait(LONGEST)
+            running.wait(_LONGEST)
         self.said += f"[{running.outcome.code}] {running.outcome.stderr}\n"
         return running.outcome
 
@@ -256,7 +256,7 @@ def _write_set(root: Path, name: str, utterances: int, rng: np.random.Generator)
 
 def _listed(root: Path, patterns: tuple[str, ...]) -> list[str]:
     names = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
-    return sorted(name for name in names if matches(name, patterns) and not matches(name, IGNORED))
+    return sorted(name for name in names if matches(name, patterns) and not matches(name, _IGNORED))
 
 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -52,12 +52,12 @@ def speech(length: int, seed: int) -> torch.Tensor:
 @pytest.mark.parametrize("name", STUDENTS)
 def test_same_tokens(tmp_path: Path, name: str) -> None:
     from distill_asr.experiments.export.expected import Expected
-    from distill_asr.experiments.export.kinds import Wanted, form_problems, make_form
+    from distill_asr.experiments.export.kinds import WantedExport, form_problems, make_form
     from distill_asr.experiments.export.onnx_file import write_graph
     from distill_asr.experiments.export.recognise import Recogniser
 
     student = make_student(name)
-    wanted = Wanted(sherpa=False)
+    wanted = WantedExport(sherpa=False)
     assert not form_problems(student, wanted)
     form = make_form(student, wanted)
     models = {}

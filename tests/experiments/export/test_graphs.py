@@ -84,11 +84,11 @@ def features(lengths: list[int], seed: int) -> Tensor:
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("normalize", [None, "utterance_mvn"])
 def test_offline_encoder(tmp_path: Path, encoder: str, normalize: str | None) -> None:
-    from distill_asr.experiments.export.kinds import Wanted, form_problems, make_form
+    from distill_asr.experiments.export.kinds import WantedExport, form_problems, make_form
 
     student = student_with_opinions(encoder, normalize=normalize,
                                     normalize_conf=STATISTICS if normalize else {})  # fmt: skip
-    wanted = Wanted(sherpa=False)
+    wanted = WantedExport(sherpa=False)
     assert not form_problems(student, wanted)
     part = make_form(student, wanted).parts["encoder"]
     run = session(part, tmp_path / "encoder.onnx")
@@ -107,7 +107,7 @@ def test_offline_encoder(tmp_path: Path, encoder: str, normalize: str | None) ->
 
 
 def test_global_statistics(tmp_path: Path) -> None:
-    from distill_asr.experiments.export.kinds import Wanted, make_form
+    from distill_asr.experiments.export.kinds import WantedExport, make_form
 
     rng = np.random.default_rng(0)
     frames = rng.normal(-5, 3, (100, 16))
@@ -117,7 +117,9 @@ def test_global_statistics(tmp_path: Path) -> None:
         "conformer", normalize="global_mvn",
         normalize_conf={"stats_file": str(tmp_path / "stats.npz")},
     )  # fmt: skip
-    run = session(make_form(student, Wanted(sherpa=False)).parts["encoder"], tmp_path / "e.onnx")
+    run = session(
+        make_form(student, WantedExport(sherpa=False)).parts["encoder"], tmp_path / "e.onnx"
+    )
     feats = features([61, 40], 0)
     found, _ = run.run(None, {"x": feats.numpy(), "x_lens": np.array([61, 40])})
     for row, length in enumerate([61, 40]):
@@ -127,10 +129,10 @@ def test_global_statistics(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("chunk", "left", "factor"), [(1, 1, 4), (3, 20, 2), (8, 5, 4), (7, 9, 6)])
 def test_streaming_encoder(tmp_path: Path, chunk: int, left: int, factor: int) -> None:
-    from distill_asr.experiments.export.kinds import Wanted, form_problems, make_form
+    from distill_asr.experiments.export.kinds import WantedExport, form_problems, make_form
 
     student = student_with_opinions("chunked", conf={"subsampling_factor": factor})
-    wanted = Wanted(streaming=True, chunk_size=chunk, left_frames=left, sherpa=False)
+    wanted = WantedExport(streaming=True, chunk_size=chunk, left_frames=left, sherpa=False)
     assert not form_problems(student, wanted)
     form = make_form(student, wanted)
     shape, run = form.stream, session(form.parts["encoder"], tmp_path / "encoder.onnx")
@@ -154,10 +156,10 @@ def test_streaming_encoder(tmp_path: Path, chunk: int, left: int, factor: int) -
 
 
 def test_predictor_and_joiner(tmp_path: Path) -> None:
-    from distill_asr.experiments.export.kinds import Wanted, make_form
+    from distill_asr.experiments.export.kinds import WantedExport, make_form
 
     student = student_with_opinions("conformer")
-    parts = make_form(student, Wanted(sherpa=False)).parts
+    parts = make_form(student, WantedExport(sherpa=False)).parts
     predictor = session(parts["decoder"], tmp_path / "decoder.onnx")
     joiner = session(parts["joiner"], tmp_path / "joiner.onnx")
     assert predictor.get_modelmeta().custom_metadata_map == {
@@ -174,10 +176,12 @@ def test_predictor_and_joiner(tmp_path: Path) -> None:
 
 
 def test_ctc(tmp_path: Path) -> None:
-    from distill_asr.experiments.export.kinds import Wanted, make_form
+    from distill_asr.experiments.export.kinds import WantedExport, make_form
 
     student = student_with_opinions("conformer", "ctc")
-    run = session(make_form(student, Wanted(sherpa=False)).parts["model"], tmp_path / "model.onnx")
+    run = session(
+        make_form(student, WantedExport(sherpa=False)).parts["model"], tmp_path / "model.onnx"
+    )
     feats = features([90, 33], 0)
     found, counts = run.run(None, {"x": feats.numpy(), "x_lens": np.array([90, 33])})
     assert run.get_outputs()[0].shape[2] == len(TOKENS)  # where sherpa-onnx looks for it
@@ -215,19 +219,19 @@ def test_ctc(tmp_path: Path) -> None:
     ],
 )
 def test_refused(model: str, changes: dict, wanted: dict, message: str) -> None:
-    from distill_asr.experiments.export.kinds import Wanted, form_problems
+    from distill_asr.experiments.export.kinds import WantedExport, form_problems
 
     student = tiny_student(model, **changes).eval()
-    problems = form_problems(student, Wanted(**{"sherpa": False} | wanted))
+    problems = form_problems(student, WantedExport(**{"sherpa": False} | wanted))
     assert [one for one in problems if re.search(message, one)], problems
 
 
 def test_streams_that_cannot_be() -> None:
-    from distill_asr.experiments.export.kinds import Wanted, form_problems
+    from distill_asr.experiments.export.kinds import WantedExport, form_problems
 
     student = student_with_opinions("chunked", normalize="utterance_mvn", conf={"left_frames": 0})
-    problems = form_problems(student, Wanted(streaming=True, chunk_size=0, sherpa=False))
+    problems = form_problems(student, WantedExport(streaming=True, chunk_size=0, sherpa=False))
     assert len(problems) == 3
-    assert not form_problems(student, Wanted(chunk_size=0, sherpa=False))
-    problems = form_problems(student, Wanted(chunk_size=-1, left_frames=0, sherpa=False))
+    assert not form_problems(student, WantedExport(chunk_size=0, sherpa=False))
+    problems = form_problems(student, WantedExport(chunk_size=-1, left_frames=0, sherpa=False))
     assert [one.partition(":")[0] for one in problems] == ["--chunk-size -1", "--left-frames 0"]

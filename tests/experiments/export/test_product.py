@@ -108,11 +108,11 @@ def facts_of(directory: Path) -> dict:
 
 def expected_words(exp: Path, facts: dict) -> list[str]:
     from distill_asr.experiments.export.expected import Expected
-    from distill_asr.experiments.export.kinds import Wanted, make_form
+    from distill_asr.experiments.export.kinds import WantedExport, make_form
     from distill_asr.experiments.export.symbols import Words, symbols
 
     student, config = load_student(exp)
-    form = make_form(student, Wanted(streaming=facts["stream"] is not None))
+    form = make_form(student, WantedExport(streaming=facts["stream"] is not None))
     search, words = Expected(student, form, facts["unk"]), Words(config, symbols(config))
     return [words(search(torch.from_numpy(one))) for one in recordings()]
 

@@ -22,17 +22,17 @@ BATCHES = [[400], [401, 720], [16001, 500, 9000], [320000], [16000, 10], [5]]  #
 @pytest.mark.parametrize(("family", "norm", "normalised"), MODELS)
 @torch.no_grad()
 def test_encoder(tmp_path: Path, family: str, norm: str, normalised: bool) -> None:
-    from distill_asr.experiments.export.kinds import Wanted, form_problems, make_form
+    from distill_asr.experiments.export.kinds import WantedExport, form_problems, make_form
     from distill_asr.experiments.export.onnx_file import write_graph
 
     save_speech_model(tmp_path, family, norm=norm, do_normalize=normalised)
     student = tiny_student("ctc", frontend=None, input_size=1, encoder="hf_speech",
                            encoder_conf={"model": str(tmp_path)}).eval()  # fmt: skip
-    assert not form_problems(student, Wanted(sherpa=False))
-    problems = form_problems(student, Wanted(streaming=True, sherpa=True))
+    assert not form_problems(student, WantedExport(sherpa=False))
+    problems = form_problems(student, WantedExport(streaming=True, sherpa=True))
     assert any("do_normalize" in one for one in problems) != normalised
     assert any("--streaming" in one for one in problems)
-    part = make_form(student, Wanted(sherpa=False)).parts["model"]
+    part = make_form(student, WantedExport(sherpa=False)).parts["model"]
     write_graph(part.graph, part.example, tmp_path / "model.onnx", part.signature, part.metadata)
     run = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
@@ -51,11 +51,11 @@ def test_encoder(tmp_path: Path, family: str, norm: str, normalised: bool) -> No
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
-    from distill_asr.experiments.export.kinds import Wanted, form_problems
+    from distill_asr.experiments.export.kinds import WantedExport, form_problems
 
     save_speech_model(tmp_path, "wav2vec2-bert")
     changes = {"frontend": None, "input_size": 1, "encoder": "hf_speech",
                "encoder_conf": {"model": str(tmp_path)}}  # fmt: skip
     student = tiny_student("transducer", **changes)
-    problems = form_problems(student, Wanted(sherpa=True))
+    problems = form_problems(student, WantedExport(sherpa=True))
     assert ["encoder_conf.model", "encoder"] == [one.partition(":")[0] for one in problems]
