@@ -151,4 +151,9 @@ def _arguments(config: Mapping[str, Any]) -> argparse.Namespace:
     parser = DistillTask.get_parser()
     known = {action.dest for action in parser._actions}
     parser.set_defaults(**{key: value for key, value in config.items() if key in known})
-    return parser.parse_args([])
+    parser.exit_on_error = False  # texts are converted here, as where ESPnet reads its config
+    try:
+        return parser.parse_args([])
+    except argparse.ArgumentError as error:
+        key = (error.argument_name or "").lstrip("-")
+        raise UserError(f"{key}: {error.message}; correct the value, or remove the key") from error

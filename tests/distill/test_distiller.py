@@ -254,7 +254,7 @@ def test_names_become_objects_of_the_right_size() -> None:
 
 def test_rates_that_do_not_fit_are_found_at_building() -> None:
     blocks = {"x": DistillBlock("w", "encoder", "l1")}
-    with pytest.raises(UserError, match=r"distill.x: .*no whole multiple"):
+    with pytest.raises(UserError, match=r"distill.x: .*not a whole multiple"):
         build_distillers(blocks, {"encoder": TapShape(8, 30.0)}, {"w": TeacherFacts(10, 20.0)})
 
 

@@ -112,7 +112,7 @@ def test_a_batch_without_targets_still_has_a_way_to_the_weights() -> None:
 
 
 def test_layers_that_are_not_there() -> None:
-    with pytest.raises(UserError, match=r"distill.x: layers: \[4\] asked for, .*\[3, 6, 9\]"):
+    with pytest.raises(UserError, match=r"distill.x: layers: \[4\] requested, .*\[3, 6, 9\]"):
         built(replace(BLOCK, layers=[4, 6]))
 
 

@@ -101,7 +101,7 @@ def test_rates_that_do_not_fit_are_found_before_training() -> None:
     args = arguments(
         tiny_config(distill={"x": BLOCK}), distill_teachers={"w": {"width": 4, "step_ms": 30.0}}
     )
-    with pytest.raises(UserError, match=r"distill.x: .*no whole multiple"):
+    with pytest.raises(UserError, match=r"distill.x: .*not a whole multiple"):
         DistillTask.build_model(args)
 
 

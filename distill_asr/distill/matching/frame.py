@@ -66,7 +66,7 @@ class FrameMatcher(Matcher):
 
         Raises
         ------
-        ValueError : one side is on token level, or the rates are no whole multiple.
+        ValueError : one side is on token level, or the rates are not whole multiples.
         """
         student_step_ms, teacher_step_ms = _require_rates(student_step_ms, teacher_step_ms)
         ratio = round(student_step_ms / teacher_step_ms)

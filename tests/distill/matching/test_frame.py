@@ -185,7 +185,7 @@ def test_ratio_and_width(student: float, teacher: float, ratio: int) -> None:
 
 @pytest.mark.parametrize(("student", "teacher"), [(30, 20), (10, 20), (50, 20), (41, 20)])
 def test_rates_that_do_not_divide(student: float, teacher: float) -> None:
-    with pytest.raises(ValueError, match=r"no whole multiple.*reduction: resample"):
+    with pytest.raises(ValueError, match=r"not a whole multiple.*reduction: resample"):
         FrameMatcher().ratio(student, teacher)
 
 
