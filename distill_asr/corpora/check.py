@@ -19,7 +19,7 @@ _RESERVED = ("out", "help")
 
 
 def kind_of(hint: object) -> Any:
-    """The kind of an option's values, without None; None where it is none of ``KINDS``."""
+    """The kind of an option's values, without None; None if it is not in ``KINDS``."""
     union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     kinds = [one for one in typing.get_args(hint) if one is not type(None)] if union else [hint]
     return kinds[0] if len(kinds) == 1 and kinds[0] in _KINDS else None

@@ -55,7 +55,7 @@ class DurationLimits:
     sets: tuple[str, ...] = ("train",)
 
     def problems(self) -> list[str]:
-        """Say what is wrong with them."""
+        """List what is wrong with the options."""
         found = [
             f"--{name.replace('_', '-')} {value}: expected more than 0"
             for name in ("max_seconds", "max_characters")
@@ -178,7 +178,7 @@ def find(source: str | Path | None, language: str, downloads: Path) -> Path:
 
     Raises
     ------
-    UserError : nothing of the kind, or more than one.
+    UserError : no such folder or archive, or more than one.
     """
     if not source:
         raise UserError(f"Common Voice is needed: {GET}")
@@ -271,7 +271,7 @@ def read_splits(folder: Path, problems: Problems) -> dict[str, dict[str, CommonV
 
 
 def _facts(manifest: dict[str, Any]) -> CorpusSet:
-    """What a set's manifest says, and what the limits left out of it."""
+    """The manifest entry of a set, with what the limits left out of it."""
     dropped = manifest["dropped"]
     count = sum(dropped["reasons"].values())
     why = ", ".join(f"{number} {reason}" for reason, number in dropped["reasons"].items())

@@ -60,7 +60,7 @@ class Built:
 
 @dataclass(frozen=True)
 class NoOptions:
-    """Options of a corpus that has none."""
+    """Options of a corpus without options."""
 
 
 class Corpus(ABC, Generic[OptionsT]):

@@ -113,7 +113,7 @@ def build(
     ----------
     out : data directory.
     fsdd : the dataset's directory, with or without ``recordings/`` at the end.
-    left_out : the speaker nobody trains on; default: the last one in alphabetical order.
+    left_out : the speaker that no system trains on; default: the last one in alphabetical order.
     label_share : share of each speaker's training recordings that come with text.
     sizes : strings a set, to change ``SIZES``.
 

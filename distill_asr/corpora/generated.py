@@ -24,7 +24,7 @@ _MANIFEST = "manifest.json"  # lies only in a finished set
 class Planned:
     """One utterance that is to be rendered.
 
-    ``plan`` is whatever the corpus' ``render`` function needs (picklable); it decides every
+    ``plan`` is what the corpus' ``render`` function needs (picklable); it decides every
     sample, so that the order and the number of workers do not matter.
     """
 
@@ -62,7 +62,7 @@ def build_set(
 
     Returns
     -------
-    What its manifest says, without settings and voices.
+    The content of its manifest, without settings and voices.
 
     Raises
     ------

@@ -1,10 +1,10 @@
-"""An embedded English corpus of homophones, which only the rest of a sentence tells apart.
+"""An embedded English corpus of homophones, which only the rest of a sentence distinguishes.
 
 Each sentence keeps to one topic and has words of it that sound like words of another: the sail of
 the harbour and the sale of the office. espeak-ng speaks both alike to the sample, in every voice
-here, so that whoever writes them has to know which words go together. Few transcripts show little
-of that and much text shows it all, as with the homophones of Chinese: a text teacher has something
-to give. See ``mini`` for the voices, the noise and the set plans.
+here, so a recogniser must learn which words go together. A few transcripts show little of that,
+and much text shows all of it, as with the homophones of Chinese. A text teacher can therefore
+help. See ``mini`` for the voices, the noise and the set plans.
 """
 
 from __future__ import annotations

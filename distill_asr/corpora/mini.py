@@ -1,7 +1,7 @@
 """The embedded English corpus: dates, times, numbers and commands, spoken by espeak-ng.
 
 A closed vocabulary, many voices, noise, a little labelled and much unlabelled audio, test voices
-that nobody has heard, and a larger labelled set for training the recipe's own teachers.
+that occur nowhere else, and a larger labelled set for training the recipe's own teachers.
 """
 
 import functools
@@ -156,7 +156,7 @@ def build_sets(
 ) -> Built:
     """Speak the ``texts`` of each set that is not there yet.
 
-    ``corpus`` is what tells it from others in the manifests.
+    ``corpus`` is its name in the manifests.
     """
     # what every set had to keep away from
     reserved = {name: plan.utterances for name, plan in sets.items() if plan.distinct}
@@ -209,7 +209,7 @@ def plan_texts(
 
 
 def generator(name: str, seed: int) -> np.random.Generator:
-    """What the sentences of a set are drawn with."""
+    """The settings with which the sentences of a set are drawn."""
     return np.random.default_rng([seed, number_of(name), 0])
 
 
@@ -256,7 +256,7 @@ def vocabulary() -> tuple[str, ...]:
     return tuple(sorted(words))
 
 
-# Capitals are drawn anew, the rest is said as it is.
+# Capitals are drawn anew, the rest is spoken as it is.
 _PATTERNS = (
     ("COMMAND at TIME", 3),
     ("COMMAND on WEEKDAY", 2),
@@ -348,7 +348,7 @@ def _noise(
 
 @functools.lru_cache(maxsize=2)
 def _talkers(voices: tuple[str, ...], seed: tuple[int, int]) -> list[np.ndarray]:
-    """Recordings for the babble of one set, by the set's own voices, so none is known before."""
+    """Recordings for the babble of one set, by the set's own voices, so none occurs elsewhere."""
     rng = np.random.default_rng([*seed, 2])
     plain = Conditions(snr=(0, 0), noisy=0.0)
     return [_speak(sentence(rng), voices[i % len(voices)], plain, rng) for i in range(24)]

@@ -1,10 +1,10 @@
-"""Twenty languages with a long tail, from CLDR's words and espeak-ng's voices; and some more.
+"""Twenty languages with a long tail, and others, from CLDR's words and espeak-ng's voices.
 
 Sentences are made of what CLDR has in a language's own script and wording alone: territories,
-cities, languages, currencies, months, weekdays, and the ways to say "and" and "or". What stands
-together belongs together (a city and its country, a country and its currency), so that a model of
-text can know what to expect. The languages of pre-training are others, so no student has heard or
-read any of the twenty before.
+cities, languages, currencies, months, weekdays, and the words for "and" and "or". Words that stand
+together belong together (a city and its country, a country and its currency), so that a text model
+can predict them. Pre-training uses other languages, so no student has been trained on any of the
+twenty before.
 """
 
 import functools
@@ -73,7 +73,7 @@ class Size:
 
 @dataclass(frozen=True)
 class MultilingualOptions:
-    """Of ``Multilingual``; exactly one of the last four."""
+    """Options of ``Multilingual``; exactly one of the last four is given."""
 
     seed: int = option(0, "decides sentences, voices and noise")
     nj: int = option(2, "worker processes; the result does not depend on it")
@@ -260,7 +260,7 @@ def sentence(language: str, rng: np.random.Generator) -> str:
 
 @dataclass(frozen=True)
 class Pieces:
-    """What sentences of a language are made of, in its own script.
+    """The words from which sentences of a language are made, in its own script.
 
     ``cities``, ``currencies`` and ``languages`` belong to the territories of ``places``, by its
     keys.

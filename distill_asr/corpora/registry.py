@@ -26,7 +26,7 @@ def find_corpus(name: str) -> type[Corpus]:
 
     Raises
     ------
-    UserError : there is none, or it is no ``Corpus``.
+    UserError : it does not exist, or is not a ``Corpus``.
     """
     path = CORPORA.get(name, name)
     module, _, attribute = path.rpartition(".")
@@ -34,7 +34,7 @@ def find_corpus(name: str) -> type[Corpus]:
         raise UserError(f"corpus {name!r} is unknown{nearest(name, CORPORA)}; {_WAY_OUT}")
     try:
         found = getattr(import_module(module), attribute)
-    except Exception as error:  # whatever the import of a user's own file brings up
+    except Exception as error:  # the import of a user's own file may raise anything
         reason = import_failure(error)
         raise UserError(f"corpus {name}: cannot be imported {reason}; {_WAY_OUT}") from error
     if not (isinstance(found, type) and issubclass(found, Corpus)):

@@ -31,7 +31,7 @@ _LONGEST_PATH = 120  # bytes; the library fails at some 160, file names included
 _SynthCallback = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
 )
-# Breath noise in the Klatt synthesiser (1.52) reads memory that nobody has set.
+# Breath noise in the Klatt synthesiser (1.52) reads memory that is not initialised.
 _NOT_REPEATABLE = {"Reed", "caleb"}
 
 _chunks: list[bytes] = []
@@ -61,7 +61,7 @@ def synthesise(
 
     Parameters
     ----------
-    text : what to say, UTF-8.
+    text : the words to speak, UTF-8.
     voice : language and optional variant, such as ``en-us`` or ``en-gb-scotland+f3``.
     rate : words a minute, 80 to 450.
     pitch, pitch_range : 0 to 100.
@@ -87,7 +87,7 @@ def synthesise(
 
 
 def transcribe(text: str, voice: str) -> str:
-    """What ``synthesise`` would say, in the International Phonetic Alphabet.
+    """The phones that ``synthesise`` would speak, in the International Phonetic Alphabet.
 
     Words are split by spaces; marks of stress, length and tone stay. Raises as ``synthesise``.
     """

@@ -25,7 +25,7 @@ class CifSearch:
     beam_size : 1 is greedy.
     nbest : hypotheses kept.
     language_model : adds its weighted log-probability to that of every token, the end token
-        included; it has no say in how many fire.
+        included; it does not change how many tokens fire.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Labels that are known so far, so that a killed labelling goes on where it was."""
+"""Labels found so far, so that a labelling continues after a kill."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 @dataclass(frozen=True)
 class Labelling:
-    """Labels of a data directory, and what became of them.
+    """Labels of a data directory, and which of them were kept.
 
     Parameters
     ----------
@@ -119,9 +119,9 @@ class Labelling:
 
 
 def disagreements(labels: Mapping[str, Label], others: Mapping[str, Label]) -> dict[str, float]:
-    """Word error rate of what another recogniser heard, by utterance with words.
+    """Word error rate against another recogniser's words, by utterance with words.
 
-    1 where the other one heard nothing.
+    The rate is 1 where the other recogniser gave no words.
     """
     said = {utt: one.words for utt, one in labels.items() if one.words}
     heard = {utt: others[utt].words for utt in said}
@@ -162,7 +162,7 @@ def _write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def finished(output: Path, made_from: dict[str, Any]) -> list[str] | None:
-    """The report of the same labelling, done before; None where there is nothing, or other audio's.
+    """The report of the same labelling, done before; None if there is none for this audio.
 
     Raises
     ------

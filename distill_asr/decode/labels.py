@@ -1,7 +1,7 @@
-"""Pseudo-labels: what is known of each, and which ones are kept.
+"""Pseudo-labels: the facts about each, and which ones are kept.
 
-A label is dropped for what its words are like (loops, a rate that nobody speaks at), for what
-another recogniser heard, or for the recogniser's own doubt.
+A label is dropped if its words are implausible (loops, an impossible speaking rate), if another
+recogniser disagrees, or if the recogniser's confidence is low.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _repeats(words: list[str], size: int) -> int:
 
 @dataclass(frozen=True)
 class LabelLimits:
-    """What words may be like; None: whatever they are.
+    """Limits on the words of a label; None: no limit.
 
     Parameters
     ----------

@@ -24,10 +24,10 @@ class Latency:
     Parameters
     ----------
     audio, computing : duration of all audio, and of the work on it.
-    first_partials : audio heard when an utterance's first words showed.
+    first_partials : audio received when an utterance's first words were shown.
     emitted : by token, the frame in which it came out minus the frame where it begins.
-    shown : by token, the audio heard when it showed minus the begin of that frame; what a user
-        waits, computing aside.
+    shown : by token, the audio received when it was shown, minus the begin of that frame: how
+        long a user waits, computation not included.
     unaligned : utterances without a forced alignment.
     """
 
@@ -69,10 +69,10 @@ class _Session(Protocol):
     """What listens: a ``StreamingSession`` or an ``OnnxSession``."""
 
     def push(self, samples: Any) -> list[Recognised]:
-        """Take samples [n]; give every change of the hypothesis."""
+        """Take samples [n]; return every change of the hypothesis."""
 
     def finish(self) -> list[Recognised]:
-        """End of the audio."""
+        """End the audio."""
 
 
 class TimedUtterance:
@@ -88,7 +88,7 @@ class TimedUtterance:
         self.computing = 0.0
         self.tokens: list[int] = []
         self.times: list[float] = []  # of the frames in which tokens came out
-        self.heard: list[float] = []  # audio there was when they showed
+        self.heard: list[float] = []  # audio received when they were shown
         self._open = 0  # tokens of the segment that is not final yet
 
     def push(self, samples: Any) -> list[Recognised]:

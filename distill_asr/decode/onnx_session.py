@@ -33,7 +33,7 @@ class OnnxSession:
         self._chunk = sizes["decode_chunk_len"] * shift  # a piece completes one chunk at most
 
     def push(self, samples: np.ndarray) -> list[Recognised]:
-        """Take more audio [n] in [-1, 1]; give every change of the hypothesis."""
+        """Take more audio [n] in [-1, 1]; return every change of the hypothesis."""
         results = []
         for begin in range(0, len(samples), self._chunk):
             piece = samples[begin : begin + self._chunk]

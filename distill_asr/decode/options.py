@@ -36,7 +36,7 @@ class DecodeOptions:
     ctc_weight : share of CTC in the score of a hybrid student.
     chunk_size : encoder frames, 0 for full context; None: as the student was trained.
     batch_size : utterances that a transducer's greedy search takes at a time.
-    timestamps : find the frame of every token where beam search would not say.
+    timestamps : also find the frame of every token in a beam search.
     device : of torch.
     fusion : a language model, for beam search.
     """
@@ -163,9 +163,9 @@ class PseudoLabelOptions:
     data, output : prepared data dirs, read and written.
     recogniser : experiment directory, or a teacher's file of ``output: words``.
     checkpoint, search : of an experiment.
-    agree : another recogniser, of either kind, that must hear much the same.
+    agree : another recogniser, of either kind, whose words must be similar.
     normalise_as : words are written as this dir's transcripts; None: as those of ``data``.
-    reference : true transcripts, to say how wrong the labels are; None: ``text`` of the data.
+    reference : true transcripts, to measure the labels' error rate; None: ``text`` of the data.
     lowest : confidence to keep, at most 0.
     share : of the utterances with words, the most confident ones.
     limits : what their words may be like.

@@ -1,4 +1,4 @@
-"""What a recogniser hears, as transcripts of unlabelled audio."""
+"""A recogniser's words as transcripts of unlabelled audio."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Task:
     ----------
     transcriber : whose words are written.
     other : one that must agree; None without.
-    reference : true transcripts, to say how wrong the labels are.
+    reference : true transcripts, to measure the error rate of the labels.
     """
 
     data: DataDir
@@ -124,7 +124,7 @@ def _from_file(
     ----------
     search, checkpoint : of a student; a model of transformers has neither.
     rule : for the words.
-    own : it is the data's own, which is no matter of a student.
+    own : whether ``rule`` is the data's own; it then does not apply to a student.
 
     Raises
     ------
@@ -174,8 +174,8 @@ def _changed(search: DecodeOptions, checkpoint: str) -> list[str]:
 def _label(task: _Task, made_from: dict[str, Any]) -> list[str]:
     """Write the labels; give the lines of the report.
 
-    What was heard lies beside the output until it is written: a kill loses little, and limits that
-    leave nothing can be tried again at once.
+    The labels lie beside the output until it is written, so a kill loses little, and after
+    limits that keep no utterance others can be tried without recognising again.
     """
     output, data, others, files = task.options.output, task.data, {}, []
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +213,7 @@ def _label(task: _Task, made_from: dict[str, Any]) -> list[str]:
 
 
 def _reference(path: Path | None, data: DataDir) -> dict[str, str] | None:
-    """True words of every utterance, if known; of the data itself where no file is given."""
+    """True words of every utterance, or None; from the data itself if no file is given."""
     if path is None and data.text is None:
         return None
     path = path or data.path / "text"

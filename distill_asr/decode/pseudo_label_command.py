@@ -1,4 +1,4 @@
-"""``distill-asr pseudo-label``: what a recogniser hears, as transcripts of unlabelled audio."""
+"""``distill-asr pseudo-label``: a recogniser's words as transcripts of unlabelled audio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a listening session tells; nothing here needs PyTorch."""
+"""Results of a recognition session; nothing here needs PyTorch."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recognised:
-    """What is known of a segment, which lasts from one endpoint to the next.
+    """The hypothesis of a segment, which lasts from one endpoint to the next.
 
     Parameters
     ----------
     text : words.
     tokens : their ids; grow at the end only.
     times : seconds from the begin of the audio to the encoder frame in which each came out.
-    heard : seconds of audio that had come in.
+    heard : seconds of audio received so far.
     final : the segment is complete.
     """
 

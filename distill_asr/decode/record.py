@@ -113,7 +113,7 @@ class Decoding:
 
     @property
     def done(self) -> bool:
-        """Whether they are there, whole, of the same weights, audio and options."""
+        """Whether the hypotheses are complete, and from the same weights, audio and options."""
         record = _read_record(self.output)
         return (
             record is not None
@@ -133,7 +133,7 @@ class Decoding:
 
 
 def _read_record(output: Path) -> dict[str, Any] | None:
-    """The record of a decoding; None where there is none, or it was cut short."""
+    """The record of a decoding; None if it is missing or was cut short."""
     try:
         return read_record(output / DECODED)
     except (OSError, DamagedRecordError):

@@ -19,7 +19,7 @@ LONG_ENOUGH = 16000  # samples; every encoder makes a frame of so many
 class Hypothesis:
     """Token ids without blank or end token, and the search's score, a sum of log-probabilities.
 
-    ``frames``: the encoder frame in which each token came out, from searches that know it.
+    ``frames``: the encoder frame in which each token was emitted, from searches that record it.
     ``path_score``: log-probability of the path that ``frames`` come from, where ``score`` may be
     something else (that of another path, with a language model).
     """
@@ -38,7 +38,7 @@ def encode(student: nn.Module, speech: Tensor) -> Tensor:
     """
     try:
         return _encoded(student, speech)
-    except Exception:  # whatever the front-end or a layer says that finds nothing to work on
+    except Exception:  # a front-end or layer may raise anything on an empty input
         if not _is_too_short(student, speech):
             raise
         return speech.new_zeros(0, (student.postencoder or student.encoder).output_size())

@@ -101,7 +101,7 @@ class StreamingSession:
         self._samples = 0
 
     def push(self, samples: Tensor | np.ndarray) -> list[Recognised]:
-        """Take more audio; give every change of the hypothesis.
+        """Take more audio; return every change of the hypothesis.
 
         Parameters
         ----------

@@ -46,7 +46,7 @@ class StudentTranscriber(Transcriber):
 
 
 def confidence(best: Hypothesis) -> float:
-    """Log-probability a token of the path through the hypothesis; -inf where it has none."""
+    """Log-probability per token of the hypothesis' path; -inf for a hypothesis without a path."""
     if not best.tokens:
         return -math.inf
     return (best.score if best.path_score is None else best.path_score) / len(best.tokens)

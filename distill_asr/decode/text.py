@@ -1,4 +1,4 @@
-"""Token ids to words, as a student's config says."""
+"""Token ids to words, by a student's config."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TokenText:
         self.end = len(self.tokens) - 1  # <sos/eos>
 
     def __call__(self, ids: list[int]) -> str:
-        """Words of a token sequence; the end token is no word."""
+        """Words of a token sequence, without the end token."""
         return self.tokenizer.tokens2text([self.tokens[i] for i in ids if i != self.end]).strip()
 
     def best(self, found: Iterable[Hypothesis]) -> dict[str, Hypothesis]:
@@ -51,7 +51,7 @@ class TokenText:
         return best
 
     def entry(self, words: str, found: Hypothesis) -> dict[str, Any]:
-        """A line's part of ``nbest.jsonl``; with the frame of every token where it is known."""
+        """A line's part of ``nbest.jsonl``; with the frame of every token, if found."""
         entry: dict[str, Any] = {"text": words, "score": found.score}
         if found.frames is None:
             return entry

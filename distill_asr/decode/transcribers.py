@@ -2,9 +2,9 @@
 
 An utterance's confidence is the log-probability of the path its words come from, divided by the
 number of tokens. Blanks count, each frame's for a transducer, each frame's symbol for CTC: they
-cost next to nothing where there is nothing to hear, and much where a word may have been passed
-over. What a transducer's beam search finds counts by its best alignment of all. Recognisers without
-blanks (CIF, attention) count by the score of their search, the end token included.
+lower the score very little in silence, and much where a word may have been missed. For a
+transducer's beam search, the path is the best alignment of the hypothesis. For recognisers without
+blanks (CIF, attention) it is the score of their search, the end token included.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Transcriber(ABC):
 
     @abstractmethod
     def labels(self, data: DataDir) -> Iterator[tuple[str, Label]]:
-        """A label for each utterance, in any order, as soon as it is known."""
+        """A label for each utterance, in any order, as soon as it is ready."""
 
 
 class PretrainedTranscriber(Transcriber):

@@ -1,5 +1,5 @@
 """The engine behind the verb ``dump``.
 
-``plan`` says what there is to do, ``shard`` does one piece of it, ``workers`` and ``cluster`` give
-the pieces out to processes here or elsewhere, ``progress`` tells how far it is.
+``plan`` divides the work into shards, and ``shard`` computes one of them. ``workers`` and
+``cluster`` hand them to processes here or elsewhere, and ``progress`` shows how far they are.
 """

@@ -69,7 +69,7 @@ class ClusterConfig:
         return cls(path=str(path), **given)
 
     def worker_threads(self) -> int | None:
-        """Threads of a worker; None where only the worker's host can tell."""
+        """Threads of a worker; None where they depend on the worker's host."""
         if self.threads is None and self.kind == "local":
             return default_threads(self.workers)
         return (
@@ -241,7 +241,7 @@ def _dask_class(kind: str) -> tuple[set[str], Any]:
         import distributed
 
         if kind == "ssh":
-            import asyncssh  # noqa: F401  dask itself would say so only while it connects
+            import asyncssh  # noqa: F401  dask itself would report this only while it connects
 
             takers: list[Any] = [distributed.SSHCluster]
         elif kind == "slurm":

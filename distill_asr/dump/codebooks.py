@@ -244,7 +244,7 @@ def _variance_lost(quantizer: Quantizer, states: np.ndarray) -> float:
 
 
 def _without_checksum(settings: Settings) -> Settings:
-    """What the teacher's file alone says."""
+    """The settings that come from the teacher's file alone."""
     return replace(settings, codec={k: v for k, v in settings.codec.items() if k != SHA256})
 
 

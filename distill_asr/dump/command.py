@@ -1,4 +1,4 @@
-"""The verb ``dump``: what a teacher says about the data of data dirs, onto disk."""
+"""The verb ``dump``: it writes a teacher's targets for data dirs to disk."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from distill_asr.targets.manifest import Settings
     from distill_asr.teachers import Teacher, TeacherConfig
 
-Advance = Callable[[int], None]  # told how much of the work is done
+Advance = Callable[[int], None]  # called with the share of the work that is done
 
 
 @dataclass(frozen=True)
 class TeacherTraits:
-    """What the rest of a dump must know of a teacher; see ``Teacher``."""
+    """Facts about a teacher that the rest of a dump needs; see ``Teacher``."""
 
     reads: str
     step_ms: float | None

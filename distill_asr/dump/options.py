@@ -36,7 +36,7 @@ class DumpOptions:
     ----------
     data_dirs : prepared.
     teacher : its files, merged from left to right.
-    overrides : ``KEY.PATH=VALUE`` each, over what the files say; without a file, all of it.
+    overrides : ``KEY.PATH=VALUE`` each, which replace values of the files, or all values.
     name : of the targets; None: the teacher file's, where there is one.
     device : of torch, or several, split by commas.
     nj : worker processes on each device.

@@ -38,11 +38,11 @@ class DumpJob:
 
     @property
     def finished(self) -> bool:
-        """Whether there are finished targets, of whatever teacher."""
+        """Whether there are finished targets, of any teacher."""
         return (self.directory / MANIFEST).exists()
 
     def problems(self, reread: bool) -> list[str]:
-        """Say why the targets that are there cannot be kept or continued."""
+        """Report why the existing targets cannot be kept or continued."""
         if not self.finished:
             return leftover_problems(self.directory, self.settings)
         return check_targets(
@@ -119,7 +119,7 @@ class SetDump:
         return record.shard.bytes
 
     def finish(self) -> None:
-        """Write what makes the targets finished, once they are complete, and say so."""
+        """Write the files that mark complete targets as finished, and report it."""
         job = self.job
         manifest = self._writer.finish(
             len(self._shards),
@@ -180,7 +180,7 @@ def sample(source: DataSource, most: int, seconds: float) -> DataSource:
 
 
 def skip(job: DumpJob) -> None:
-    """Leave finished targets as they are, and say so."""
+    """Leave finished targets as they are, and report it."""
     remove_unfinished(job.directory)
     what = "audio" if job.source.reads == "audio" else "data"
     print(f"{job.directory}: complete, of this teacher and {what}; skipped")

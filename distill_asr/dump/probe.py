@@ -1,8 +1,8 @@
-"""How much a linear layer can read off each layer of a teacher: a CTC probe a layer.
+"""A CTC probe for each layer of a teacher: how well a linear layer recognises units from it.
 
 The frozen states of one layer, standardised, go through one matrix into a CTC over characters (or
-other units). Its error rate on held-out utterances says how plainly a layer writes down what was
-said; the layer that a student learns best from need not be the same, but it is a start.
+other units). Its error rate on held-out utterances measures how well the layer represents the
+spoken words. A student may learn best from another layer, but this one is a good first choice.
 
 Legend: S positions, E width of one layer, V units with the blank.
 """
@@ -69,7 +69,7 @@ class ProbeOptions:
 
 @dataclass(frozen=True)
 class ProbeSet:
-    """Targets of one set with what was said."""
+    """Targets of one set with the transcripts."""
 
     reader: TargetReader
     texts: Mapping[str, str]
@@ -207,7 +207,7 @@ class Probe:
 
 
 def _ctc(head: nn.Linear, states: list[Tensor], targets: list[Tensor]) -> Tensor:
-    """Mean loss; utterances with more units than positions count for nothing."""
+    """Mean loss; utterances with more units than positions do not count."""
     scores = head(pad_sequence(states)).log_softmax(dim=-1)  # [S, B, V]
     return nn.functional.ctc_loss(
         scores,
@@ -219,7 +219,7 @@ def _ctc(head: nn.Linear, states: list[Tensor], targets: list[Tensor]) -> Tensor
 
 
 def probe_layers(probe: Probe, output: Path) -> list[LayerResult]:
-    """Results of all layers, each written as soon as it is there; those of a killed run stay.
+    """Results of all layers, each written when it is ready; those of a killed run are kept.
 
     Raises
     ------

@@ -43,7 +43,7 @@ class Progress:
         self._begin = self._shown = time.monotonic()
 
     def under_way(self, piece: int, amount: int) -> None:
-        """So much of a piece is done; 0 if its worker died."""
+        """Record how much of a piece is done; 0 if its worker died."""
         self._under_way[piece] = amount
         self._show()
 

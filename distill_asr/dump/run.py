@@ -65,7 +65,7 @@ def dump_sets(
 
     Raises
     ------
-    UserError : whatever is wrong with the data, the teacher, or what lies in the way.
+    UserError : problems of the data or the teacher, or other files in the way.
     """
     directories = [data_dir.path / "targets" / name for data_dir in data_dirs]
     teacher = call(workers, facts)
@@ -134,7 +134,7 @@ def _sources(
             problems += error.problems
             continue
         sources.append(source)
-        if isinstance(source, TextSource):  # only the teacher's tokenizer can tell
+        if isinstance(source, TextSource):  # only the teacher's tokenizer decides this
             problems += call(workers, size_problems, source)
         else:
             problems += source.size_problems(teacher)  # type: ignore[arg-type]  # traits suffice

@@ -30,7 +30,7 @@ NamedStates = list[tuple[str, "np.ndarray"]]
 
 @dataclass(frozen=True)
 class ShardTask:
-    """What a worker must know to compute a shard, wherever it runs."""
+    """The data from which a worker computes a shard, on any machine."""
 
     directory: Path  # absolute
     number: int
@@ -81,7 +81,7 @@ def _ahead(source: DataSource, batches: list[list[str]]) -> Iterator[tuple[list[
 
 
 class _AbandonedError(Exception):
-    """Tells the writing thread that no more will come."""
+    """Marks the end of the queue for the writing thread."""
 
 
 class _Writing:

@@ -1,4 +1,4 @@
-"""What teachers read of a data dir: audio, sentences, or both; checked, hashed, read, batched."""
+"""Input of teachers from a data dir: audio, sentences, or both; checked, hashed, batched."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class DataSource(ABC):
 
     @abstractmethod
     def sizes(self, utterances: Iterable[str], teacher: Teacher) -> dict[str, int]:
-        """Size of each item as ``Teacher.size`` says, without reading audio."""
+        """Size of each item by ``Teacher.size``, without reading audio."""
 
     @abstractmethod
     def budget(self, config: TeacherConfig) -> float:
@@ -93,11 +93,11 @@ class DataSource(ABC):
         return problems
 
     def file_digests(self, utterances: Iterable[str]) -> dict[str, str]:
-        """SHA-256 of each utterance's audio file; nothing where there is none."""
+        """SHA-256 of each utterance's audio file; empty without audio."""
         return {}
 
     def problems(self) -> list[str]:
-        """Read all audio and say what is wrong with each bad file."""
+        """Read all audio and report what is wrong with each bad file."""
         return []
 
     def batches(self, teacher: Teacher, config: TeacherConfig) -> list[list[str]]:
@@ -203,7 +203,7 @@ class AudioSource(DataSource):
         return sum(self.num_samples[u] for u in utterances)
 
     def problems(self) -> list[str]:
-        """Read everything and say what is wrong with each bad file."""
+        """Read everything and report what is wrong with each bad file."""
         return [
             problem
             for found in _for_all(self._problems_of, self.ids, f"{self.path}: reading").values()
@@ -226,7 +226,7 @@ class AudioSource(DataSource):
             raise UserError(problems)
 
     def _header_problem(self, utterance: str) -> str | None:
-        """Say what is wrong as far as the header tells."""
+        """Report the problems that the header shows."""
         import soundfile
 
         where = self._where(utterance)
@@ -240,7 +240,7 @@ class AudioSource(DataSource):
                 f"{SAMPLE_RATE} Hz mono; run `distill-asr prepare`"
             )
         expected = self.num_samples[utterance]
-        # the header of an MP3 file does not tell its exact length
+        # the header of an MP3 file does not give its exact length
         if info.frames != expected and info.format != "MP3":
             return (
                 f"{where}: {info.frames} samples, but utt2num_samples has {expected}; the file "

@@ -181,7 +181,7 @@ def _problems(directory: Path, data: Path, settings: Settings | None) -> list[st
     except UserError as error:
         return error.problems
     if settings is not None and SHA256 in manifest.codec:
-        # a teacher's file knows how its codebooks are trained, not what came out
+        # a teacher's file holds how its codebooks are trained, not the result
         settings = replace(settings, codec={**settings.codec, SHA256: manifest.codec[SHA256]})
     problems = check_targets(directory, data_dir, settings, reread=True)
     return problems or check_states(directory, data_dir)

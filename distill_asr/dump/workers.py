@@ -41,7 +41,7 @@ class Workers(Protocol):
         """
 
     def close(self) -> None:
-        """Let the workers go, whatever they are at."""
+        """End the workers, even busy ones."""
 
 
 def call(workers: Workers, work: Work, *arguments: Any) -> Any:
@@ -157,7 +157,7 @@ class Processes:
 
 
 def _speaking(busy: list[_Worker]) -> list[_Worker]:
-    """Wait for workers that have said something or have died."""
+    """Wait for workers that have sent a message or have died."""
     things = {thing: w for w in busy for thing in (w.pipe, w.process.sentinel)}
     ready = {id(things[thing]) for thing in pipes.wait(list(things))}
     return [worker for worker in busy if id(worker) in ready]
@@ -206,7 +206,7 @@ def _serve(pipe: Connection, config: TeacherConfig, device: str, threads: int) -
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would hold memory and a device for nobody."""
+    """End a worker whose parent was killed, which would keep memory and a device occupied."""
     pipes.wait([parent_process().sentinel])
     os._exit(1)
 

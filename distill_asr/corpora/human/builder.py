@@ -164,7 +164,7 @@ def _named(clips: Iterable[Clip]) -> dict[str, Clip]:
 
 
 def _leave_out(division: Division, table: str | None) -> None:
-    """Drop recordings that do not say their text from all sets but ``train`` and ``unlab``."""
+    """Drop recordings that do not match their text from all sets but ``train`` and ``unlab``."""
     listed = read_mismatched(Path(table)) if table is not None else {}
     for name, found in division.sets.items():
         if name not in (TRAIN, UNLAB):
@@ -174,7 +174,7 @@ def _leave_out(division: Division, table: str | None) -> None:
 
 
 def _check_texts(division: Division, clips: Mapping[str, Clip], options: HumanOptions) -> None:
-    """Read dev and the tests with Whisper; write the table of what says something else."""
+    """Transcribe dev and the tests with Whisper; write the table of recordings that differ."""
     from distill_asr.corpora.human.whisper import WhisperReader, read_all
 
     reader, table = WhisperReader(options.check_with or ""), Path(options.left_out or "")

@@ -21,10 +21,10 @@ class Clip:
     ----------
     corpus : the collection, such as ``tuxpaint``.
     language : its code, as the collection spells it.
-    voice : who speaks, as far as the collection tells people apart.
+    voice : the speaker, as far as the collection distinguishes them.
     key : names it in its corpus; equal keys of a corpus are the same text in other languages.
-    text : as the collection spells it; None where nothing tells what is said, or where it is a
-        letter or a syllable.
+    text : as the collection spells it; None where the words are unknown, or are a single
+        letter or syllable.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class Clip:
 
     @property
     def words(self) -> str | None:
-        """The text as a student learns it; None where it does not say what is said."""
+        """The text as a student learns it; None where the text is not what is spoken."""
         if self.text is None or _NOT_SAID.search(self.text):
             return None
         return spoken_words(self.text, self.language) or None

@@ -1,4 +1,4 @@
-"""Recordings whose text is not what is said: the table of a recipe, and reading them with Whisper.
+"""Recordings that do not match their text: the table of a recipe, and reading them with Whisper.
 
 Legend: B batch, F feature vectors (10 ms).
 """
@@ -18,7 +18,7 @@ LIMIT = 0.6  # character error rate above which a text is not what is said
 
 @dataclass(frozen=True)
 class Reading:
-    """What a recogniser makes of a recording, and how far that is from its text."""
+    """The words recognised in a recording, and their distance from its text."""
 
     utterance: str
     cer: float
@@ -27,7 +27,7 @@ class Reading:
     heard: str
 
     def line(self) -> str:
-        """Its row of the table."""
+        """The row of this recording in the table."""
         return f"{self.utterance}\t{self.cer:.2f}\t{self.set}\t{self.text}\t{self.heard}"
 
 

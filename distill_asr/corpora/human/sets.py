@@ -49,7 +49,7 @@ class Texts:
                 self._join(name, f"words\t{clip.language}\t{words}")
 
     def group(self, name: str) -> str:
-        """What is equal for all recordings of a text."""
+        """The name that represents all recordings of a text."""
         root = name
         while self._parent.setdefault(root, root) != root:
             root = self._parent[root]

@@ -28,7 +28,7 @@ _LETTERS = "alphabet"  # of GCompris: single letters and digits
 
 
 def package_clips(roots: Mapping[str, Path], problems: Problems) -> Iterator[Clip]:
-    """Clips of all packages that this module knows; others are passed over."""
+    """Clips of all packages that this module supports; it skips other packages."""
     for name, root in roots.items():
         if name.startswith("festvox-"):
             yield from festvox(name, root, problems)
@@ -103,7 +103,7 @@ def asterisk(name: str, roots: Mapping[str, Path], problems: Problems) -> Iterat
 
 
 def klettres(root: Path, problems: Problems) -> Iterator[Clip]:
-    """Letters and syllables of KLettres; their names do not spell what is said."""
+    """Letters and syllables of KLettres; the file names do not spell the words."""
     tables = files(root, "usr/share/klettres/*/sounds.xml")
     if not tables:
         _other_version("klettres-data", root, "usr/share/klettres/*/sounds.xml", problems)

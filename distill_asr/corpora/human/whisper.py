@@ -1,7 +1,7 @@
-"""Whisper reads recordings, to find those that do not say their text.
+"""Whisper transcribes recordings, to find those that do not match their text.
 
-A first reading hears a window not much longer than the recording, which costs a third of the
-model's 30 s; whatever it reads otherwise than the text is read again through the whole window.
+A first pass uses a window little longer than the recording, which costs a third of the model's
+30 s. Recordings whose transcript differs from the text pass again, through the whole window.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class WhisperReader:
 
     Raises
     ------
-    UserError : no such model, or one that is no Whisper.
+    UserError : the model does not exist, or is not a Whisper.
     """
 
     def __init__(self, model: str) -> None:
@@ -53,7 +53,7 @@ class WhisperReader:
         self._languages = _tell_languages(loaded, self._processor.tokenizer)
 
     def require_language(self, language: str) -> None:
-        """Refuse a language that the model does not know; UserError."""
+        """Raise UserError for a language that the model does not support."""
         if self._languages and _code(language) not in self._languages:
             raise UserError(
                 f"--check-with: Whisper does not know the language {language!r}; leave the check "
@@ -82,7 +82,7 @@ class WhisperReader:
         return self._processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
 
     def _cut(self, window: int) -> None:
-        """Let the encoder hear ``window`` seconds: as many positions, the first ones."""
+        """Limit the encoder to ``window`` seconds: the first positions, as many as that takes."""
         encoder = self._model.model.encoder
         count = len(self._positions) * window // _WINDOWS[-1]
         encoder.embed_positions = torch.nn.Embedding.from_pretrained(self._positions[:count])
@@ -149,7 +149,7 @@ def _tell_languages(model: Any, tokenizer: Any) -> set[str]:
 
     Returns
     -------
-    The languages' codes; none of a model of English alone.
+    Codes of the languages; empty for a model of English alone.
     """
     vocabulary, config = tokenizer.get_vocab(), model.generation_config
     config.decoder_start_token_id = vocabulary["<|startoftranscript|>"]
