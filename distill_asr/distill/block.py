@@ -82,7 +82,7 @@ def by_tap(section: Mapping[str, Any]) -> dict[str, Any]:
     for name, block in section.items():
         taps = block.get("tap") if isinstance(block, dict) else None
         if not isinstance(taps, list) or not taps or len({str(tap) for tap in taps}) < len(taps):
-            found[name] = block  # what is wrong with it, its check says
+            found[name] = block  # its check reports what is wrong with it
             continue
         weight = _part(block.get("weight", DistillBlock.weight), len(taps))
         found |= {f"{name}{AT}{tap}": {**block, "tap": tap, "weight": weight} for tap in taps}
@@ -90,7 +90,7 @@ def by_tap(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _part(weight: Any, count: int) -> Any:
-    """One of so many equal parts of a block's weight, which may have a schedule."""
+    """One of several equal parts of a block's weight, which may have a schedule."""
     if isinstance(weight, dict) and "value" in weight:
         return {**weight, "value": _part(weight["value"], count)}
     return weight / count if type(weight) in (int, float) else weight

@@ -42,7 +42,7 @@ def find_class(kind: str, name: str) -> type[Any]:
     module, _, attribute = name.rpartition(".")
     try:
         found = attrgetter(attribute)(import_module(module))
-    except Exception as error:  # whatever the import of a user's own file brings up
+    except Exception as error:  # the import of a user's own file may raise anything
         raise ValueError(f"{name!r} cannot be imported {import_failure(error)}") from error
     if not inspect.isclass(found):
         raise ValueError(f"{name!r} is not a class")

@@ -1,4 +1,4 @@
-"""What the machinery asks of a matcher, a loss and a head; all of it, with its defaults.
+"""The complete interface of a matcher, a loss and a head, with defaults.
 
 Built-in classes and a user's own, named by a dotted path, derive from these and are treated alike:
 what a class declares here is all that the config check and the training look at.
@@ -21,7 +21,7 @@ READABLE = (VECTORS, CODES, POSTERIORS)
 
 
 class Matcher(nn.Module):
-    """Pairs student states with teacher positions; knows no loss.
+    """Pairs student states with teacher positions; it is independent of the loss.
 
     ``forward(student, teacher, context) -> Pairs`` is all that a subclass must write. Its
     constructor takes ``match_conf`` and raises ValueError for what it does not like; it is called
@@ -38,7 +38,7 @@ class Matcher(nn.Module):
         without it both raise ValueError when read.
     has_tokens : its pairs carry ``Pairs.tokens``, for losses that compare them.
     columns : numbers in front of the posteriors of a target; 3 of a lattice path.
-    default_head : name of the head where a block names none.
+    default_head : name of the head for blocks that do not name one.
 
     A matcher with parameters of its own makes them in ``fit``; they are trained, saved with the
     checkpoint and dropped at export like those of heads and losses.
@@ -89,7 +89,7 @@ class Matcher(nn.Module):
         """
 
     def survey(self, texts: Mapping[str, str]) -> str | None:
-        """Say once, for the log, how it takes what the teacher read; nothing by default.
+        """Describe, once for the log, how it splits what the teacher read; nothing by default.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class Matcher(nn.Module):
 
 
 class Loss(nn.Module):
-    """Compares matched pairs; knows no padding, no lengths and no batch.
+    """Compares matched pairs; it is independent of padding, lengths and batches.
 
     ``forward(student, teacher) -> [N]`` is all that a subclass must write, in float32. The
     constructor takes ``loss_conf`` and raises ValueError for what it does not like; its
@@ -124,7 +124,7 @@ class Loss(nn.Module):
         Parameters
         ----------
         paired_width : dimensions of a paired vector, or its number of codes.
-        classes : values that a code can take; 0 where the targets are no codes.
+        classes : values that a code can take; 0 where the targets are not codes.
         """
         return paired_width
 

@@ -1,4 +1,4 @@
-"""A distiller: tap + matcher + head + loss + weight. It knows nothing about who is who."""
+"""A distiller: tap + matcher + head + loss + weight, for any student and teacher."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CodeReader:
     """Turns codes back into teacher states on the device where the codes are.
 
     So a batch carries a byte or so a code and not the states. No module: the codebooks come with
-    the targets at every start, and are no business of a checkpoint or of other devices.
+    the targets at every start, and do not belong to a checkpoint or to other devices.
     """
 
     def __init__(self, codebooks: Codebooks) -> None:
@@ -59,7 +59,7 @@ class Distiller(nn.Module):
     facts : the teacher's width, rate, statistics and codebooks.
     mixture : of several layers in the teacher's width; None to take them as they are.
     name : of the block, for messages.
-    paired_width : E of the matcher's pairs; None where nobody has asked it.
+    paired_width : E of the matcher's pairs; None before it was computed.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Distiller(nn.Module):
         context: Context,
         chosen: Tensor | None = None,
     ) -> Tensor:
-        """The term, unweighted, in float32 whatever the autocast.
+        """The term, unweighted, in float32 under any autocast.
 
         Parameters
         ----------

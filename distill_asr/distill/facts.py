@@ -1,4 +1,4 @@
-"""What a training knows about its teachers: a record on disk, and what distillers take from it.
+"""Facts about the teachers of a training: a record on disk, and what distillers take from it.
 
 Legend: E teacher width.
 """
@@ -20,7 +20,7 @@ from distill_asr.targets.codebooks import Codebooks
 
 @dataclass(frozen=True)
 class TeacherFacts:
-    """What a target manifest says about its teacher, as far as a distiller needs it."""
+    """Facts of a target manifest about its teacher, as far as a distiller needs them."""
 
     width: int  # E
     step_ms: float | None  # None for token-level teachers

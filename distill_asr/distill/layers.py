@@ -61,7 +61,7 @@ class LayerMixture(nn.Module):
 
 
 def layer_mixture(block: DistillBlock, held: Sequence[int]) -> LayerMixture | None:
-    """What a block makes of the layers of its targets; None where it takes them as they are.
+    """The choice or mixture of layers of a block; None where it takes the targets as they are.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def layer_problems(block: DistillBlock, layers: Sequence[int], combine: str | No
 
     Parameters
     ----------
-    layers, combine : of the targets, as their manifest or the teacher's file says.
+    layers, combine : of the targets, from their manifest or the teacher's file.
     """
     if not block.mixes_layers:
         return []

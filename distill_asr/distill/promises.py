@@ -99,7 +99,7 @@ def blamed(where: str, mistakes: tuple[type[Exception], ...] = ()) -> Iterator[N
     Parameters
     ----------
     where : begins each message.
-    mistakes : exceptions that tell a user what is wrong; they need no traceback.
+    mistakes : exceptions that explain to a user what is wrong; they need no traceback.
 
     Raises
     ------
@@ -119,14 +119,14 @@ def blamed(where: str, mistakes: tuple[type[Exception], ...] = ()) -> Iterator[N
 def check_pairs(
     where: str, pairs: object, student: States, matcher: Matcher, loss: Loss, width: int | None
 ) -> Pairs:
-    """What a matcher gave, if it is pairs of one length and of the widths that it promised.
+    """The output of a matcher, checked: pairs of one length and of the promised widths.
 
     Looks at shapes and types alone, which costs a device nothing.
 
     Parameters
     ----------
     where : begins each message.
-    width : what ``paired_width`` said; None where it is not known.
+    width : the result of ``paired_width``; None if unknown.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def check_values(where: str, pairs: Pairs, batch: int) -> None:
 
 
 def check_losses(where: str, losses: object, count: int) -> Tensor:
-    """What a loss gave, if it is one number a pair.
+    """The output of a loss, checked: one number for each pair.
 
     Parameters
     ----------

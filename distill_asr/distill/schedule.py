@@ -30,7 +30,7 @@ class Schedule:
 
     @classmethod
     def of(cls, weight: float | dict[str, Any]) -> Schedule:
-        """From a block's ``weight``; of a mapping with mistakes only ``weight_problems`` tells."""
+        """From a valid ``weight`` of a block; ``weight_problems`` reports mistakes of a mapping."""
         if not isinstance(weight, dict):
             return cls(float(weight))
         begin = weight.get("from", 0.0)

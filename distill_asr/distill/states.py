@@ -19,7 +19,7 @@ class States:
     """A batch of sequences, a student's or a teacher's."""
 
     values: Tensor  # [B, T, D]
-    lengths: Tensor  # [B], int64; 0 where the utterance has none
+    lengths: Tensor  # [B], int64; 0 for an utterance without states
     step_ms: float | None  # duration of one step; None on token level
 
 
@@ -35,10 +35,10 @@ class TapShape:
 class Pairs:
     """Matched positions of the whole batch, padding gone.
 
-    ``weight`` tells how much a pair counts: its loss is multiplied by it before the reduction.
+    ``weight`` is the factor of a pair: its loss is multiplied by it before the reduction.
     Means are over weights, so that equal weights change nothing: ``reduce: pair`` gives
     ``sum(w * loss) / sum(w)``, ``utterance`` the same within each utterance, ``sum`` divides by
-    nothing. Pairs of weight 0 count for nothing, not even for a mean.
+    nothing. Pairs of weight 0 are ignored, also by a mean.
     """
 
     student: Tensor  # [N, D]
@@ -73,5 +73,5 @@ class Context:
     project: Callable[[Tensor], Tensor] | None = None  # the block's head, [..., D] -> [..., E]
 
     def name(self, index: int) -> str:
-        """Utterance id of batch entry ``index``, or its number where ids are not known."""
+        """Utterance id of batch entry ``index``, or its number if ids are missing."""
         return self.utt_ids[index] if index < len(self.utt_ids) else f"number {index} of the batch"

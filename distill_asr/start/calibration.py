@@ -53,7 +53,7 @@ class Calibration:
     Parameters
     ----------
     file : cache.
-    say : told what is being measured.
+    say : called with what is being measured.
     """
 
     def __init__(self, file: Path, say: Callable[[str], None]) -> None:

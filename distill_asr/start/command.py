@@ -105,7 +105,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the recipe, check it, say what was found and what comes next."""
+    """Write the recipe, check it, report what was found and what comes next."""
     from distill_asr.start.init import init_recipe
     from distill_asr.start.machine import Machine
 

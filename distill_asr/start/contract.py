@@ -27,7 +27,7 @@ class Clip:
     audio : where it is; a relative path is seen from the recipe (audio that was embedded).
     where : the file, and the line or row of it, for messages.
     text : transcript as written; None for audio alone.
-    speaker, language : None where the source does not say.
+    speaker, language : None where the source does not give them.
     split : the source's own name of the part that it belongs to.
     kaldi : ``audio`` may be a command or an entry of an archive; else it is a file.
     """

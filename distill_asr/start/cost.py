@@ -1,4 +1,4 @@
-"""What the jobs of a recipe cost, from rates that were measured or stated; needs no torch.
+"""The cost of a recipe's jobs, from rates that were measured or stated; needs no torch.
 
 Processor time, since a machine may be busy while its rates are measured; the time that a stage
 takes follows from how many jobs run at once.
@@ -17,7 +17,7 @@ FILL = 0.9  # of a batch that is audio and not padding
 _KEPT = 3.0  # models of an epoch's size that a training keeps besides its best: resumed, optimiser
 TRAIN_START = 1.5  # seconds of processor time: checks, the model, the average at the end
 MIB, GIB = 2**20, 2**30
-SPOKEN = 15.0  # characters a second of read speech, where no text tells
+SPOKEN = 15.0  # characters a second of read speech, where no text gives it
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class StageCost:
-    """Of a stage: its jobs, and the time they take together."""
+    """The cost of a stage: its jobs, and the time they take together."""
 
     name: str
     jobs: dict[str, Cost]

@@ -20,7 +20,7 @@ _SCRIPTS = (".sh",)
 
 @dataclass(frozen=True)
 class Written:
-    """What became of the files, by name."""
+    """The files by name, grouped by what was done with them."""
 
     new: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()

@@ -39,7 +39,7 @@ from distill_asr.start.pretrained import PUBLISHED, cached_model
 from distill_asr.teachers.config import TeacherConfig
 from distill_asr.train.config import TrainConfig
 
-_LOOKED_AT = 100  # recordings whose headers are read where no table tells lengths
+_LOOKED_AT = 100  # recordings whose headers are read where no table gives lengths
 _FRAMES = 50  # of a published speech model, a second
 _SCORING = 3.0  # seconds
 
@@ -220,11 +220,11 @@ class _Forecast:
 def set_sizes(
     names: tuple[str, ...], folder: Path, hours: Mapping[str, float]
 ) -> dict[str, SetSize]:
-    """Audio of each set: as stated, as prepared, or as its data directory tells.
+    """Audio of each set: as stated, as prepared, or from its data directory.
 
     Raises
     ------
-    UserError : nothing tells.
+    UserError : none of these gives it.
     """
     sizes, problems = {}, []
     for name in names:
@@ -295,7 +295,7 @@ def _characters(folder: Path) -> int:
 def _numbers(
     config: TrainConfig, seconds: float, valid_seconds: float, mean: float
 ) -> TrainingPlan:
-    """A config in numbers; those of ESPnet where it does not say."""
+    """A config in numbers; ESPnet's where it leaves them out."""
     values = config.espnet
     if values.get("batch_type", "folded") in ("numel", "length"):
         batch = float(values.get("batch_bins", 1000000)) / SAMPLE_RATE

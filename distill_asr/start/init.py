@@ -58,7 +58,7 @@ class InitOptions:
     untold : one of ``UNTOLD``.
     teachers : directories or hub ids; empty: chosen.
     teacher_count : how many are chosen.
-    skip_bad : leave out what cannot be used, and say so.
+    skip_bad : leave out what cannot be used, and report it.
     force : also files that the user has edited.
     nj : processes that look at audio.
     """
@@ -314,7 +314,7 @@ def _languages(labelled: Sequence[Clip], options: InitOptions, problems: Problem
 
 
 def _of_language(labelled: Sequence[Clip], language: str, notes: list[str]) -> list[Clip]:
-    """Without the utterances that their source says to be of another language."""
+    """Without the utterances that their source marks as another language."""
     kept = [clip for clip in labelled if clip.language in (None, language)]
     if len(kept) < len(labelled):
         notes.append(f"{len(labelled) - len(kept)} utterance(s) not in {language} are left out")

@@ -1,4 +1,4 @@
-"""Which scripts and languages transcripts are in; a guess that says how sure it is."""
+"""Scripts and languages of transcripts: a guess, with how sure it is."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-MIXED = 0.1  # of the utterances that tell; from this share on a language counts as one of several
-_FEW = 20  # utterances that tell; fewer decide nothing about a mixture
+MIXED = 0.1  # of the utterances with a guess: the least share of one language among several
+_FEW = 20  # utterances with a guess; fewer decide nothing about a mixture
 _FEWEST = 5  # utterances; a language guessed for fewer is taken for an accident
 _LOOKED_AT = 20000  # utterances
 
@@ -88,7 +88,7 @@ class Languages:
 
     Parameters
     ----------
-    counts : utterances by language, those alone that tell; the most frequent first.
+    counts : utterances by language, only those with a guess; the most frequent first.
     scripts : utterances by script.
     told : the source names the languages; else they are guessed.
     characters : different characters, blanks left out.
@@ -101,7 +101,7 @@ class Languages:
 
     @property
     def language(self) -> str | None:
-        """The most frequent one; None where nothing tells, or too little for a guess."""
+        """The most frequent one; None where the evidence is too small."""
         if not self.counts:
             return None
         (best, most), *others = self.counts.items()
@@ -126,7 +126,7 @@ class Languages:
 
 
 def find_languages(rows: Iterable[tuple[str, str | None]]) -> Languages:
-    """Languages of transcripts, each with the language that its source says, or None."""
+    """Languages of transcripts, each with the language that its source gives, or None."""
     rows = list(rows)
     told = Counter(language for _, language in rows if language)
     scripts: Counter[str] = Counter()

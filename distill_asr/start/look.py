@@ -1,4 +1,4 @@
-"""A look at every recording of the sources: what it is, what is odd, what cannot be used."""
+"""Inspection of every recording of the sources: its format, oddities, and faults."""
 
 from __future__ import annotations
 

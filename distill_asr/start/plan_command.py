@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_script(path: Path) -> dict[str, str]:
-    """Options that a recipe's run.sh gives to the common stages; empty where there is none."""
+    """Options that a recipe's run.sh gives to the common stages; empty without run.sh."""
     try:
         words = shlex.split(path.read_text(encoding="utf-8"), comments=True)
     except (OSError, ValueError):

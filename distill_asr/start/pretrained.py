@@ -83,7 +83,7 @@ def choose_teachers(
 
     Raises
     ------
-    UserError : a model that is no speech encoder, or a hub id whose layers are not known here.
+    UserError : a model that is not a speech encoder, or a hub id whose layers are unknown.
     """
     if given:
         return _given(given)

@@ -1,8 +1,8 @@
 """Processor time as an idle machine would take it, measured on a busy one.
 
 Other programs slow each second of processor time down: they empty the caches and share the memory
-and often the core. A short product of matrices, run many times between the measured calls, tells by
-how much: its fastest runs fall between the others' turns and last as long as on an idle machine.
+and often the core. A short product of matrices, run many times between the measured calls, shows
+by how much: its fastest runs fall between the others' turns and last as long as on an idle machine.
 """
 
 from __future__ import annotations

@@ -24,14 +24,14 @@ def find_reader(name: str) -> Reader:
 
     Raises
     ------
-    UserError : there is none, or it is no ``Reader``.
+    UserError : it does not exist, or is not a ``Reader``.
     """
     module, _, attribute = READERS.get(name, name).rpartition(".")
     if not module:
         raise UserError(f"--kind {name}: unknown{nearest(name, READERS)}")
     try:
         found = getattr(import_module(module), attribute)
-    except Exception as error:  # whatever the import of a user's own file brings up
+    except Exception as error:  # the import of a user's own file may raise anything
         raise UserError(f"--kind {name}: cannot be imported {import_failure(error)}") from error
     if not (isinstance(found, type) and issubclass(found, Reader)):
         raise UserError(f"--kind {name}: expected a subclass of {Reader.__module__}.Reader")
@@ -43,7 +43,7 @@ def reader_for(path: Path, kind: str | None) -> Reader:
 
     Raises
     ------
-    UserError : nothing there, or nothing that any reader knows.
+    UserError : the source does not exist, or no reader recognises it.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")

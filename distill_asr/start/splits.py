@@ -27,7 +27,7 @@ class SplitOptions:
     ----------
     by : ``speaker``, ``utterance``, or None: by speaker where three are known.
     dev_share, test_share : of the hours; a split by speaker takes whole speakers.
-    own : set by the source's name of a split, where the name does not say.
+    own : set by the source's name of a split, where the name does not show it.
     seed : of the choice.
     """
 
@@ -38,7 +38,7 @@ class SplitOptions:
     seed: int = 0
 
     def problems(self) -> list[str]:
-        """Say what is wrong with them, in the words of the command line."""
+        """List what is wrong with them, in the words of the command line."""
         found = [
             f"--{name.replace('_', '-')} {value}: expected more than 0 and less than 0.5"
             for name in ("dev_share", "test_share")
@@ -54,7 +54,7 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class Split:
-    """Sets by name; ``how`` says how they came about, ``warnings`` what is doubtful about them."""
+    """Sets by name; ``how`` explains their origin, ``warnings`` what is doubtful about them."""
 
     sets: dict[str, list[Seen]]
     how: str
@@ -66,7 +66,7 @@ def split_clips(labelled: Sequence[Seen], options: SplitOptions) -> Split:
 
     Raises
     ------
-    UserError : too few utterances, or splits of the source whose names do not say what they are.
+    UserError : too few utterances, or splits of the source whose names do not show their set.
     """
     if len(labelled) < _FEWEST:
         raise UserError(
@@ -119,7 +119,7 @@ def _by_source(labelled: Sequence[Seen], options: SplitOptions) -> dict[str, lis
 
 
 def set_name(split: str) -> str | None:
-    """``train``, ``dev``, or the test set's own name; None where the name does not say."""
+    """``train``, ``dev``, or the test set's own name; None for other names."""
     words = set(re.split(r"[^a-z]+", split.lower()))
     if words & _TEST_WORDS:
         name = plain_name(split).replace("-", "_")
@@ -143,7 +143,7 @@ def _taken(
         chosen = _take(train, share, options.seed, lambda one: str(one.clip.speaker), whole=True)
         return chosen, "by speaker", []
     texts = [plain_blanks(one.clip.text or "") for one in train]
-    by_text = len(set(texts)) > len(texts) // 2  # else a few commands, said again and again
+    by_text = len(set(texts)) > len(texts) // 2  # else a few commands, spoken again and again
 
     def unit(one: Seen) -> str:
         return plain_blanks(one.clip.text or "") if by_text else one.clip.where + one.clip.name

@@ -1,4 +1,4 @@
-"""What a teacher said, on disk: codecs, manifest, writer, reader, verification."""
+"""Targets of a teacher on disk: codecs, manifest, writer, reader, verification."""
 
 from distill_asr.targets.manifest import Manifest, pooled_statistics
 from distill_asr.targets.reader import TargetReader

@@ -51,7 +51,7 @@ class SweepQuantizer(Quantizer):
         """Codes [B, C] after each codebook has chosen once, the later ones knowing the earlier."""
         centers = self.get_centers()
         squares = centers.square().sum(dim=-1)
-        rest = x - self.decode(indexes)  # what no codebook says yet
+        rest = x - self.decode(indexes)  # not yet covered by any codebook
         chosen = []
         for entries, square, old in zip(centers, squares, indexes.T, strict=True):
             rest = rest + entries[old]

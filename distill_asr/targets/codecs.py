@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from distill_asr.targets.quantizer import Quantizer
 
 CODEBOOK_COUNTS = (1, 2, 4, 8, 16, 32)  # what the quantizer can be trained with
-SHA256 = "sha256"  # of the codebooks: known once they are trained, and part of the codec then
+SHA256 = "sha256"  # of the codebooks: set once they are trained, and part of the codec then
 
 
 class Codec(ABC):
@@ -129,7 +129,7 @@ class MVQCodec(Codec):
 
     @classmethod
     def expected(cls, key: str, value: Any) -> str | None:
-        """A count that the quantizer knows, or a whole number that is not too small."""
+        """A count that the quantizer supports, or a whole number that is not too small."""
         if key == "codebooks":
             good = type(value) is int and value in CODEBOOK_COUNTS
             return None if good else f"one of {', '.join(map(str, CODEBOOK_COUNTS))}"
@@ -201,7 +201,7 @@ def complete_codec(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def codec_problems(value: Any) -> list[str]:
-    """Say what is wrong with ``codec:`` in a teacher file."""
+    """List what is wrong with ``codec:`` in a teacher file."""
     if not isinstance(value, dict) or "name" not in value:
         return [f"given {value!r}, expected {{name: {'|'.join(CODECS)}}}"]
     name = value["name"]

@@ -1,4 +1,4 @@
-"""Checksums of the small files of a target directory, so that no changed digit goes unnoticed.
+"""Checksums of the small files of a target directory, so that every changed digit is noticed.
 
 The arks' checksums are in the manifest; those of the manifest and the index lie beside them, as
 ``sha256sum -c`` reads them. Targets dumped before there were any are read as they are.

@@ -1,4 +1,4 @@
-"""manifest.json: which teacher said these targets, about which audio, in which files."""
+"""manifest.json: the teacher, the audio and the files of targets."""
 
 import json
 import re
@@ -23,7 +23,7 @@ STD_FLOOR = 1e-5  # a dimension that never moves must not be divided by zero
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the numbers of a target; two dumps with equal settings say the same thing."""
+    """Settings that decide the numbers of a target: equal settings give equal targets."""
 
     kind: str  # speech
     weights_sha256: str
@@ -34,7 +34,7 @@ class Settings:
     control: dict[str, Any] | None = None  # what makes the teacher a control, if it is one
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain types; of most teachers, which are no controls, as it was before there were any."""
+        """Plain types; ``control`` is left out for most teachers, which are not controls."""
         return _without_none(asdict(self), "control")
 
     def differences(self, other: "Settings") -> list[str]:
@@ -92,7 +92,7 @@ class Manifest:
 
     @classmethod
     def load(cls, directory: str | Path) -> "Manifest":
-        """Read the manifest of a finished target directory; UserError if there is none."""
+        """Read the manifest of a finished target directory; UserError if it is missing."""
         path = Path(directory) / MANIFEST
         try:
             stored = path.read_bytes()
@@ -153,7 +153,7 @@ def _without_none(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _content_problems(manifest: Manifest) -> list[str]:
-    """Name the fields that no dump would have written; paths never lead out of the directory."""
+    """Name the fields with impossible values; paths never lead out of the directory."""
     counts = [manifest.width, manifest.frames]
     counts += [n for s in manifest.shards for n in (s.utterances, s.frames, s.bytes)]
     sound = {

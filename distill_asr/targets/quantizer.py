@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from distill_asr.targets.codebook_search import SweepQuantizer
 
 TOGETHER = 256  # frames
-SWEEPS = 6  # of the search; further ones change next to nothing
+SWEEPS = 6  # of the search; further ones change almost nothing
 LOGITS = ("to_logits.weight", "to_logits.bias", "logits_scale")
 
 
@@ -105,7 +105,7 @@ def describe_codebooks(codebooks: Codebooks) -> str:
 
 
 def search_library() -> Any:
-    """Our search on top of the multi_quantization package, which only dumping needs."""
+    """The search of codes on top of the multi_quantization package, which only dumping needs."""
     try:
         from distill_asr.targets import codebook_search
     except ImportError as error:

@@ -45,7 +45,7 @@ class TargetReader:
         return self.codec.decode(self.stored(utterance))
 
     def stored(self, utterance: str) -> np.ndarray:
-        """What lies on disk, [S, columns of the codec]: vectors, or codes uint8."""
+        """The stored array, [S, columns of the codec]: vectors, or codes uint8."""
         path, offset, key = self._index[utterance]
         with self._lock_of_this_process():
             stored = _read(self._open(path), key, offset, path)

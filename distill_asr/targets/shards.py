@@ -1,8 +1,8 @@
 """One shard of targets: an ark file, and the record that stands for it while a dump is unfinished.
 
-A shard may be written by any process that sees the directory, on this machine or another. It says
-for whom it works: a process that outlives its dump (the machine that gave out the work is gone)
-must not write into the one that continues it.
+Any process that sees the directory may write a shard, on this machine or another. The process names
+the dump it works for. A process that outlives its dump (the machine that gave out the work is gone)
+must not write into the dump that continues it.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class ShardWriter:
         Parameters
         ----------
         source_sha256 : of everything in the shard.
-        same : by utterance, those others that say the same and share its entry. It must be the
+        same : by utterance, the others with the same content, which share its entry. It must be the
             first of them in the order of ids, which is how a reader knows the entry's key.
         file_digests : by utterance, for the fingerprint of the whole.
         """
@@ -126,7 +126,7 @@ class ShardWriter:
             for utterance, values in states:
                 stored = self._codec.encode(utterance, values)
                 place = stream.tell() + len(f"{utterance} ".encode())
-                # Kaldi's own matrix format where it can say it, else numpy's inside the ark
+                # Kaldi's own matrix format where it can hold it, else numpy's inside the ark
                 matrix = stored.dtype == np.float32 and stored.ndim == 2
                 kaldiio.save_ark(
                     stream, {utterance: stored}, write_function=None if matrix else "numpy"
@@ -150,7 +150,7 @@ def ark_name(number: int) -> str:
 
 
 def record_path(directory: Path, number: int) -> Path:
-    """Where the record of a shard lies."""
+    """Path of a shard's record."""
     return directory / PARTIAL / f"{number:04d}.json"
 
 

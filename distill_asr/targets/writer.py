@@ -136,7 +136,7 @@ def clear(directory: str | Path) -> None:
 
 
 def leftover_problems(directory: str | Path, settings: Settings) -> list[str]:
-    """Say whether an unfinished dump of another teacher lies in the directory."""
+    """Report whether an unfinished dump of another teacher lies in the directory."""
     paths = sorted((Path(directory) / PARTIAL).glob("[0-9]*.json"))
     for path in paths:
         try:

@@ -1,6 +1,6 @@
 """Checks the blocks of ``distill:``, by what their matchers, losses and heads declare.
 
-No name of a class is known here: a user's own is checked as the built-in ones are.
+This module names no class: a user's own class is checked as the built-in ones are.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ADVICE = {  # for a loss that reads what the matcher does not pair
 
 
 def check_blocks(config: TrainConfig) -> list[str]:
-    """Everything wrong with the blocks but for their taps, which only the student knows."""
+    """Everything wrong with the blocks but for their taps, which depend on the student."""
     problems = list(config.problems)
     for name, block in config.blocks.items():
         problems += check_block(f"distill.{written_name(name)}", block)
@@ -77,7 +77,7 @@ def _made(
     except (ValueError, TypeError) as error:
         problems.append(f"{key}.{kind}_conf: {error}")
         return None
-    except Exception as error:  # whatever a user's own constructor brings up
+    except Exception as error:  # a user's own constructor may raise anything
         problems.append(f"{key}.{kind}: {name} cannot be made ({failure(found, error)})")
         return None
     broken = declaration_problems(kind, made)

@@ -60,7 +60,7 @@ def cache_problems(config: TrainConfig, source: Experiment | None) -> list[str]:
 
 
 def write_states(sets: Sequence[DataDir], source: Experiment) -> str:
-    """Let the encoder of an experiment hear all utterances, as a teacher that is dumped.
+    """Run the encoder of an experiment on all utterances, as a teacher that is dumped.
 
     What is there already stays, unless the encoder or the audio has changed since; other trainings
     that want the same wait for whoever comes first.

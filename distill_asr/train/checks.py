@@ -102,7 +102,7 @@ def _check_timing(config: TrainConfig) -> list[str]:
 
 
 def _effects(block: object) -> Iterator[str]:
-    """Effects in whatever depth of ESPnet's nested lists."""
+    """Effects at any depth of ESPnet's nested lists."""
     if isinstance(block, list):
         for part in block:
             yield from _effects(part)
@@ -115,7 +115,7 @@ def _check_built(config: TrainConfig, known: list[str]) -> tuple[list[str], Stud
 
     Parameters
     ----------
-    known : what is wrong already, which may be keys that play no part in the student.
+    known : mistakes found already, perhaps of keys that do not affect the student.
     """
     wrong = {problem.partition(":")[0].partition(".")[0] for problem in known}
     if wrong & STUDENT_KEYS:
@@ -136,11 +136,11 @@ def _check_built(config: TrainConfig, known: list[str]) -> tuple[list[str], Stud
 
 
 def untrained(config: TrainConfig, left_out: Collection[str] = ()) -> Student:
-    """The student of a config, without distillers, statistics or anybody's weights.
+    """The student of a config, without distillers, statistics or initial weights.
 
     Parameters
     ----------
-    left_out : keys of the config that are wrong, and play no part in the student.
+    left_out : keys of the config that are wrong, and do not affect the student.
     """
     plain: dict[str, Any] = {key: v for key, v in config.espnet.items() if key not in left_out}
     with without_weights():

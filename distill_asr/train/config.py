@@ -50,7 +50,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What a training YAML says, its bases merged in.
+    """The content of a training YAML, its bases merged in.
 
     A config with mistakes has one too, so that all that follows can be looked at in the same
     report: a block keeps what is right in it, and empty names where there are none.
@@ -113,7 +113,7 @@ class TrainConfig:
 
     @property
     def model(self) -> str | None:
-        """Name of the student; None where there is none, or no name."""
+        """Name of the student; None if it is missing or not a name."""
         model = self.espnet.get("model")
         return model if isinstance(model, str) else None
 
@@ -146,7 +146,7 @@ class TrainConfig:
         return [str(one) for one in given] if isinstance(given, list) else []
 
     def conf(self, name: str) -> dict[str, Any]:
-        """Arguments of a class, ``<name>_conf``; none where it is no mapping."""
+        """Arguments of a class, ``<name>_conf``; empty where it is not a mapping."""
         conf = self.espnet.get(f"{name}_conf")
         return conf if isinstance(conf, dict) else {}
 

@@ -44,7 +44,7 @@ STATISTICS_SEED = 0
 def write_teacher_records(
     output: Path, train: Sequence[DataDir], judged: Sequence[DataDir], config: TrainConfig
 ) -> dict[str, TeacherRecord]:
-    """What ``distill_teachers`` holds: pooled manifests, or what an online teacher says itself.
+    """The content of ``distill_teachers``: pooled manifests, or facts of an online teacher.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def write_teacher_records(
     Raises
     ------
     UserError : the sets' targets are of different teachers, layers or rates; an online teacher
-        cannot be loaded, or not hear all the data.
+        cannot be loaded, or cannot process all the data.
     """
     records: dict[str, TeacherRecord] = {}
     problems: list[str] = []
@@ -94,11 +94,11 @@ def _record_of_targets(
 
 
 def _write_texts(output: Path, teacher: str, sets: Sequence[DataDir]) -> str:
-    """What the teacher read of each utterance, for matchers that compare tokenisations.
+    """The teacher's input text by utterance, for matchers that compare tokenisations.
 
     Raises
     ------
-    UserError : it heard audio.
+    UserError : the teacher reads audio.
     """
     rows: dict[str, str] = {}
     for data in with_targets(sets, teacher):
@@ -183,7 +183,7 @@ def _statistics_online(
 
 
 def _made_for(file: Path) -> str | None:
-    """What statistics were measured for; None of a file cut short or damaged."""
+    """The settings that statistics were measured for; None of a file cut short or damaged."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return str(arrays["made_for"].item())

@@ -148,7 +148,7 @@ def _content(path: str) -> object:
 def is_done(experiment: Experiment, identity: Identity) -> bool:
     """Whether this very training was finished, and what came of it is as it was written.
 
-    A damaged record says nothing, so it was not.
+    A damaged record counts as absent, so it was not.
     """
     done = read_done(experiment)
     known = identity.fingerprint if "files" in done else identity.old_fingerprint
@@ -185,7 +185,7 @@ def same_experiment(experiment: Experiment, identity: Identity) -> bool:
 
 
 def place_problems(experiment: Experiment) -> list[str]:
-    """Say that a directory holds what another command, or the user, wrote."""
+    """Report that a directory holds files of another command, or of the user."""
     problems = occupied(experiment.directory, EXPERIMENT, "--output")
     ours = experiment.record.exists() or experiment.espnet_config.exists()
     if not problems and not ours:  # a new training would remove these

@@ -100,8 +100,8 @@ def _initial_parts(source: Experiment, parts: list[str]) -> list[str]:
 def initial_problems(config: TrainConfig, student: nn.Module) -> list[str]:
     """Initial weights that do not fit the student: other shapes, other or fewer layers.
 
-    ESPnet would stop in a traceback, or leave what is not there as it was born. What is wanted so
-    is said by ``ignore_init_mismatch: true``, or by the fourth part of an ``init_param``.
+    ESPnet would stop in a traceback, or leave missing weights as they were initialised. Where this
+    is intended, ``ignore_init_mismatch: true`` or the fourth part of an ``init_param`` declares it.
     """
     if config.espnet.get("ignore_init_mismatch"):
         return []

@@ -27,7 +27,7 @@ Tokenize = Callable[[str], Sequence[str]]
 
 
 class FrameCounter:
-    """Frames T that a student makes of N samples, found by letting it hear noise.
+    """Frames T that a student makes of N samples, measured on noise.
 
     Nothing is assumed about its front-end or its subsampling; the random state is left alone.
     """
@@ -46,7 +46,7 @@ class FrameCounter:
 
     @property
     def works(self) -> bool:
-        """Whether the student could hear the noise at all."""
+        """Whether the student could process the noise at all."""
         return self._per_sample > 0
 
     def estimate(self, samples: int) -> float:
@@ -54,7 +54,7 @@ class FrameCounter:
         return self._from[1] + (samples - self._from[0]) * self._per_sample
 
     def least(self, too_short: int) -> int:
-        """The fewest samples that the student can hear.
+        """The fewest samples that the student can process.
 
         Parameters
         ----------
@@ -74,7 +74,7 @@ class FrameCounter:
             noise = torch.randn(1, samples) * 0.1
             try:
                 _, lengths = self._student.encode(noise, torch.tensor([samples]))
-            except Exception:  # of whatever layer that finds nothing to work on
+            except Exception:  # any layer may raise on an empty input
                 return 0
         return max(int(lengths[0]), 0)
 
@@ -102,7 +102,7 @@ def too_short(sets: Sequence[DataDir], frames: FrameCounter) -> list[str]:
 def warn_of_transcripts(
     sets: Sequence[DataDir], student: Student, frames: FrameCounter, tokenize: Tokenize
 ) -> None:
-    """Say what of the transcripts cannot be learnt: unknown tokens, more tokens than frames."""
+    """Report what of the transcripts cannot be learnt: unknown tokens, more tokens than frames."""
     for data in sets:
         coverage = Coverage.of((data.text or {}).values(), tokenize, student.token_list)
         if coverage.unknown:

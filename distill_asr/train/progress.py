@@ -1,4 +1,4 @@
-"""What a training says: everything to train.log, a line an epoch to the terminal."""
+"""Output of a training: everything to train.log, one line per epoch to the terminal."""
 
 from __future__ import annotations
 

@@ -20,10 +20,10 @@ from distill_asr.train.config import TrainConfig
 
 @dataclass(frozen=True)
 class WantedTargets:
-    """What the blocks of a config ask of one teacher's targets."""
+    """The requirements of a config's blocks on one teacher's targets."""
 
     teacher: str
-    may_miss: bool  # every block of it says `missing: skip`
+    may_miss: bool  # every block of it has `missing: skip`
     codes: tuple[str, ...] = ()  # blocks whose loss reads codes
     # blocks whose loss reads posteriors, and what a row has besides them
     posteriors: tuple[tuple[str, int], ...] = ()
@@ -40,7 +40,7 @@ class WantedTargets:
 
 
 def wanted_targets(config: TrainConfig) -> list[WantedTargets]:
-    """What a config asks of each teacher's targets."""
+    """The requirements of a config on each teacher's targets."""
     return [wanted_of(config, teacher) for teacher in config.teachers]
 
 
@@ -72,7 +72,7 @@ def wanted_of(config: TrainConfig, teacher: str) -> WantedTargets:
 
 
 def student_tokens(config: TrainConfig) -> tuple[str, ...]:
-    """The token list, read from its file; none where there is no such file."""
+    """The token list, read from its file; empty without that file."""
     listed = config.espnet.get("token_list")
     if isinstance(listed, list):  # a resolved config
         return tuple(listed)
@@ -94,7 +94,7 @@ def reads_text(config: TrainConfig, teacher: str) -> bool:
 
 
 def targets_of(data: DataDir, teacher: str) -> Path:
-    """Where the targets of a set lie."""
+    """The directory of a set's targets."""
     return Path(data.path) / "targets" / teacher
 
 
@@ -150,7 +150,7 @@ def posterior_problems(
 
     Parameters
     ----------
-    known : its tokens; None where it gives no posteriors.
+    known : its tokens; None for a teacher without posteriors.
     width : of its targets.
     columns : numbers in front of the posteriors; 3 of a lattice path.
     tokens : the student's.
@@ -197,7 +197,7 @@ def _dump_hint(data: DataDir, teacher: str) -> str:
 
 
 def list_targets(path: Path, sets: Sequence[DataDir], wanted: WantedTargets) -> None:
-    """Write which directories the training loader reads, and how many utterances have none."""
+    """Write which directories the training loader reads, and how many utterances lack targets."""
     dumped = with_targets(sets, wanted.teacher)
     without = 0
     if wanted.may_miss:

@@ -88,7 +88,7 @@ def prepare_training(config: TrainConfig, options: TrainOptions, anew: bool = Fa
 
     Raises
     ------
-    UserError : all that can be known before a teacher is loaded, in one report.
+    UserError : all mistakes that show before a teacher is loaded, in one report.
     """
     experiment = options.experiment
     problems, student = inspect(config)
@@ -153,7 +153,7 @@ def _check_utterances(
 def resolve(
     config: TrainConfig, records: dict[str, TeacherRecord], experiment: Experiment
 ) -> dict[str, Any]:
-    """The config in ESPnet's keys only, with what is known about the teachers."""
+    """The config in ESPnet's keys only, with the facts about the teachers."""
     resolved = dict(config.espnet)
     if config.section:
         blocks = by_tap(config.section)
@@ -270,7 +270,7 @@ def _collect_stats(command: list[str], directory: Path) -> None:
 
 
 def _of_child(error: ProcessRaisedException) -> Exception:
-    """What a process of one device raised: a mistake of the user stays one."""
+    """The exception of a process of one device: a mistake of the user stays one."""
     mark = f"{UserError.__module__}.{UserError.__name__}: "
     _, found, message = str(error).rpartition(mark)
     return UserError(message.strip().splitlines()) if found else error

@@ -1,9 +1,9 @@
 """Losses on matched pairs: ``loss(student [N, E], teacher [N, E]) -> [N]``.
 
 A new loss is one file here: a subclass of ``distill_asr.distill.contracts.Loss`` with ``forward``,
-named in ``LOSSES``. If it reads codes or posteriors, or the tokens of the pairs, it says so by the
-attributes of that class, which documents them. One that lives elsewhere needs no entry: a config
-names it by its dotted path. Losses import no matchers, and no other loss.
+named in ``LOSSES``. If it reads codes or posteriors, or the tokens of the pairs, attributes of
+that class declare it; the class documents them. A loss of another package needs no entry: a config
+names it by its dotted path. Losses import neither matchers nor other losses.
 """
 
 from distill_asr.distill.losses.codebook import Codebook

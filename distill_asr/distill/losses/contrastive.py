@@ -24,7 +24,7 @@ class Contrastive(Loss):
     negatives : K, drawn for each pair from all pairs of the batch, without replacement; where there
         are K pairs or fewer, four fifths of them.
     mask_positive : leave the positive out where it is drawn as a negative of its own.
-    mask_same_token : leave negatives out whose token is that of the pair.
+    mask_same_token : leave out negatives with the same token as the pair.
     """
 
     def __init__(

@@ -9,8 +9,8 @@ class KL(Loss):
     """Kullback-Leibler divergence KL(teacher || student) over the tokens, in nats.
 
     Its gradient is that of the published cross-entropy with the teacher's soft labels (Yang, Li,
-    Woodland 2022, arXiv 2110.03334); less the teacher's entropy, so that it is zero where the
-    student says the same. As there, no factor makes up for the temperature.
+    Woodland 2022, arXiv 2110.03334). The value is lower by the teacher's entropy, so it is zero
+    where both posteriors are equal. As in the paper, no factor compensates for the temperature.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ REDUCE_DIM = ("mean", "sum")
 
 
 def checked_reduce_dim(reduce_dim: str) -> str:
-    """Give ``reduce_dim`` back if it is known.
+    """Return ``reduce_dim`` if it is one of the reductions.
 
     Raises
     ------

@@ -2,10 +2,10 @@
 
 A new matcher is one file here: a subclass of ``distill_asr.distill.contracts.Matcher`` with
 ``forward``, named in ``MATCHERS``. What it needs of the batch and of the student (texts, tokens, a
-lattice, one certain tap), which targets it can pair and how wide its pairs are, it says by the
+lattice, one certain tap), which targets it can pair and how wide its pairs are, it declares by
 members of that class, which documents them. ``Pairs`` may carry weights, tokens and alternatives.
-One that lives elsewhere needs no entry: a config names it by its dotted path. Matchers import no
-losses.
+A matcher of another package needs no entry: a config names it by its dotted path. Matchers do not
+import losses.
 """
 
 from distill_asr.distill.matching.aligned import AlignedMatcher

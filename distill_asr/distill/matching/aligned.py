@@ -36,14 +36,14 @@ class Segments:
 
 
 class AlignedMatcher(TokenMatcher):
-    """Pair runs of the CTC path with the text teacher's states of the tokens that they are.
+    """Pair runs of the CTC path with the text teacher's states of the same tokens.
 
     The best CTC path over the tap's frames is cut into runs of equal tokens, blank and unknown
     dropped, and aligned with the transcript by edit distance. A run is paired with the token it
     stands for: equal ones, and runs in blocks between two equal stretches that are as long on both
-    sides. Everything else is left out, so that a state of the teacher is only learnt by frames of
-    its own words; the even stretching of ``match: shrink`` pairs four of five units wrongly where
-    the path has errors. Utterances without a pair give none.
+    sides. Other runs are left out, so that each state of the teacher is learnt by frames of its own
+    words only. The even stretching of ``match: shrink`` pairs four of five units wrongly where the
+    path has errors. An utterance may give no pairs.
 
     Where student and teacher share their tokens, the teacher's positions are the transcript's, its
     special ones dropped. Where they do not, name the teacher's tokenizer, as in ``match: token``.
@@ -53,7 +53,7 @@ class AlignedMatcher(TokenMatcher):
     unmatched : ``skip`` blocks of unequal lengths, or ``stretch`` the transcript over their runs.
     pairs : ``path``, as above, or ``forced``: the frames of each token come from the likeliest
         alignment of the whole transcript (``torchaudio.functional.forced_align``), so that every
-        token has its pair, whatever the student would have decoded.
+        token has its pair, whether or not the student would have decoded it.
     drop_first, drop_last, tokenizer : as in ``match: token``.
     blank, unk : ids of both tokens; ESPnet's token lists start with them.
 
@@ -217,7 +217,7 @@ def _runs(frames: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def _transcripts(context: Context) -> list[list[int]]:
-    """Token ids of each utterance, without the end token; ValueError where there are none."""
+    """Token ids of each utterance, without the end token; ValueError without tokens."""
     if context.token_ids is None or context.token_lengths is None:
         raise ValueError("match: aligned needs transcripts; use it where the student has text")
     rows, lengths = context.token_ids.tolist(), context.token_lengths.tolist()

@@ -1,4 +1,4 @@
-"""CTC matching: posteriors of two CTC models, frame by frame, with a say about the blanks.
+"""CTC matching: posteriors of two CTC models, frame by frame, with a rule for the blanks.
 
 Legend: B batch, T student frames, S teacher frames, V vocabulary.
 """
@@ -21,8 +21,8 @@ BLANKS = ("keep", "near", "drop")
 class CTCMatcher(FrameMatcher):
     """Pair a student's CTC logits with a teacher's CTC log-posteriors over the same tokens.
 
-    Most frames of a trained CTC model are blanks, and say little. Where the teacher has more
-    frames than the student, probabilities are averaged.
+    Most frames of a trained CTC model are blanks, and carry little information. Where the
+    teacher has more frames than the student, probabilities are averaged.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from rapidfuzz.distance import Levenshtein
 class Block:
     """A stretch of both sequences: equal units, or everything between two equal stretches.
 
-    The ranges are half-open; one of them may be empty where the block is no match.
+    The ranges are half-open; one of them may be empty if the block is not a match.
     """
 
     equal: bool
@@ -45,7 +45,7 @@ def paired_units(
     """Pairs (decoded unit, reference unit) in order, and how many of them are equal.
 
     Equal units are paired, and so are the units of a block between two equal stretches where it is
-    as long on both sides, one by one: the decoder heard as many units there, only others. Blocks of
+    as long on both sides, one by one: the decoder made as many units there, only others. Blocks of
     unequal lengths are left out, or the reference is stretched to the decoded units (nearest).
 
     Parameters

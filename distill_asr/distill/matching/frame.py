@@ -29,7 +29,7 @@ class FrameMatcher(Matcher):
     ----------
     reduction : ``concat``, ``average`` or ``resample``.
     delay : milliseconds by which the student lags: student frame t + delay answers teacher
-        frame t. For streaming students, which have not heard yet what the teacher knows.
+        frame t. For streaming students, which lack the audio that the teacher has seen.
     tolerance : largest difference, in frames of the slower side, that is cut to the shorter one.
     interpolate : ``linear`` or ``nearest``, of ``resample``.
     """

@@ -1,6 +1,6 @@
 """Entropic optimal transport between two batches of sequences, masked and in the log domain.
 
-A plan says how much of each student position goes to each teacher position. Everything runs
+A plan gives how much of each student position goes to each teacher position. Everything runs
 batched on the device; masses of zero mark padding, which neither sends nor receives anything.
 
 Legend: B batch, T student positions, S teacher positions.
@@ -71,7 +71,7 @@ def sinkhorn(
 
 
 def _potential(masses: Tensor, reached: Tensor, damping: float) -> Tensor:
-    """What brings the logarithm of the mass that is reached to the wanted one; 0 for padding."""
+    """The step from the logarithm of the current mass to the wanted one; 0 for padding."""
     wanted = masses.float().clamp(min=1e-38).log()
     return torch.where(masses > 0, damping * (wanted - reached), 0.0)
 

@@ -61,7 +61,7 @@ class PathMatcher(Matcher):
 
         Raises
         ------
-        ValueError : the student is no transducer; or a path is of other audio or another
+        ValueError : the student is not a transducer; or a path is of other audio or another
             transcript, named by its utterance.
         """
         if context.lattice is None:

@@ -36,7 +36,7 @@ class ShrinkMatcher(Matcher):
     interpolate : ``nearest``, position ``floor(i * S / U)`` for unit i, or ``linear``, end points
         on end points.
     special_tokens : ``keep``, as published, or ``drop`` the teacher's first and last position,
-        which are no words: ``<s>`` and ``</s>``, ``[CLS]`` and ``[SEP]``.
+        which are not words: ``<s>`` and ``</s>``, ``[CLS]`` and ``[SEP]``.
     blank, unk : ids of both tokens; ESPnet's token lists start with them.
     """
 
@@ -132,7 +132,7 @@ def shrink(
     values : [B, T, D].
     lengths : [B], valid frames.
     path : [B, T], a token a frame.
-    dropped : ids of the tokens whose frames make no unit.
+    dropped : ids of the tokens whose frames do not make units.
     average : one unit a run of equal tokens; False for one a frame.
 
     Returns
@@ -158,12 +158,12 @@ def shrink(
 
 
 def means(values: Tensor, unit: Tensor) -> Tensor:
-    """Mean of the frames of each unit, float32 [B, T, D]; zero where there is no such unit.
+    """Mean of the frames of each unit, float32 [B, T, D]; zero where the unit is missing.
 
     Parameters
     ----------
     values : [B, T, D].
-    unit : [B, T], number of the unit that a frame belongs to; T where it belongs to none.
+    unit : [B, T], number of the unit that a frame belongs to; T for a frame outside of all units.
     """
     batch, frames, width = values.shape
     sums = values.new_zeros((batch, frames + 1, width), dtype=torch.float32)

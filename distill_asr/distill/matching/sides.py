@@ -34,7 +34,7 @@ class SideOptions:
     what: str  # begins the messages, such as "match: transport"
     units: str = "frames"  # frames | runs of the CTC path
     special_tokens: str = "drop"  # drop | keep the teacher's first and last position
-    dropped: tuple[int, ...] = (0, 1)  # tokens whose runs are no units
+    dropped: tuple[int, ...] = (0, 1)  # tokens whose runs are not units
 
     def __post_init__(self) -> None:
         if self.units not in _UNITS:

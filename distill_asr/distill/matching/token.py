@@ -13,16 +13,16 @@ from distill_asr.distill.matching.token_spans import PieceSpans, pooling_weights
 from distill_asr.distill.states import Context, Pairs, States
 
 _NAMED = 5  # kinds of unknown pieces that the survey names
-MOSTLY = 0.5  # share of sentences in capitals at which the survey says so
+MOSTLY = 0.5  # share of sentences in capitals from which the survey reports it
 
 
 class TokenMatcher(Matcher):
     """Pair student token u with the teacher's position for the same piece of text.
 
     Where student and teacher share their tokens, positions are paired in order: BERT's [CLS] is
-    dropped and its [SEP] teaches the student's end token. Where they do not, name the teacher's
-    tokenizer: the states of all pieces that a student token's characters touch are averaged,
-    weighted by the characters in common; a token that overlaps none (a space) gives no pair.
+    dropped and its [SEP] is the target of the student's end token. Where they do not, name the
+    teacher's tokenizer: the states of all pieces that overlap a student token's characters are
+    averaged, weighted by the characters in common. A token without overlap (a space) gives no pair.
 
     Parameters
     ----------
@@ -86,12 +86,12 @@ class TokenMatcher(Matcher):
         )
 
     def check(self) -> None:
-        """UserError if there is no such tokenizer, or one that does not tell positions."""
+        """UserError if the tokenizer is missing, or does not give positions."""
         if self._pieces is not None:
             self._pieces("")
 
     def survey(self, texts: Mapping[str, str]) -> str:
-        """Say how the teacher's tokenizer takes the sentences, unknown pieces and case.
+        """Report how the teacher's tokenizer splits the sentences, with unknown pieces and case.
 
         Parameters
         ----------

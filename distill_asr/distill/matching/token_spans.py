@@ -1,4 +1,4 @@
-"""Which characters of a transcript a token covers, so that two tokenisations can be compared.
+"""The characters of a transcript that a token covers, to compare two tokenisations.
 
 Legend: U student tokens, S teacher positions.
 """
@@ -61,7 +61,7 @@ def pooling_weights(student: Sequence[Span], teacher: Sequence[Span], text: str)
 
     Returns
     -------
-    [U, S]; rows sum up to 1, or are zero where no character is shared. White space is none.
+    [U, S]; rows sum up to 1, or are zero where no character is shared. White space does not count.
     """
     seen = torch.tensor([0] + [not char.isspace() for char in text]).cumsum(0)
     ours = torch.tensor(student, dtype=torch.int64).reshape(-1, 1, 2)
@@ -85,11 +85,11 @@ class PieceSpans:
         self._tokenizer: Any = None
 
     def __call__(self, text: str) -> tuple[list[Span], list[str]]:
-        """Spans of all pieces, special ones included, and what of the text the teacher knows not.
+        """Spans of all pieces, special ones included, and the characters that the teacher lacks.
 
         Raises
         ------
-        UserError : no such tokenizer, or one that does not tell positions.
+        UserError : no such tokenizer, or one that does not give positions.
         """
         encoded = self._loaded()(text, return_offsets_mapping=True, truncation=False, verbose=False)
         spans = [tuple(span) for span in encoded["offset_mapping"]]
@@ -140,7 +140,7 @@ def _groups(tokens: Sequence[str]) -> list[tuple[int, list[str]]]:
 
 
 def _walk(text: str, place: int, tokens: list[str], to_the_end: bool) -> list[Span] | None:
-    """Spans of known tokens from ``place`` on, over whatever is no letter; None where they end."""
+    """Spans of known tokens from ``place`` on, skipping other characters; None where they end."""
     spans = []
     for token in tokens:
         first = None
@@ -157,7 +157,7 @@ def _walk(text: str, place: int, tokens: list[str], to_the_end: bool) -> list[Sp
 
 
 def _letter(text: str, place: int, char: str) -> int | None:
-    """Where a character comes next, over whatever is no letter."""
+    """The next position of a character, skipping all that are not letters."""
     while place < len(text) and text[place] != char:
         if text[place].isalnum():
             return None

@@ -22,8 +22,8 @@ from distill_asr.distill.states import Context, Pairs, States
 class TransportMatcher(SoftMatcher):
     """Pair student states with what entropic optimal transport moves them to.
 
-    The cost of moving a state to a position is 1 less the cosine of the state, as the block's head
-    projects it, and the position. The plan P of the batch is computed without a gradient; each
+    The cost of moving a state to a position is 1 minus the cosine of the position and the state
+    as the block's head projects it. The plan P of the batch is computed without a gradient; each
     state is then paired with the barycentre ``sum_s P_ts y_s / sum_s P_ts`` of the positions, and
     weighted by the mass ``sum_s P_ts`` that it sends, 1 on average. With ``order`` plans near the
     diagonal of time are preferred (Lu et al. 2024, temporal order preserved transport); with
@@ -36,7 +36,7 @@ class TransportMatcher(SoftMatcher):
     units : ``frames``, or ``runs`` of the CTC path as in ``match: shrink``.
     epsilon : strength of the entropy, in units of the cost (0 to 2).
     iterations : of Sinkhorn.
-    penalty : weight of the divergence of the marginals; None for marginals that hold.
+    penalty : weight of the divergence of the marginals; None for exact marginals.
     order : standard deviation of the prior on the distance to the diagonal; None for no prior.
     graph : weight of the distances within each side, 0 to 1.
     rounds : linearisations of the distances; only with ``graph``.

@@ -91,7 +91,7 @@ class AudioPlaces:
 
 
 def _place(audio: AudioLocation) -> str:
-    """What tells parts of one recording apart: where they begin, in hundredths of a second."""
+    """The suffix of a part of a recording: where it begins, in hundredths of a second."""
     whole = audio.start == 0 and audio.end is None
     return "" if whole else f"-{round(audio.start * 100):07d}"
 
