@@ -235,7 +235,7 @@ def check_tables(
     Parameters
     ----------
     listed : utterances that have audio, also those whose audio cannot be used.
-    audio : the table that says so.
+    audio : the table that names the audio.
     """
     folder = data.path
     for key in sorted(listed):

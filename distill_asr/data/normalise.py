@@ -112,7 +112,7 @@ class TranscriptRule:
 
 
 def language_tag(code: str) -> str:
-    """The token that says which language follows: ``<hi>``."""
+    """The token that marks the language: ``<hi>``."""
     return f"<{code}>"
 
 
@@ -143,7 +143,7 @@ def _kept(character: str, before: str, after: str) -> str:
     if category in "LN":
         return character
     in_word = _category(before) in "LM"
-    if category == "M":  # a mark without its letter is no text
+    if category == "M":  # a mark without its letter is not text
         return character if in_word or before in _JOINERS or _category(before) == "N" else ""
     if character in _JOINERS:
         return character if in_word and _category(after) in "LM" else ""

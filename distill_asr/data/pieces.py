@@ -47,7 +47,7 @@ class PieceTokenizer:
 
     @property
     def unknown(self) -> str | None:
-        """The piece that stands for what the tokenizer does not know, if it has one."""
+        """The piece for unknown characters, if the tokenizer has one."""
         return self._loaded().unk_token
 
     def text2tokens(self, line: str) -> list[str]:
@@ -62,7 +62,7 @@ class PieceTokenizer:
     def tokens2text(self, tokens: Iterable[str]) -> str:
         """Words of pieces.
 
-        WordPiece does not say where a space was: there is none between Chinese characters, and
+        WordPiece does not mark spaces: Chinese characters have none between them, and
         apostrophes are joined to their word as English and French write them.
         """
         text = self._loaded().convert_tokens_to_string(list(tokens)).strip()

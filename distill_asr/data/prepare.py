@@ -82,7 +82,7 @@ class PrepareOptions:
     nj: int = 1
 
     def problems(self) -> list[str]:
-        """Say what is wrong with them, in the words of the command line."""
+        """List what is wrong with them, in the words of the command line."""
         found = []
         if self.sampling_rate <= 0:
             found.append(f"--fs {self.sampling_rate}: expected a positive number of Hz")
@@ -205,7 +205,7 @@ def _check_overlap(source: Path, target: Path, sources: dict[str, AudioLocation]
 def _transcripts(
     data: DataDir, rule: TranscriptRule | None, problems: Problems
 ) -> tuple[dict[str, str] | None, Counter[str]]:
-    """Transcripts to write, and how many had each kind of blank that is no single plain space."""
+    """Transcripts to write, and how many had each kind of blank but a single plain space."""
     if data.text is None:
         return None, Counter()
     texts: dict[str, str] = {}

@@ -47,7 +47,7 @@ class TokenOptions:
     tokenizer: str | None
 
     def problems(self) -> list[str]:
-        """Say what is wrong with them, in the words of the command line."""
+        """List what is wrong with them, in the words of the command line."""
         found = []
         if self.kind and not self.path:
             found.append("--tokens needs --token-list PATH")

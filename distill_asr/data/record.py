@@ -72,7 +72,7 @@ def vouched_files(folder: Path) -> dict[str, str]:
 
 
 def altered_tables(folder: Path) -> list[str]:
-    """Say which tables are not as a command wrote them; nothing where none did."""
+    """List the tables that changed since a command wrote them; nothing without a record."""
     return [
         problem
         for record, way_out in _WAYS_OUT.items()

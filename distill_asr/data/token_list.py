@@ -1,4 +1,4 @@
-"""Reads and checks a token list, and tells what of a transcript it does not know.
+"""Reads and checks a token list, and finds the unknown tokens of a transcript.
 
 ESPnet takes its places for granted: ``<blank>`` is token 0 of every CTC and transducer, the last
 one is ``<sos/eos>``, and what is in no list becomes ``<unk>``.

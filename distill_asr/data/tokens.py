@@ -1,6 +1,6 @@
 """Token lists in ESPnet's form: ``<blank> <unk>`` tokens by falling count ``<sos/eos>``.
 
-Pieces of a text model's tokenizer are ``hugging_face``, as in ESPnet; what it does not know is
+Pieces of a text model's tokenizer are ``hugging_face``, as in ESPnet; unknown characters are
 ``<unk>``. Language tags, words like ``<hi>`` in front of a transcript, are one token each.
 """
 
@@ -65,7 +65,7 @@ def _counts(texts: Iterable[str], kind: str, tags: Collection[str]) -> Counter[s
 
 
 def unknown_pieces(texts: Iterable[str], tokenizer: str) -> Counter[str]:
-    """Words in which the tokenizer knows not every character, with their counts."""
+    """Words with characters that the tokenizer lacks, with their counts."""
     pieces = PieceTokenizer(tokenizer)
     words = Counter(word for text in texts for word in text.split())
     return Counter({w: n for w, n in words.items() if pieces.unknown in pieces.text2tokens(w)})

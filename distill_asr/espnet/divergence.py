@@ -1,4 +1,4 @@
-"""Notices a training that has come apart: losses or gradients that are no numbers any more."""
+"""Detects a training that diverged: losses or gradients that are not finite any more."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class WatchedBatches:
         self._reporter = reporter
         self._between = steps_between_updates
         self._bad = 0  # steps in a row
-        self.last: list[str] = []  # utterances of the last step that was no number
+        self.last: list[str] = []  # utterances of the last step that was not finite
 
     def __len__(self) -> int:
         if not isinstance(self._batches, Sized):
@@ -69,7 +69,7 @@ class WatchedBatches:
             raise UserError(self.message(f"in {self._bad} steps in a row"))
 
     def message(self, when: str) -> str:
-        """What to say of this epoch."""
+        """The message about this epoch."""
         more = ", ..." if len(self.last) > _NAMED else ""
         named = ", ".join(self.last[:_NAMED]) + more
         return (
@@ -80,7 +80,7 @@ class WatchedBatches:
 
 
 def _last(reporter: SubReporter, key: str) -> float:
-    """Value of the last step; NaN where there is none."""
+    """Value of the last step; NaN before the first."""
     values = reporter.stats.get(key)
     return float(values[-1].value) if values else math.nan
 

@@ -23,7 +23,7 @@ def parameter_groups(model: nn.Module, rates: dict[str, float]) -> list[dict[str
 
     Raises
     ------
-    ValueError : a part that the model does not have, or a rate that is none.
+    ValueError : a part that the model does not have, or an invalid rate.
     """
     groups: dict[str | None, list[nn.Parameter]] = {None: [], **{part: [] for part in rates}}
     for name, parameter in model.named_parameters():

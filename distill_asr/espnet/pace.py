@@ -1,4 +1,4 @@
-"""Tells a student how much of its training is done, for weights that change with it."""
+"""Gives a student the share of its training that is done, for weights that change with it."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class DistillTask(ASRTask):
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """ESPnet's options and two blocks of ours."""
+        """Add the two blocks of this package to ESPnet's options."""
         super().add_task_arguments(parser)
         # stage 1 has no text; our own check asks for the list where a student needs one
         parser.get_default("required").remove("token_list")
@@ -141,7 +141,7 @@ def build_untrained(config: Mapping[str, Any]) -> Student:
 
 
 def text_tokenizer(config: Mapping[str, Any]) -> Callable[[str], list[str]]:
-    """What training makes of a transcript: its tokens, after ESPnet's text cleaner."""
+    """The tokens of a transcript in training, after ESPnet's text cleaner."""
     preprocess = DistillTask.build_preprocess_fn(_arguments(config), train=False)
     return lambda text: preprocess.tokenizer.text2tokens(preprocess.text_cleaner(text))
 

@@ -66,7 +66,7 @@ class TrainedEncoder(AbsFrontend):
         self.eval()
 
     def train(self, mode: bool = True) -> TrainedEncoder:
-        """Stay in evaluation mode, whatever the student does."""
+        """Stay in evaluation mode, also when the student trains."""
         return super().train(False)
 
     def output_size(self) -> int:

@@ -89,7 +89,7 @@ def write_forecast(exp: Path, forecast: Forecast, table: Iterable[str]) -> None:
 
 
 def read_forecast(exp: Path) -> Forecast | None:
-    """The last forecast of a recipe; None where there is none that can be read."""
+    """The last forecast of a recipe; None if it is missing or cannot be read."""
     try:
         content = json.loads((exp / EXPECTED).read_text(encoding="utf-8"))
         stages = {

@@ -198,7 +198,7 @@ def _load(config: TeacherConfig) -> tuple[Any, ModelConfig]:
     trained, weights = read_student(directory, checkpoint)
     try:
         model = build(trained)
-    except Exception as error:  # whatever ESPnet's classes have against their arguments
+    except Exception as error:  # ESPnet's classes may raise anything for wrong arguments
         raise UserError(
             f"{directory}: no recogniser that this ESPnet can build from {CONFIG} "
             f"({type(error).__name__}: {error})"

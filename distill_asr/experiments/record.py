@@ -11,7 +11,7 @@ from distill_asr.io.records import DamagedRecordError, altered, read_record, vou
 
 
 def write_done(experiment: Experiment, fingerprint: str, files: Iterable[Path]) -> None:
-    """Say that a training is finished, and what came of it.
+    """Record that a training is finished, with its result.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def is_whole(experiment: Experiment) -> bool:
 
 
 def altered_files(experiment: Experiment, files: Iterable[Path]) -> list[str]:
-    """Say which files are not those that its training ended with; nothing before its end."""
+    """List the files that changed since the training ended; nothing before its end."""
     way_out = (
         f"put a good copy back, or run the same `distill-asr train` for {experiment.directory} "
         "again, which makes whole what it can"

@@ -90,7 +90,7 @@ def _hints(target: Callable[..., object]) -> dict[str, object]:
 def check_value(key: str, value: object, hint: object, default: object = ...) -> list[str]:
     """One value against a type hint; the default is always right.
 
-    Lists count as tuples, which YAML does not have; true is no number.
+    Lists count as tuples, which YAML does not have; true is not a number.
     """
     if value is default or (value is None and default is None):
         return []

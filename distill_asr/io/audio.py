@@ -29,7 +29,7 @@ ARCHIVED = re.compile(r"(.+\.ark):(\d+)")  # archive and place in it, as Kaldi w
 _UNKNOWN_SIZE = 0x7FFF0000  # programs that write into a pipe declare this much or more
 _MP3_SLACK = 3 * 1152  # samples; decoders disagree about the first and last frames
 _BLOCK = 1 << 20  # samples
-_KINDS = {  # what files that are no audio, or none that can be read, begin with
+_KINDS = {  # the first bytes of files that are not audio, or cannot be read
     b"<!doctype html": "a web page, perhaps an error message; download the audio again",
     b"<html": "a web page, perhaps an error message; download the audio again",
     b"<?xml": "an XML file, perhaps an error message; download the audio again",
@@ -135,7 +135,7 @@ def audio_seconds(path: str | Path) -> float:
             with _sound(whole) as sound:
                 facts = AudioFacts(sound.frames, sound.samplerate, 1, sound.format, sound.subtype)
         except soundfile.LibsndfileError:
-            return decode_audio(stream, MIX)[1].seconds  # says what it looks like
+            return decode_audio(stream, MIX)[1].seconds  # the error describes the file
         _check_length(facts, declared)
         return facts.seconds
 
@@ -227,7 +227,7 @@ def _with_its_length(stream: BinaryIO, head: bytes) -> tuple[BinaryIO, int | Non
 
 
 def _wav(stream: BinaryIO) -> BinaryIO:
-    """A wav whose data size is none of 0, too small, or too large without anybody noticing."""
+    """A wav with the right data size: 0 is filled in, a size that is too small raises."""
     total = stream.seek(0, io.SEEK_END)
     position = 12
     while position + 8 <= total:

@@ -45,7 +45,7 @@ def read_checkpoint(path: str | Path, way_out: str) -> dict[str, Any]:
 def _damaged_part(path: str | Path) -> str | None:
     """Part of a file that is not as it was written; torch checks none of the checksums in it."""
     if not zipfile.is_zipfile(path):
-        return None  # of an old torch, or cut short, which torch says
+        return None  # of an old torch, or cut short, which torch reports
     with zipfile.ZipFile(path) as archive:
         return archive.testzip()
 

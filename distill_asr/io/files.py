@@ -40,7 +40,7 @@ def _temporary_beside(target: Path) -> Iterator[Path]:
         try:
             yield temporary
         except RuntimeError:
-            _write_more(temporary)  # torch and soundfile do not say that the disk is full
+            _write_more(temporary)  # torch and soundfile do not report that the disk is full
             raise
         # temporary files are private; give them the permissions any new file would have
         umask = os.umask(0)

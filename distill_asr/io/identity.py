@@ -1,4 +1,4 @@
-"""What a file is: its content, whatever its name, size or times say.
+"""The identity of a file: its content, not its name, size or times.
 
 A file is hashed once; afterwards its real path, size, times and inode vouch for it. The change
 time cannot be set by a program, so a file put in another's place is read again even where size

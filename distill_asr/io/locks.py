@@ -1,7 +1,7 @@
 """One lock for every directory that a command writes, also one that several hosts share.
 
 The lock is a file beside the directory that names its holder. On this machine a POSIX record lock
-on that file says whether the holder still lives: the kernel drops it when a process ends, however
+on that file shows whether the holder still lives: the kernel drops it when a process ends, however
 it ends, so a kill never blocks the same command. What another machine's process is doing cannot
 be seen on every file system, so a lock file of another machine holds until somebody removes it.
 """
@@ -34,10 +34,10 @@ class HeldError(UserError):
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock, as its file says."""
+    """The holder of a lock, from its file."""
 
     host: str
-    boot: str  # which machine, and since when it runs; empty where the system does not tell
+    boot: str  # which machine, and since when it runs; empty where the system does not give it
     pid: int
     doing: str
     since: str
@@ -71,7 +71,7 @@ def locked(directory: str | Path, doing: str) -> Iterator[None]:
     Raises
     ------
     UserError : another process holds it; names host, pid, and the file to remove where only a
-        person can know that the holder is gone. Or nothing can be written there.
+        person can know that the holder is gone. Or the directory cannot be written.
     """
     path = lock_path(directory)
     if path in _held:

@@ -1,7 +1,7 @@
 """How many samples an MP3 stream really has: its frames, counted.
 
-Nothing in a stream of variable bit rate says how long it is, unless its writer could go back and
-put a Xing header in front; libsndfile then guesses from the first frames and stops where it
+A stream of variable bit rate gives its length only in a Xing header, which its writer may not have
+been able to put in front. Without it, libsndfile guesses from the first frames and stops where it
 guessed. With a header of the true count in front it decodes everything.
 """
 
@@ -44,8 +44,8 @@ class MpegStream:
     Parameters
     ----------
     samples : of a channel, in all complete frames with audio.
-    declared : what a Xing header says of it; None without one.
-    first : the first frame; None where there is none that can be counted.
+    declared : the count of a Xing header; None without one.
+    first : the first frame; None if no frame can be counted.
     """
 
     samples: int
@@ -69,7 +69,7 @@ def scan_mpeg(content: bytes) -> MpegStream:
 
 
 def with_true_length(content: bytes, stream: MpegStream) -> bytes:
-    """The stream with a Xing header that says how many frames it has, instead of any other."""
+    """The stream with a Xing header of its true number of frames, instead of any other."""
     first = stream.first
     if first is None:
         return content

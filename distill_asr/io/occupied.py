@@ -28,7 +28,7 @@ _MARKS = {
 
 
 def occupied(directory: Path, own: str, option: str) -> list[str]:
-    """Say that a directory holds what another command, or the user, wrote.
+    """Report that a directory holds files of another command, or of the user.
 
     Parameters
     ----------

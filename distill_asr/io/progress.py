@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-SECONDS = 30.0  # between lines of a log; shorter work writes none
+SECONDS = 30.0  # between lines of a log; shorter work writes no lines
 _PLAIN = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed}, {remaining} left, {rate_fmt}"
 
 

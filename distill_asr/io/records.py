@@ -1,8 +1,8 @@
 """The record that a command leaves: a JSON object that vouches for itself and for files.
 
 It holds its own SHA-256, and under ``files`` that of each file whose content decides what later
-commands compute. Whoever reads such a file holds it against the record. Records of older versions
-vouch for nothing, and are taken as they are.
+commands compute. Whoever reads such a file compares it with the record. Records of older versions
+hold no checksums, and are accepted as they are.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    OSError : it cannot be read, ``FileNotFoundError`` where there is none.
+    OSError : it cannot be read, ``FileNotFoundError`` if it is missing.
     DamagedRecordError : no JSON object, or another one than was written.
     """
     try:
@@ -72,7 +72,7 @@ def vouched(files: Mapping[str, Path], cache: Path | None = None) -> dict[str, s
 def altered(
     record: Path, files: Mapping[str, Path], way_out: str, cache: Path | None = None
 ) -> list[str]:
-    """Say which files are not what a record vouches for; nothing where there is no record.
+    """List the files that differ from their record; nothing without a record.
 
     Parameters
     ----------

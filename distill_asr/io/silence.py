@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 FRAME_S = 0.02  # of which the energy is taken
-PAUSE_S = 0.2  # over which it is averaged, so that a closed stop is no pause
+PAUSE_S = 0.2  # over which it is averaged, so that a closed stop is not a pause
 
 
 def cut_at_silences(waveform: np.ndarray, rate: int, longest: int) -> list[slice]:

@@ -68,7 +68,7 @@ def collect_table(path: Path, problems: Problems, required: bool = True) -> dict
 def table_rows(path: Path, problems: Problems) -> Iterator[Row]:
     """Rows in the file's order, blank lines left out; only a line feed ends a line.
 
-    What is added to ``problems``, each with its line: no such file, bytes that are no UTF-8, a
+    What is added to ``problems``, each with its line: no such file, bytes that are not UTF-8, a
     byte order mark, control characters (a carriage return that does not end a line among them),
     and ids with blanks or invisible characters in them. Those rows are given all the same, so that
     their ids are not reported as missing as well.
@@ -103,7 +103,7 @@ def named_character(character: str) -> str:
 
 
 def is_invisible(character: str) -> bool:
-    """Whether nobody sees it: a format character that is no joiner of a spelling and no sign."""
+    """Whether it is invisible: a format character, but not a joiner of a spelling or a sign."""
     return unicodedata.category(character) == "Cf" and character not in _VISIBLE
 
 

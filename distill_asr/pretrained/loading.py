@@ -29,7 +29,7 @@ _LFS_POINTER = b"version https://git-lfs"  # how such a file begins
 
 
 def load_model_config(request: ModelRequest, files: str) -> Any:
-    """Load config.json; UserError if there is no such model (``files``: what it consists of)."""
+    """Load config.json; UserError if the model is missing (``files``: what it consists of)."""
     place = locate_model(request.name)
     try:
         return transformers.AutoConfig.from_pretrained(place, trust_remote_code=False)
@@ -53,7 +53,7 @@ def load_model(
     UserError : no such weights, damaged ones, or those of another architecture.
     """
     try:
-        # float32 whatever the checkpoint holds, so that the fingerprint is of the same numbers
+        # float32 for any checkpoint, so that the fingerprint is of the same numbers
         with quiet():
             model, info = model_class.from_pretrained(
                 locate_model(request.name),
@@ -127,7 +127,7 @@ def load_tokenizer(request: ModelRequest, model_config: Any) -> Any:
     except Exception as error:  # each kind of tokenizer has errors of its own
         reason = _first_line(error)
         raise UserError(f"{where}the tokenizer cannot be loaded ({reason}); {remedy}") from error
-    # without its files the library makes up a tokenizer that knows nothing but special pieces
+    # without its files the library makes up a tokenizer of special pieces alone
     pieces = model_config.vocab_size
     if len(tokenizer) <= pieces / 2 or tokenizer.vocab_size > pieces:
         raise UserError(
@@ -190,7 +190,7 @@ def _missing(request: ModelRequest, files: str, error: Exception) -> str:
 
 
 def damaged_weights(directory: Path) -> list[str]:
-    """Say which files of weights in a model's directory cannot be read, and why."""
+    """List the files of weights in a model's directory that cannot be read, and why."""
     paths = sorted(p for suffix in ("safetensors", "bin") for p in directory.glob(f"*.{suffix}"))
     return [
         f"{path}: {problem}; copy it again from where the model was published"
@@ -244,7 +244,7 @@ def model_facts(model: Any) -> dict[str, Any]:
 
 
 def fingerprint(weights: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> str:
-    """SHA-256 of everything that decides the states, whatever file format it was loaded from.
+    """SHA-256 of everything that decides the states, independent of the file format.
 
     Parameters
     ----------

@@ -37,8 +37,8 @@ from distill_asr.pretrained.request import ModelRequest
 _FILES = "config.json, preprocessor_config.json, tokenizer.json and model.safetensors"
 COPY = "copy it from where the model was published"
 _WHISPER = "whisper"
-WITHOUT_PROMPT = ("moonshine", "speech_to_text")  # encoder-decoders that are asked for nothing
-WHISPER_MULTILINGUAL = 51865  # tokens, from which on OpenAI's checkpoints know languages
+WITHOUT_PROMPT = ("moonshine", "speech_to_text")  # encoder-decoders without prompts
+WHISPER_MULTILINGUAL = 51865  # tokens, from which on OpenAI's checkpoints have languages
 MOST_TOKENS = 50  # a second; scripts that fall into bytes need most. More is a loop
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 _UNKNOWN = "<unk>"  # in words, whatever a tokenizer calls it
@@ -99,7 +99,7 @@ class CTCRecogniser(PretrainedRecogniser):
 
     @torch.inference_mode()
     def recognise(self, waveforms: list[np.ndarray]) -> list[Heard]:
-        """Words of each waveform; none of one that is too short for a frame."""
+        """Words of each waveform; empty if it is too short for a frame."""
         if self._family is None:
             return [self._heard(self._logits(one)) for one in waveforms]
         long = [i for i, one in enumerate(waveforms) if len(one) >= self._family.min_samples]
@@ -212,7 +212,7 @@ class AttentionRecogniser(PretrainedRecogniser):
         return Heard(words.strip(), sum(scores[:count]), count, finished)
 
     def _generation(self, begun: int, seconds: float) -> Any:
-        """Greedy, up to the tokenizer's end token, which some copies' settings do not know."""
+        """Greedy, up to the tokenizer's end token, which some copies' settings lack."""
         config = self._model.config
         limits = [
             limit
@@ -242,12 +242,12 @@ def load_recogniser(
 
     Parameters
     ----------
-    language, task : forced on a model that knows several; None and ``transcribe`` elsewhere.
+    language, task : forced on a model of several; None and ``transcribe`` elsewhere.
 
     Raises
     ------
     UserError : no such model, parts missing, a model that writes no words, or a language or task
-        that it does not know.
+        that it does not support.
     """
     require_device(device)
     config = load_model_config(request, _FILES)

@@ -1,4 +1,4 @@
-"""What is asked of a pretrained model: which one, for whom, which of its hidden states."""
+"""Request for a pretrained model: its name, its user, and the hidden states wanted."""
 
 import os
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class ModelRequest:
 
 
 def locate_model(name: str) -> str:
-    """Give the path of a model's directory; a hub id where there is none.
+    """Return the path of a model's directory, or a hub id if it is missing.
 
     Directories below ``$MODELS`` stand for hub ids: of ``openai/whisper-base``,
     ``$MODELS/openai/whisper-base`` is looked for, then ``$MODELS/whisper-base``. A model that has
@@ -31,7 +31,7 @@ def locate_model(name: str) -> str:
 
     Raises
     ------
-    UserError : ``MODELS`` is set, and is no directory.
+    UserError : ``MODELS`` is set, and is not a directory.
     """
     given = Path(name).expanduser()
     places = [given]

@@ -214,7 +214,7 @@ def _texts(content: object) -> Iterator[str]:
 
 
 def score_jobs(grid: Grid, baseline: str | None = None, control: str | None = None) -> list[Job]:
-    """One table of all systems; the recogniser's, where there is one. A repeat is no row."""
+    """One table of all systems, and of the recogniser if given. A repeat does not make a row."""
     names = [system.name for system in grid.chosen if system.repeats is None]
     seeds = ",".join(map(str, grid.seeds))
     arguments = _score_arguments(grid, names, seeds, baseline, "exp/RESULTS.md")

@@ -34,7 +34,7 @@ def run_scores(jobs: Sequence[Job]) -> None:
 
     Raises
     ------
-    UserError : one failed; it has said why.
+    UserError : one failed; its own report gives the reason.
     """
     for job in jobs:
         print(job.typed(), flush=True)

@@ -19,7 +19,7 @@
 
 Files are relative to the file itself, or else to the nearest ``conf/`` above it, where recipes
 share students, methods and teachers. A ``config`` is one file or a list, merged from left to right;
-``set`` has the last word. Of a teacher, ``set`` may say all there is to say.
+``set`` overrides both. For a teacher, ``set`` may replace the file.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _flow(value: object) -> str:
 
 
 def _repeated(part: list[tuple[str, object]]) -> list[tuple[str, object]]:
-    """What a repeat does not say itself is as the system has it that it repeats."""
+    """A repeat takes what it leaves out from the system that it repeats."""
     given = dict(part)
 
     def filled(value: object) -> object:

@@ -22,7 +22,7 @@ from distill_asr.report.utterances import SAMPLING_RATE, SetView
 
 EMBED, LINK, _NONE = "embed", "link", "none"
 BYTES = 2  # a sample
-FRAME, _FEWEST = 320, 20  # samples of 20 ms, and how many of these tell loud from quiet
+FRAME, _FEWEST = 320, 20  # samples of 20 ms, and how many of these separate loud from quiet
 
 
 @dataclass(frozen=True)

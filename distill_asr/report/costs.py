@@ -1,4 +1,4 @@
-"""What each stage and job of the recipe took, beside what ``distill-asr plan`` had expected."""
+"""Measured cost of each stage and job of the recipe, beside the forecast of ``plan``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STAGES = {  # by the first word of a job's name
 
 @dataclass(frozen=True)
 class _Row:
-    """A job: seconds of processor time and MiB, expected and taken; None where not known.
+    """A job: seconds of processor time and MiB, expected and taken; None if unknown.
 
     ``load``: programs that wanted a core when it ended.
     """
@@ -55,12 +55,12 @@ class Stage:
 
     @property
     def off(self) -> float | None:
-        """As of a job, of the sums."""
+        """The ratio of a job, for the sums."""
         return _off(*self.processor) if self.processor else None
 
 
 def stage_costs(exp: Path) -> list[Stage]:
-    """Stages in their order; empty where nothing is known."""
+    """Stages in their order; empty without records."""
     forecast, taken = read_forecast(exp), read_jobs(exp)
     expected = {} if forecast is None else dict(forecast.stages)
     planned = {job.name for jobs in expected.values() for job in jobs}

@@ -1,4 +1,4 @@
-"""What ``train.log`` says of a training: losses and errors by epoch, and how long it took."""
+"""A training's curves from ``train.log``: losses and errors by epoch, and its duration."""
 
 from __future__ import annotations
 

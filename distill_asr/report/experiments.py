@@ -17,7 +17,7 @@ _PLAIN = ("baseline", "plain")  # systems that others are compared with, unless 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user asks for; what is None is chosen from what is there.
+    """The user's choices; a None is replaced by the experiments that exist.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Study:
 def find_study(wanted: Wanted) -> Study:
     """Look at the experiments.
 
-    Systems are compared on the seeds and sets that all of them have; the notes say what was left
+    Systems are compared on the seeds and sets that all of them have; the notes list what was left
     out.
 
     Raises

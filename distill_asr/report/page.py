@@ -146,7 +146,7 @@ def _table(
 
 
 def _set_data(one: SetView, wanted: Comparison, players: Sequence[Sound | None]) -> dict[str, Any]:
-    """What the page's script reads of a test set; columns, as rows would repeat every name."""
+    """Data of a test set for the page's script; columns, as rows would repeat every name."""
     levels = one.snr
     measured = "signal-to-noise ratio (utt2snr)"
     if not any(level is not None for level in levels):

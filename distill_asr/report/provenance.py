@@ -22,7 +22,7 @@ _SHORT = 12  # characters of a fingerprint
 
 @dataclass(frozen=True)
 class _Training:
-    """One experiment; None where its directory does not say."""
+    """One experiment; None where its directory lacks the fact."""
 
     name: str
     finished: bool
@@ -61,7 +61,7 @@ class _Teacher:
 
 
 def training(one: Experiment, curves: Curves) -> _Training:
-    """What an experiment's directory says of its training."""
+    """The facts of an experiment's directory about its training."""
     config = _record(one).get("config", {})
     done = _json(one.done)
     blocks = config.get("distill") if isinstance(config.get("distill"), dict) else {}
@@ -118,7 +118,7 @@ def _teacher(name: str, data: str, folder: Path) -> _Teacher | None:
         try:
             manifest = Manifest.load(root / data / "targets" / name)
         except UserError:
-            continue  # the training had them; what is gone since is no mistake here
+            continue  # the training had them; a file removed since is not a mistake here
         layers = ", ".join(map(str, manifest.layers))
         codec = str(manifest.codec.get("name"))
         return _Teacher(name, data, manifest.model, manifest.weights_sha256[:_SHORT], layers, codec)

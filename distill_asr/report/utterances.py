@@ -55,7 +55,7 @@ def read_sets(wanted: Comparison, counted: Counted, notes: list[str]) -> list[Se
 
 
 def unit_of(references: Sequence[str]) -> str:
-    """Whether words tell errors apart, or only characters do."""
+    """Whether errors are counted in words, or only in characters."""
     unspaced = sum(" " not in text and max(map(ord, text)) > FIRST_UNSPACED for text in references)
     return "characters" if 2 * unspaced > len(references) else "words"
 
@@ -148,7 +148,7 @@ def _timing(path: Path, utterances: Sequence[str]) -> list[tuple[list[str], list
 
 
 def _numbers(path: Path) -> Mapping[str, float]:
-    """A table of numbers; empty where there is none."""
+    """A table of numbers; empty if it is missing."""
     problems, numbers = Problems(), {}
     for key, value in (collect_table(path, problems, required=False) or {}).items():
         try:

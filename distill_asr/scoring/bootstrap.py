@@ -52,7 +52,7 @@ class Reduction:
     without_seeds: tuple[float, float] = (math.nan, math.nan)
 
     def claims(self, floor: float = 0.0) -> bool:
-        """Whether the difference is one: seeds enough, outside the noise, interval without 0."""
+        """Whether the difference counts: enough seeds, outside the noise, interval without 0."""
         enough = len(self.by_seed) >= SEEDS_FOR_CLAIM
         return enough and abs(self.value) > floor and (self.low > 0 or self.high < 0)
 
@@ -126,7 +126,7 @@ def percentile_interval(
     ----------
     value : what the data give.
     steps : [resamples] what they give with the first level drawn; with the second too; and so on.
-    units : how many there are on each level; one is no chance.
+    units : their number on each level; a level with one unit does not vary.
     """
     drawn = steps[-1]
     if np.isfinite(steps).all():  # a flawless baseline's infinities have no spread

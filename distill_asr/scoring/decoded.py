@@ -12,6 +12,6 @@ WORDS = "text"
 
 
 def altered_words(directory: Path, names: Iterable[str] = (WORDS,)) -> list[str]:
-    """Say which files of a decoding are not as it wrote them; nothing where it has no record."""
+    """List the files of a decoding that have changed; nothing without a record."""
     files = {name: directory / name for name in names}
     return altered(directory / DECODED, files, "decode the set again, with --overwrite")

@@ -92,7 +92,7 @@ class LanguageResult:
 def choose(study: LanguageStudy) -> tuple[dict[str, str], dict[str, dict[str, float]]]:
     """The candidate with the lowest dev WER over all seeds; of equal ones the first.
 
-    Reads nothing of the test sets.
+    The test sets are not read.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def mean_reduction(
     """Mean relative reduction of the WER, each language counting once.
 
     The interval is over draws of languages and of seeds, crossed: a seed is drawn for all
-    languages alike. It says how much the mean depends on which were taken; what chance there is
+    languages alike. It shows how much the mean depends on the languages that were taken. Chance
     within a language is part of the spread between languages.
     """
     pairs = [one.seeds or ((one.baseline, one.system),) for one in results]
@@ -188,7 +188,7 @@ def improved(results: Sequence[LanguageResult]) -> int:
 
 
 def figures(study: LanguageStudy, results: Sequence[LanguageResult]) -> dict[str, Any]:
-    """Every figure of the report, unrounded, and how it came about."""
+    """Every figure of the report, unrounded, and how it was computed."""
     along = trend(results)
     return {
         "baseline": study.baseline,

@@ -60,7 +60,7 @@ def write_scores(wanted: Comparison, out: Path) -> Scores:
 
 
 def out_problems(out: Path, endings: Sequence[str] = _TABLES) -> list[str]:
-    """Say why a table cannot be written there, in the words of the command line.
+    """Report why a table cannot be written there, in the words of the command line.
 
     Names that other files have, such as ``text``, are refused: what lies there is replaced.
     """
@@ -87,13 +87,13 @@ def _legend(wanted: Comparison) -> str:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write figures; those that JSON does not know become null."""
+    """Write figures; those that JSON cannot hold become null."""
     text = json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False)
     write_text_atomic(path, text + "\n")
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows no infinity: null instead."""
+    """Replace infinity by null, since JSON cannot hold it."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):

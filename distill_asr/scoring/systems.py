@@ -70,7 +70,7 @@ class Comparison:
         return (SystemRun(*key) for key in product(names, self.seeds, self.sets))
 
     def references(self) -> list[str]:
-        """What systems are compared with: the baseline, and the control where there is one."""
+        """The systems that others are compared with: the baseline, and a control if given."""
         return [self.baseline, *([self.control] if self.control else [])]
 
 
@@ -127,7 +127,7 @@ def count_all(wanted: Comparison) -> Counted:
 
 
 def missing_lines(wanted: Comparison, counted: Counted) -> list[str]:
-    """Say which utterances were left out, a line a set, and which have no hypothesis."""
+    """List the utterances left out, a line for each set, and those without a hypothesis."""
     filtered = {test_set: read_filtered(wanted.dump / test_set) for test_set in wanted.sets}
     left_out = [
         f"{wanted.dump / test_set}: `distill-asr prepare` left out {named(utterances)}, which "
@@ -184,7 +184,7 @@ def run_figures(edits: dict[str, Edits], missing: list[str]) -> dict[str, Any]:
 def summary_figures(
     wanted: Comparison, results: list[SystemResult], floors: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Every figure of the table, unrounded, and how it came about."""
+    """Every figure of the table, unrounded, and how it was computed."""
     units = ["seed", "speaker", "utterance"]
     return {
         "baseline": wanted.baseline,
@@ -199,7 +199,7 @@ def summary_figures(
 
 
 def _speakers(folder: Path, reference: dict[str, str], problems: list[str]) -> list[str]:
-    """Speaker of each reference; none where the set does not say."""
+    """Speaker of each reference; empty for a set without speakers."""
     path = folder / "utt2spk"
     if not path.is_file():
         return []

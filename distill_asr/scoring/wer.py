@@ -68,7 +68,7 @@ def read_text(
 
     Parameters
     ----------
-    tagged : a language tag in front is no word; see ``has_language_tags``.
+    tagged : a language tag in front is not a word; see ``has_language_tags``.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def read_text(
 
 
 def reference_problems(reference: dict[str, str], path: str | PathLike) -> list[str]:
-    """Say what makes a reference unfit to score against."""
+    """Report what makes a reference unfit to score against."""
     if not reference:
         return [f"{path}: has no utterance"]
     empty = [utterance for utterance, text in reference.items() if not text]
@@ -104,7 +104,7 @@ def reference_problems(reference: dict[str, str], path: str | PathLike) -> list[
 def hypothesis_problems(
     reference: dict[str, str], hypothesis: dict[str, str], path: str | PathLike
 ) -> list[str]:
-    """Say which hypotheses have no reference. An empty text is fine."""
+    """List the hypotheses without a reference. An empty text is fine."""
     unknown = [utterance for utterance in hypothesis if utterance not in reference]
     if unknown:
         return [f"{path}: no reference for {named(unknown)}; is it another test set's?"]

@@ -1,4 +1,4 @@
-"""Frozen teachers: what a large pretrained model says about an utterance.
+"""Frozen teachers: large pretrained models that compute targets of an utterance.
 
 A kind of teacher is one module with a class derived from ``Teacher`` that offers
 ``from_config(config, device)``; it is entered in ``KINDS`` of ``teachers/config.py``. Users' own

@@ -64,7 +64,7 @@ class TeacherConfig:
     text: str = "text"  # file of the data dir that is read, by teachers that read text
     output: str | None = None  # posteriors | path | states | words, of a recogniser
     checkpoint: str | None = None  # file in a recogniser's directory
-    language: str | None = None  # code of the words, forced on a recogniser that knows several
+    language: str | None = None  # code of the words, forced on a recogniser of several languages
     task: str = TASKS[0]  # of a recogniser that knows both
     conf: dict[str, Any] = field(default_factory=dict)  # arguments of a user's own class
     online: bool = False  # in the training step instead of from disk
@@ -85,7 +85,7 @@ class TeacherConfig:
 
         Parameters
         ----------
-        path, overrides : as of ``load_config``; overrides may say all, without a file.
+        path, overrides : as of ``load_config``; overrides may replace the file.
         name : stands in the messages; None: the files'.
 
         Raises

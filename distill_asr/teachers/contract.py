@@ -22,7 +22,7 @@ class Teacher(ABC):
     step_ms : duration of one position; None on token level.
     width : E.
     min_samples : shortest audio that gives one position; 0 where no audio is read.
-    max_size : longest item, in the unit of ``size``; None where there is no limit. Whoever calls
+    max_size : longest item, in the unit of ``size``; None for no limit. Whoever calls
         ``states`` refuses longer items before heavy work, and names them.
     fingerprint : SHA-256, in hexadecimal, of everything that decides the numbers.
     tokens : what the columns stand for; only of one that gives log-posteriors.

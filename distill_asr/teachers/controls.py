@@ -1,7 +1,7 @@
-"""Teachers that know less than a text model does: what a gain is held against.
+"""Controls: teachers with less knowledge than a text model, to compare a gain with.
 
 A text teacher may help because it knows language, or because any fixed vector for each piece keeps
-a student from overfitting. These have the second without the first.
+a student from overfitting. Controls have the second without the first.
 
 Legend: S teacher positions (pieces of a sentence), E teacher width, P kinds of pieces.
 """
@@ -74,7 +74,7 @@ class RandomTeacher(Teacher):
 
 
 class PieceTeacher(Teacher):
-    """What a text teacher says of each piece on average, or what it says beyond that.
+    """The mean state of each piece by a text teacher, or the difference from that mean.
 
     Parameters
     ----------

@@ -30,15 +30,15 @@ SUFFIX = ".yaml"  # a block's `teacher:` that ends so names a file, and the teac
 
 
 class OnlineTeacher:
-    """What a frozen teacher says about a batch, the same numbers as a dump in float32.
+    """A frozen teacher's targets for a batch, the same numbers as a dump in float32.
 
-    Not a module: it is no part of the student's state dict, parameters, device or mode. The model
+    Not a module: the student's state dict, parameters, device and mode exclude it. The model
     is loaded at the first batch, in the process and on the device that need it, and stays behind
     when the student is pickled or copied.
 
     Parameters
     ----------
-    config : of a teacher that hears audio.
+    config : of a teacher that reads audio.
     """
 
     def __init__(self, config: TeacherConfig) -> None:

@@ -22,10 +22,10 @@ GUIDE = "see docs/teachers.md, 'Your own class'"
 
 
 def class_problems(kind: str, conf: dict[str, Any]) -> list[str]:
-    """Say what is wrong with the class, and with the arguments it would get."""
+    """List what is wrong with the class, and with the arguments it would get."""
     try:
         found = _find(kind)
-    except Exception as error:  # whatever the import of a user's own file brings up
+    except Exception as error:  # the import of a user's own file may raise anything
         return [
             f"kind: {kind!r} cannot be imported ({type(error).__name__}: {error}); its module must "
             "be installed, or lie in a directory of PYTHONPATH"

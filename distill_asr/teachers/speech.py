@@ -33,7 +33,7 @@ class SpeechTeacher(Teacher):
     step_ms : duration of one position.
     width : E; layers that are stacked lie side by side in it, in the order of the config.
     min_samples : shortest audio that gives one position.
-    max_size : longest audio in samples (Whisper's window); None where there is no limit.
+    max_size : longest audio in samples (Whisper's window); None for no limit.
     fingerprint : SHA-256 over weights, model config and feature extraction.
     """
 
@@ -60,7 +60,7 @@ class SpeechTeacher(Teacher):
 
         Raises
         ------
-        UserError : no such model or layer, a model that is none of speech, parts missing, no
+        UserError : no such model or layer, a model that is not of speech, parts missing, no
             device.
         """
         require_device(device)

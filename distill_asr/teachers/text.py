@@ -56,7 +56,7 @@ class TextTeacher(Teacher):
         self.width = self.layers.width(model.config.hidden_size)
         self.max_size = _most_pieces(model, tokenizer)
         self._tokenizer = tokenizer
-        # GPT-2 has no piece for padding, others have one that their model does not know; the mask
+        # GPT-2 has no piece for padding, others have one that their model lacks; the mask
         # hides it anyway
         padding = tokenizer.pad_token_id or 0
         self._padding = padding if padding < model.config.vocab_size else 0
@@ -80,7 +80,7 @@ class TextTeacher(Teacher):
 
         Raises
         ------
-        UserError : no such model or layer, a model that is none of text or has a decoder of its
+        UserError : no such model or layer, a model that is not of text or has a decoder of its
             own, parts missing, no device.
         """
         require_device(device)

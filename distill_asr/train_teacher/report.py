@@ -1,4 +1,4 @@
-"""``teacher_report.json``: what is known of a finished teacher; needs no torch."""
+"""``teacher_report.json``: the facts about a finished teacher; needs no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_trained(output: Path) -> bool:
 
 
 def output_problems(output: Path) -> list[str]:
-    """Say that a directory without a report holds something: it is not this command's."""
+    """Report that a directory without a report holds files, which this command did not write."""
     problems = occupied(output, TEACHER, "--output")
     if not problems and not is_trained(output) and output.is_dir() and any(output.iterdir()):
         problems = [f"--output {output}: holds files, and no {REPORT}; give a new directory"]
@@ -39,11 +39,11 @@ def unscored(report: dict[str, Any], sets: Iterable[str]) -> list[str]:
 
 
 def read_report(output: Path) -> dict[str, Any]:
-    """Read what is known of a finished teacher.
+    """Read the facts about a finished teacher.
 
     Raises
     ------
-    UserError : the report is no JSON, or lacks what the command writes.
+    UserError : the report is not JSON, or lacks what the command writes.
     """
     path = output / REPORT
     try:
@@ -60,7 +60,7 @@ def write_report(output: Path, report: dict[str, Any]) -> None:
 
 
 def teacher_lines(report: dict[str, Any]) -> list[str]:
-    """Say in words what the report holds."""
+    """Describe the report in words."""
     lines = score_lines(report)
     if "dev_perplexity" in report:
         perplexity = report["dev_perplexity"][-1]

@@ -1,4 +1,4 @@
-"""What a teacher trainer's YAML may say; every mistake in one report."""
+"""The settings of a teacher trainer's YAML; every mistake in one report."""
 
 from __future__ import annotations
 

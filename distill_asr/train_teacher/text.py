@@ -113,7 +113,7 @@ def read_training_text(path: str) -> list[str]:
 
     Raises
     ------
-    UserError : it cannot be read, or has none.
+    UserError : it cannot be read, or has no lines.
     """
     if Path(path).is_dir():
         return list(read_table(Path(path) / "text").values())

@@ -82,7 +82,7 @@ class TeacherTraining(ABC, Generic[AnySettings]):
 
     @abstractmethod
     def facts(self, trainer: Trainer) -> dict[str, Any]:
-        """What the report says of the training."""
+        """The facts of the training for the report."""
 
     @abstractmethod
     def score(self, output: Path, path: str) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def score_missing(training: TeacherTraining, output: Path) -> dict[str, Any]:
 
 
 def training_arguments(training: TeacherTraining, checkpoints: Path) -> TrainingArguments:
-    """Give transformers' arguments, with our defaults below those of the YAML.
+    """Return transformers' arguments: defaults, overridden by the YAML.
 
     Raises
     ------

@@ -25,7 +25,7 @@ class Utterances(torch.utils.data.Dataset):
     """Audio and labels of a data directory, read when asked for.
 
     ``noise`` adds white noise, pink noise or babble of other utterances, anew each time; ``speed``
-    (limits of a factor) plays them faster or slower, which also makes voices that nobody has.
+    (limits of a factor) plays them faster or slower, which also makes new voices.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ def read_labelled(folder: str) -> DataDir:
 
     Raises
     ------
-    UserError : it is damaged, or has none.
+    UserError : it is damaged, or has no text.
     """
     data = DataDir.read(folder)
     if data.text is None:

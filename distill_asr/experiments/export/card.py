@@ -1,4 +1,4 @@
-"""The model card of an export: README.md, of what the experiment's directory says."""
+"""The model card of an export: README.md, from the experiment's directory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNKNOWN = "not given"
 
 @dataclass(frozen=True)
 class Card:
-    """What the card tells.
+    """The content of the card.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Card:
         tried: Mapping[str, Any],
         licences: list[str],
     ) -> Card:
-        """The card of an experiment; what its directory does not say stays empty.
+        """The card of an experiment; facts that its directory lacks stay empty.
 
         Parameters
         ----------

@@ -1,7 +1,7 @@
 """A CIF student as graphs: frames with their weights, and the decoder.
 
-Integrate-and-fire itself is no graph: how many tokens come out hangs on the numbers. It is a loop
-of ten lines, which ``recognise.py`` has.
+Integrate-and-fire itself is not a graph, since the number of tokens depends on the values. It is a
+loop of ten lines in ``recognise.py``.
 
 Legend: N utterances, T feature frames, C their width, F encoder frames, D width, U fired vectors,
 V vocabulary, L layers, H heads, P positions before.
@@ -51,7 +51,7 @@ class AllAtOnce(nn.Module):
 
 
 class OneByOneDecoder(nn.Module):
-    """Decoder ``cif_ar``: one token of each utterance, from what is remembered of those before."""
+    """Decoder ``cif_ar``: one token of each utterance, from the memory of those before."""
 
     def __init__(self, student: nn.Module) -> None:
         super().__init__()

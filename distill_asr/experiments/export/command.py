@@ -143,7 +143,7 @@ def _recordings(args: argparse.Namespace) -> dict[str, str]:
 
     Raises
     ------
-    UserError : there is none.
+    UserError : it does not exist.
     """
     from distill_asr.data.datadir import DataDir
 

@@ -57,7 +57,7 @@ def write_sha256sums(directory: Path) -> None:
 
 
 def altered_files(directory: Path) -> list[str]:
-    """Say which files that decide the words are not as the export wrote them.
+    """List the files that decide the words and changed since the export wrote them.
 
     An export without its checksums, or one whose README was edited, is taken as it is.
     """

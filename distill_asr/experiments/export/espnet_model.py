@@ -51,7 +51,7 @@ def export_model(
 
 
 def _refuse_own_parts(trained: ModelConfig) -> None:
-    """UserError where a part is a class of this package, which stock ESPnet does not know."""
+    """UserError where a part is a class of this package, which stock ESPnet lacks."""
     own: dict[str, Mapping[str, type]] = {
         "frontend": FRONTENDS,
         "encoder": ENCODERS,

@@ -24,7 +24,7 @@ def pack_model(directory: Path, archive: Path) -> Path:
 
     Raises
     ------
-    UserError : there is such a file already, or it is not called .zip, which is how ESPnet knows
+    UserError : the file exists already, or it is not called .zip, by which ESPnet recognises
         what it is.
     """
     check_archive(archive)

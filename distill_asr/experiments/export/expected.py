@@ -1,4 +1,4 @@
-"""What an exported student has to say: PyTorch's own words, by the rules of the runtime's search.
+"""The words expected of an exported student: PyTorch's, by the rules of the runtime's search.
 
 Legend: S samples, T feature frames, C their width, F encoder frames, D width.
 """
@@ -112,7 +112,7 @@ class Expected:
 
 
 def _without(logits: Tensor, blank: int) -> int:
-    """The best of all tokens [V] but the blank, which is no token of such a student."""
+    """The best of all tokens [V] but the blank, which such a student never emits."""
     return int(logits.index_fill(0, torch.tensor(blank), float("-inf")).argmax())
 
 

@@ -36,7 +36,7 @@ OUT_OF_FEATURES = 0.0  # what stands behind an utterance, and what a too short o
 
 
 def encoder_problems(student: nn.Module) -> list[str]:
-    """What keeps a student's front part out of a graph, by config key; nothing where all fits."""
+    """Reasons that keep a student's front part out of a graph, by config key; or nothing."""
     problems = [
         f"{key}: {_name(getattr(student, key))} is not exported; train without it"
         for key in ("preencoder", "postencoder")
@@ -212,7 +212,7 @@ class LayeredGraph(nn.Module):
         return hidden, mask[:, 0].to(torch.int64).sum(1)
 
     def _hide_padding(self, layer: nn.Module, args: tuple[Tensor]) -> Tensor:
-        # what a single utterance has there: the zeros of the convolution's own padding
+        # a single utterance has the zeros of the convolution's own padding there
         return args[0].masked_fill(~self._valid.bool(), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Which graphs a student becomes, and what a runtime has to know about them.
+"""Which graphs a student becomes, and what a runtime needs to run them.
 
 Legend: N utterances, T feature frames, C their width, F encoder frames, V vocabulary, J width of
 the joint network.
@@ -63,14 +63,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Form:
-    """What an export is: its kind, its graphs by file name, and the sizes of a stream if it is one.
+    """An export: its kind, its graphs by file name, and the sizes of a stream if it streams.
 
     Parameters
     ----------
     kind : ``cif_ar``, ``cif_nar``, ``ctc``, ``streaming_ctc``, ``transducer`` or
         ``streaming_transducer``.
-    cif : what integrate-and-fire and the decoder's loop have to know.
-    states : shape of each of a predictor's states, [layers, 1, width]; none for a stateless one.
+    cif : settings of integrate-and-fire and of the decoder's loop.
+    states : shape of each of a predictor's states, [layers, 1, width]; empty for a stateless one.
     """
 
     kind: str

@@ -83,7 +83,7 @@ def export_product(order: Order) -> Made:
 
     Raises
     ------
-    UserError : the student cannot be exported, or does not say the same words there.
+    UserError : the student cannot be exported, or the export gives other words.
     """
     _require_finished(order)
     student, config = load_student(order.experiment, order.checkpoint)
@@ -114,7 +114,7 @@ def _require_finished(order: Order) -> None:
 
 
 def _facts(order: Order, student: nn.Module, config: ModelConfig, form: Form) -> dict[str, Any]:
-    """What a runtime, and a reader, has to know; ``export.json``."""
+    """Facts for a runtime and a reader; ``export.json``."""
     tokens = config.token_list
     return {
         "kind": form.kind,

@@ -325,7 +325,7 @@ def integrate_and_fire(
 
 
 def _best_token(logits: np.ndarray) -> int:
-    """The best of all tokens [V] but the blank, which is no token of a CIF student."""
+    """The best of all tokens [V] but the blank, which a CIF student never emits."""
     return 1 + int(logits[1:].argmax())  # the blank is token 0
 
 

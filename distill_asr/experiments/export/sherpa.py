@@ -22,7 +22,7 @@ def installed() -> bool:
 
 
 def wenet_chunks(stream: dict[str, int]) -> dict[str, int]:
-    """What sherpa-onnx has to be told of a streaming CTC model, and no file says."""
+    """Settings of a streaming CTC model that sherpa-onnx needs and no file holds."""
     chunk = stream["decode_chunk_len"] // stream["subsampling_factor"]
     return {"chunk_size": chunk, "num_left_chunks": stream["left_context"] // chunk}
 

@@ -28,7 +28,7 @@ FLOOR = math.log(torch.finfo(torch.float32).eps)  # of those that are
 
 @dataclass(frozen=True)
 class StreamShape:
-    """Sizes of a streaming encoder, as a runtime has to know them.
+    """Sizes of a streaming encoder, as a runtime needs them.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class StreamShape:
         }
 
     def wenet_metadata(self, vocab_size: int) -> dict[str, object]:
-        """Of the ``wenet_ctc`` form. One head, whatever the encoder has, holds the whole width."""
+        """Of the ``wenet_ctc`` form. One head holds the whole width, for any encoder."""
         return {
             "model_type": "wenet_ctc",
             "head": 1,
@@ -91,7 +91,7 @@ class StreamShape:
         }
 
     def caches(self, streams: int = 1) -> tuple[Tensor, Tensor]:
-        """Those of streams that have heard nothing: [L, M, N, D] and [L, K - 1, N, D]."""
+        """Caches of streams before any audio: [L, M, N, D] and [L, K - 1, N, D]."""
         return (
             torch.zeros(self.blocks, self.left, streams, self.width),
             torch.zeros(self.blocks, self.kernel - 1, streams, self.width),
@@ -128,8 +128,8 @@ class StreamingGraph(nn.Module):
         attention_cache : [L, M, N, D].
         convolution_cache : [L, K - 1, N, D].
         processed : [N], feature frames before these. Not looked at: after an endpoint
-            sherpa-onnx counts from 0 again and keeps the caches, as our own sessions do. What is
-            not filled yet is known by its zeros, which no layer norm gives.
+            sherpa-onnx counts from 0 again and keeps the caches, as the sessions here do. Entries
+            not filled yet are recognised by their zeros, which a layer norm never gives.
 
         Returns
         -------
@@ -158,9 +158,9 @@ class StreamingGraph(nn.Module):
 class WenetGraph(nn.Module):
     """A ``StreamingGraph`` with the inputs and outputs that sherpa-onnx's ``wenet_ctc`` has.
 
-    That runtime computes features of samples times 32768, keeps keys and values where our blocks
-    keep one vector a frame (the second half stays zero), and gives a mask, which is not looked at:
-    see ``StreamingGraph`` for how it is known what the caches hold.
+    That runtime computes features of samples times 32768, keeps keys and values where the blocks
+    here keep one vector a frame (the second half stays zero), and gives a mask, which is not used.
+    ``StreamingGraph`` explains how filled entries of the caches are recognised.
     """
 
     def __init__(self, graph: StreamingGraph) -> None:

@@ -54,7 +54,7 @@ def _symbol(token: str, kind: str | None) -> str:
 class Words:
     """Token ids to words, by the student's own tokenizer.
 
-    Pieces of a text model are joined as a runtime joins them: it knows nothing of apostrophes.
+    Pieces of a text model are joined as a runtime joins them: without a rule for apostrophes.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Words:
 
 
 def plain(text: str) -> str:
-    """Words with one space between them and without what is no word.
+    """Words with one space between them, without tokens that are not words.
 
     Runtimes differ in whether they print that, and how many spaces a row of them is.
     """

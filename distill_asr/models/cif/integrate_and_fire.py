@@ -31,7 +31,7 @@ class _Shares:
 
     token: Tensor  # [B, T, 2], int64
     weight: Tensor  # [B, T, 2], float64
-    used: Tensor  # [B, T, 2], bool; False where there is no such share
+    used: Tensor  # [B, T, 2], bool; False for a missing share
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ class StreamingCif:
 
     @torch.no_grad()
     def finish(self) -> Tensor:
-        """End of the audio: the open token, if its weight exceeds the tail threshold.
+        """End the audio; return the open token, if its weight exceeds the tail threshold.
 
         Returns
         -------
@@ -75,7 +75,7 @@ class StreamingCif:
 
         Raises
         ------
-        ValueError : there was no ``push``, so the width is not known.
+        ValueError : without a ``push`` the width is unknown.
         """
         if self._open is None:
             raise ValueError("finish() needs a push() before it, if only of no frames")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class ConvWeights(nn.Module):
     """Convolution over neighbouring frames, then a linear layer (arXiv 2301.13003).
 
-    There is no activation between the two.
+    No activation stands between the two.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class ConvWeights(nn.Module):
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """[B, T, D], [B] -> weights from 0 to 1, float32 or better, 0 in the padding, [B, T]."""
         valid = _valid(hidden, lengths)
-        # padding looks like the end of the utterance, whatever it holds
+        # padding looks like the end of the utterance, with any content
         frames = hidden.masked_fill(~valid.unsqueeze(-1), 0.0)
         mixed = self.conv(frames.transpose(1, 2)).transpose(1, 2)
         return _weights(self.project(self.dropout(mixed)), valid)

@@ -12,7 +12,7 @@ ADAPTER = "adapter"
 
 
 class Adapter(AbsPostEncoder):
-    """Adds to each frame what it says in a text model's space (after Lu et al. 2023).
+    """Adds to each frame its projection into a text model's space (after Lu et al. 2023).
 
     ``z = projection(h)``, ``h + return(norm(z))``. The tap ``adapter`` is z, which a text teacher
     is compared with, best with ``match: transport``; recognition needs no teacher. The way back is

@@ -18,7 +18,7 @@ FULL_CONTEXT = 0  # chunk size that stands for the whole utterance
 
 
 class ChunkedEncoder(AbsEncoder):
-    """Conformer that hears chunk after chunk, made of the blocks of ``espnet2.asr_transducer``.
+    """Conformer that reads chunk after chunk, made of the blocks of ``espnet2.asr_transducer``.
 
     A frame attends to its own chunk and to ``left_frames`` before it; convolutions look back only.
     Training draws the chunk size anew for every batch, full context among them (dynamic chunk
@@ -134,7 +134,7 @@ class ChunkedEncoder(AbsEncoder):
         return int(torch.randint(1, self.max_chunk + 1, ()))
 
     def _refuse(self, frames: int) -> None:
-        # the exception that the rest of ESPnet, and its callers, know
+        # the exception that the rest of ESPnet, and its callers, catch
         from espnet.nets.pytorch_backend.transformer.subsampling import TooShortUttError
 
         least = self.embed.min_frame_length
@@ -157,7 +157,7 @@ class ChunkedStream:
 
     Raises
     ------
-    ValueError : chunk size 0: full context is no stream.
+    ValueError : chunk size 0, since full context does not stream.
     """
 
     def __init__(self, encoder: ChunkedEncoder, chunk_size: int | None = None) -> None:

@@ -57,11 +57,11 @@ class HFSpeechEncoder(AbsEncoder):
     architecture : the model's config, for a model without pretrained weights; give this or
         ``model``. Training writes it into ``config.yaml`` in place of ``model`` (see
         ``portable_conf``), so that a trained student is built without its origin.
-    do_normalize : standardise each utterance; None as the feature extractor beside the model
-        says, an ``architecture`` must say it.
+    do_normalize : standardise each utterance; None takes the setting of the feature extractor
+        beside the model; an ``architecture`` needs True or False.
     model_conf : changes to the model's config: dropouts, and SpecAugment on the hidden states
         (``mask_time_prob`` ...); see ``ADJUSTABLE``.
-    layer_drop_rate : probability of leaving a layer out in training, whatever the model's config.
+    layer_drop_rate : probability of leaving a layer out in training, instead of the config's.
     freeze_feature_encoder : never train the convolutions below the transformer.
     freeze_batches : training batches at the beginning in which all of the model is frozen; with
         ``accum_grad: n``, n of them make an update. The count is saved with the weights.
@@ -192,7 +192,7 @@ class HFSpeechEncoder(AbsEncoder):
 
 
 class _Restorer(nn.Module):
-    """Brings the weights back after ESPnet's ``init``, which overwrites whatever it finds.
+    """Brings the weights back after ESPnet's ``init``, which overwrites all weights.
 
     ESPnet calls ``espnet_initialization_fn`` of each module in the order of registration, so this
     is the encoder's last one.
@@ -271,7 +271,7 @@ def _adjusted(config: Any, changes: dict[str, Any]) -> Any:
             raise ValueError(f"model_conf: family {config.model_type!r} has no {name!r}")
         setattr(config, name, value)
     if any(name.startswith("mask_") for name in changes):
-        config.apply_spec_augment = True  # off in some checkpoints, whatever the probabilities
+        config.apply_spec_augment = True  # off in some checkpoints, despite the probabilities
     config.add_adapter = False
     if config.model_type == "wav2vec2-bert":
         config.use_intermediate_ffn_before_adapter = False
@@ -279,7 +279,7 @@ def _adjusted(config: Any, changes: dict[str, Any]) -> Any:
 
 
 def _found_do_normalize(model: str | None, config: Any) -> bool:
-    """What the feature extractor beside the model says."""
+    """The setting of the feature extractor beside the model."""
     from distill_asr.pretrained.loading import load_extractor
 
     if model is None:

@@ -36,7 +36,7 @@ def add_lora(
     Raises
     ------
     UserError : peft is not installed.
-    ValueError : a target is no layer of the model, or one that adapters cannot reach.
+    ValueError : a target is not a layer of the model, or adapters cannot reach it.
     """
     try:
         import peft

@@ -55,8 +55,8 @@ class KaldiFbank(AbsFrontend):
 
     Notes
     -----
-    There is no energy column, hence no energy floor: mel energies are floored at the epsilon of
-    float32, as in Kaldi. All is computed in float32 whatever the autocast or the model's dtype.
+    The features have no energy column, hence no energy floor. Mel energies are floored at the
+    epsilon of float32, as in Kaldi. All is computed in float32 under any autocast or model dtype.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class Student:
     terms: tuple[str, ...] = ()  # their names; none for a plain student
     pick: str
     taps: TapRecorder = TapRecorder()  # one that records nothing, until `watch` gives it its own
-    share_done: float = 0.0  # of the training, 0 to 1; the trainer says it before each step
+    share_done: float = 0.0  # of the training, 0 to 1; the trainer sets it before each step
     online: dict[str, OnlineTeacher]  # no modules: no parameter of theirs is the student's
 
     def tap_names(self) -> list[str]:
@@ -61,7 +61,7 @@ class Student:
             """Encoder's output [B, T, D] and lengths [B]."""
 
     def asr_loss(self, **batch: Tensor) -> tuple[Tensor | None, dict, Tensor]:
-        """The student's own loss (None where it has none), statistics and weight."""
+        """The student's own loss (None for a student without one), statistics and weight."""
         raise NotImplementedError
 
     def watch(self, names: list[str]) -> None:
@@ -101,14 +101,14 @@ class Student:
         -------
         (loss, stats, weight); ``stats["loss"]`` is the sum that is trained,
         ``stats["distill/<name>"]`` each term without its weight; where a block skips utterances
-        without targets, ``stats["distill/<name>/taught"]`` the share that has some.
+        without targets, ``stats["distill/<name>/taught"]`` the share with targets.
         """
         batch = {"speech": speech, "speech_lengths": speech_lengths, **batch}
         if not self.terms:
             return self.asr_loss(**batch)
         with self.taps.recording():
             loss, stats, weight = self.asr_loss(**batch)
-            # a student with a loss of its own is judged by that alone, whoever teaches it
+            # a student with a loss of its own is judged by that alone, with any teachers
             asked = self.training or loss is None
             terms, taught = self._distill(batch, self.online if asked else {})
         stats = {**stats, **{f"distill/{name}": term.detach() for name, term in terms.items()}}
@@ -132,9 +132,9 @@ class Student:
     def _distill(
         self, batch: dict, online: Mapping[str, OnlineTeacher]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Terms of the distillers that have targets here, and the share of utterances taught.
+        """Terms of the distillers that have targets here, and the share of utterances with them.
 
-        In the batch, or from a teacher in ``online``; validation may have none.
+        Targets are in the batch, or come from a teacher in ``online``; validation may lack them.
         """
         available = self._available(batch, online)
         if self.training and len(available) < len(self.distillers):
@@ -203,7 +203,7 @@ class Student:
         available: dict[str, Tensor],
         chosen: dict[str, Tensor],
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Targets [B, S, E] and lengths [B] by teacher; an online one hears what counts only."""
+        """Targets [B, S, E] and lengths [B] by teacher; an online one runs on counted ones only."""
         wanted: dict[str, Tensor] = {}
         for name, there in available.items():
             teacher, counts = self.distillers[name].options.teacher, chosen.get(name, there)

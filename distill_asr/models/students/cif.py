@@ -134,7 +134,7 @@ class CIFStudent(EncoderStudent):
     def _put_taps(self, cif: CifOutput, states: Tensor, target_lengths: Tensor) -> None:
         if not self.taps.is_recording:
             return
-        # tokens that did not fire leave no one to say which of them did
+        # if some tokens did not fire, it is unknown which of them did
         lengths = cif.lengths * (cif.lengths == target_lengths)
         self.taps.put("cif", States(cif.states, lengths, None))
         self.taps.put("decoder", States(states, lengths, None))

@@ -154,11 +154,11 @@ class CifNARDecoder(nn.Module):
         return self(cif.unsqueeze(0), lengths)[0][0]
 
     def step(self, memory: Tensor, index: int, last: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [K, V] of token ``index``, the same whatever the tokens ``last`` [K]."""
+        """Logits [K, V] of token ``index``, which do not depend on the tokens ``last`` [K]."""
         return memory[index].expand(len(last), -1), memory
 
     def select(self, memory: Tensor, rows: Tensor) -> Tensor:
-        """Memory of the hypotheses ``rows``: that of all."""
+        """Memory of the hypotheses ``rows``, which is equal for all."""
         return memory
 
 

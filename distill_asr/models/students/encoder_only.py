@@ -31,7 +31,7 @@ class EncoderOnlyStudent(EncoderStudent):
         self.ctc = None  # no text, so no output layer
 
     def asr_loss(self, speech: Tensor, speech_lengths: Tensor, **batch: Tensor) -> tuple:
-        """Run the encoder, so that its taps are recorded; there is no loss of its own."""
+        """Run the encoder, so that its taps are recorded; it has no loss of its own."""
         self.encode(speech, speech_lengths)
         return None, {}, speech.new_tensor(speech.size(0))
 

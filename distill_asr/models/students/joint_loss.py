@@ -44,7 +44,7 @@ def transducer_loss(
     A batch whose logits [B, T, U + 1, V] fit into the budget is computed at once. A larger one is
     split over its utterances, and a part's gradient is computed together with its loss, before
     the next part begins. Nothing is computed twice; loss and gradients are those of the whole
-    batch. There is no second derivative then.
+    batch. A second derivative is not available.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def _accumulate(
 
 
 def _losses(logits: Tensor, lattice: Lattice) -> Tensor:
-    """[B] losses in float32, whatever the autocast."""
+    """[B] losses in float32 under any autocast."""
     with torch.autocast(device_type=logits.device.type, enabled=False):
         return rnnt_loss(
             logits.float(),

@@ -45,7 +45,7 @@ def encoder_tap_names(encoder: nn.Module) -> list[str]:
 
 
 def vocabulary_layer(decoder: nn.Module | None) -> nn.Linear | None:
-    """The last layer of an ESPnet attention decoder, or None where there is no such thing."""
+    """The last layer of an ESPnet attention decoder, or None for other decoders."""
     parts = {} if decoder is None else dict(decoder.named_children())
     layers = [parts[name] for name in ("output_layer", "output") if name in parts]
     return next((layer for layer in layers if isinstance(layer, nn.Linear)), None)
@@ -54,7 +54,7 @@ def vocabulary_layer(decoder: nn.Module | None) -> nn.Linear | None:
 class TapRecorder:
     """Records what was asked for, and only that, during one call of the student.
 
-    Not a module: it is no part of the student's state dict.
+    It is not a module, so it does not belong to the student's state dict.
     """
 
     def __init__(self) -> None:

@@ -125,7 +125,7 @@ class TransducerStudent(EncoderStudent):
         encoded : [B, T, D].
         encoded_lengths, text_lengths : [B].
         text : [B, U], padded with ``ignore_id``.
-        predicted : [B, U + 1, P], from ``predict``, where it is known already.
+        predicted : [B, U + 1, P], from ``predict``, where it is computed already.
         """
         if predicted is None:
             predicted = self.predict(text, text_lengths)

@@ -1,7 +1,7 @@
 """Families of speech models: how each takes audio, and what it gives for it.
 
 A family is one class with what ``Family`` lists; it is entered in ``FAMILIES`` under the model
-types (of config.json) that it knows. Other audio models go through ``OneByOne``.
+types (of config.json) that it supports. Other audio models go through ``OneByOne``.
 """
 
 from distill_asr.pretrained.families.base import Family

@@ -27,8 +27,8 @@ class Family(ABC):
     width : of one layer.
     step_ms : duration of one position.
     min_samples : shortest audio that gives one position.
-    has_window : it knows the request's ``window``.
-    max_samples : longest audio that the model can take; None where there is no limit.
+    has_window : it supports the request's ``window``.
+    max_samples : longest audio that the model can take; None for no limit.
     facts : of feature extraction, for the fingerprint.
     """
 

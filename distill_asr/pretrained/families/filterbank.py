@@ -70,5 +70,5 @@ class FilterbankFamily(Family):
         return tensors, counts
 
     def drop_layers_above(self, layer: int) -> None:
-        """Free layers; there is no norm above them."""
+        """Free layers, which have no norm above them."""
         del self.model.encoder.layers[max(1, layer) :]

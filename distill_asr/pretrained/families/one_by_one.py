@@ -1,4 +1,4 @@
-"""Audio models that no other family knows, one utterance at a time.
+"""Audio models that no other family supports, one utterance at a time.
 
 Legend: N samples, S teacher positions.
 """
@@ -48,7 +48,7 @@ class OneByOne(Family):
 
     @classmethod
     def load(cls, request: ModelRequest, model_config: Any) -> "OneByOne":
-        """Load the model and whatever feature extractor it comes with."""
+        """Load the model and its feature extractor, of any kind."""
         where = f"{request.where}: model: {request.name} is of family {model_config.model_type!r}"
         if (read := input_name(model_config)) not in INPUTS:
             hint = "; use `kind: text`" if read == "input_ids" else ""
@@ -70,7 +70,7 @@ class OneByOne(Family):
         return [[waveform] for waveform in waveforms]
 
     def drop_layers_above(self, layer: int) -> None:
-        """Keep all: where the layers lie is not known."""
+        """Keep all, since the place of the layers is unknown."""
 
     @torch.inference_mode()
     def _measure(self, request: ModelRequest) -> None:

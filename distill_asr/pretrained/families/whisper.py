@@ -1,4 +1,4 @@
-"""The encoder of Whisper, which hears everything through a window of 30 s.
+"""The encoder of Whisper, which processes all audio in a window of 30 s.
 
 Legend: B batch, F feature vectors (10 ms), S teacher positions (20 ms), D width.
 """
