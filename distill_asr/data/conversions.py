@@ -43,7 +43,7 @@ def read_journal(folder: Path) -> dict[str, Conversion]:
     """Conversions into a folder by utterance, the last of each; damaged lines count as none.
 
     A line is appended after the file was put into its place, so a kill between the two costs one
-    conversion; the checksum tells a file that was replaced after its line.
+    conversion; the checksum shows a file that was replaced after its line.
     """
     entries: dict[str, Conversion] = {}
     try:

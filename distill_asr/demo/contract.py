@@ -14,7 +14,7 @@ class Words:
 
     Parameters
     ----------
-    heard : seconds of audio that had come in.
+    heard : seconds of audio received so far.
     final : the segment is complete; the next words are of another one.
     """
 

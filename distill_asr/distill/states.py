@@ -44,7 +44,7 @@ class Pairs:
     student: Tensor  # [N, D]
     teacher: Tensor  # [N, E]
     utterance: Tensor  # [N], index into the batch
-    tokens: Tensor | None = None  # [N], the student's token; from matchers that know it
+    tokens: Tensor | None = None  # [N], the student's token; from matchers that use tokens
     # [N], or None: of the pairs with one number only that of the smallest loss counts
     alternatives: Tensor | None = None
     weight: Tensor | None = None  # [N], 0 or more; None: each counts as 1

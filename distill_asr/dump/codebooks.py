@@ -50,7 +50,7 @@ def trained_codec(settings: Settings, targets: Sequence[Path], overwrite: bool =
 
     Parameters
     ----------
-    settings : of the teacher, as its file says.
+    settings : of the teacher, from its file.
     targets : dump/<set>/targets/<name> of every set.
     overwrite : throw codebooks away that are not of this teacher.
 
@@ -108,7 +108,7 @@ def prepare_codec(
 
     Parameters
     ----------
-    settings : of the teacher, as its file says.
+    settings : of the teacher, from its file.
     targets : dump/<set>/targets/<name> of every set.
     teacher, sources, config : the states of a random sample are computed with these.
     device : to train on.

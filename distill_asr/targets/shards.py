@@ -97,7 +97,7 @@ class ShardWriter:
         ----------
         source_sha256 : of everything in the shard.
         same : by utterance, the others with the same content, which share its entry. It must be the
-            first of them in the order of ids, which is how a reader knows the entry's key.
+            first of them in the order of ids, from which a reader finds the entry's key.
         file_digests : by utterance, for the fingerprint of the whole.
         """
         path = self.directory / ark_name(number)

@@ -65,7 +65,7 @@ class TeacherConfig:
     output: str | None = None  # posteriors | path | states | words, of a recogniser
     checkpoint: str | None = None  # file in a recogniser's directory
     language: str | None = None  # code of the words, forced on a recogniser of several languages
-    task: str = TASKS[0]  # of a recogniser that knows both
+    task: str = TASKS[0]  # of a recogniser of both
     conf: dict[str, Any] = field(default_factory=dict)  # arguments of a user's own class
     online: bool = False  # in the training step instead of from disk
     context: str = "whole"  # whole | masked: a text model's positions are read without themselves

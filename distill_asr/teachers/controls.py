@@ -1,6 +1,6 @@
 """Controls: teachers with less knowledge than a text model, to compare a gain with.
 
-A text teacher may help because it knows language, or because any fixed vector for each piece keeps
+A text teacher may help because it models language, or because any fixed vector for each piece keeps
 a student from overfitting. Controls have the second without the first.
 
 Legend: S teacher positions (pieces of a sentence), E teacher width, P kinds of pieces.

@@ -64,11 +64,11 @@ class WatchedTeacher(Teacher):
         self._where = where
 
     def size(self, item: Any) -> int:
-        """As the class says."""
+        """Size of an item, by the user's class."""
         return self._teacher.size(item)
 
     def objection(self, item: Any) -> str | None:
-        """As the class says."""
+        """Objection to an item, by the user's class."""
         return self._teacher.objection(item)
 
     def states(self, items: list[Any]) -> list[np.ndarray]:

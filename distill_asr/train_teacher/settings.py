@@ -55,7 +55,7 @@ class SpeechSettings:
 
     @staticmethod
     def problems(content: dict[str, Any]) -> list[str]:
-        """What the types do not say."""
+        """Check what the types do not express."""
         found = []
         families = [name for name, kind in CONFIG_MAPPING.items() if kind in MODEL_FOR_CTC_MAPPING]
         if (given := content.get("model_type")) is not None and given not in families:
@@ -99,7 +99,7 @@ class TextSettings:
 
     @staticmethod
     def problems(content: dict[str, Any]) -> list[str]:
-        """What the types do not say."""
+        """Check what the types do not express."""
         found = []
         model, mask, vocabulary = (content.get(key) for key in ("model", "mask", "vocabulary"))
         if isinstance(model, dict) and model.get("model_type") not in CONFIG_MAPPING:

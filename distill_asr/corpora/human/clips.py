@@ -9,7 +9,7 @@ from pathlib import Path
 from distill_asr.corpora.generated import speaker_name
 from distill_asr.data.normalise import unicode_words
 
-# what is not said as it is written: digits, and remarks in brackets
+# what is not spoken as it is written: digits, and remarks in brackets
 _NOT_SAID = re.compile(r"\d|[\[\](){}<>]")
 
 

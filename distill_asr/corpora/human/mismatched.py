@@ -13,7 +13,7 @@ from distill_asr.errors import Problems
 from distill_asr.io.files import write_text_atomic
 
 _HEADER = "utterance\tcer\tset\ttext\twhisper"
-LIMIT = 0.6  # character error rate above which a text is not what is said
+LIMIT = 0.6  # character error rate above which a text does not match its recording
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ def _fill(
     minutes: Mapping[str, float],
     seed: int,
 ) -> dict[str, str]:
-    """Give texts to the sets, one after the other, until each has its minutes; say where not."""
+    """Give texts to the sets in turn until each has its minutes; report sets that fall short."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
         groups[texts.group(name)].append(name)

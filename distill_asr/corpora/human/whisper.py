@@ -23,7 +23,7 @@ from distill_asr.pretrained.request import locate_model
 _WINDOWS = (5, 10, 15, 30)  # seconds
 MULTILINGUAL = 51865  # pieces; models of English alone have fewer
 _AT_ONCE = 8
-TOKENS_A_SECOND = 8  # more than any speaker says; a decoder that loops is stopped
+TOKENS_A_SECOND = 8  # more than any speaker speaks; a decoder that loops is stopped
 
 _DIGIT = re.compile(r"\d")
 _LANGUAGE = re.compile(r"<\|[a-z]{2,3}\|>")
@@ -154,7 +154,7 @@ def _tell_languages(model: Any, tokenizer: Any) -> set[str]:
     vocabulary, config = tokenizer.get_vocab(), model.generation_config
     config.decoder_start_token_id = vocabulary["<|startoftranscript|>"]
     config.eos_token_id = config.pad_token_id = vocabulary["<|endoftext|>"]
-    config.max_length = None  # `read` says how many tokens
+    config.max_length = None  # `read` limits the number of tokens
     config.no_timestamps_token_id = vocabulary["<|notimestamps|>"]
     config.is_multilingual = model.config.vocab_size >= MULTILINGUAL
     config.lang_to_id = {
