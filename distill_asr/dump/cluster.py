@@ -165,8 +165,12 @@ class Cluster:
         return self._client.submit(_on_worker, *self._arguments, work, piece, pure=False)
 
     def _result(self, future: Any) -> Any:
+        from distributed.comm import CommClosedError
+
         if future.status == "finished":
-            return result_of(future.result())
+            # the scheduler may end between a piece's end and the transfer of its result
+            with suppress(CommClosedError):
+                return result_of(future.result())
         if future.status == "error":
             raise UserError(
                 f"{self._path}: the cluster gave up on a shard: {future.exception()}; if "

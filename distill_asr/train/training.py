@@ -98,7 +98,8 @@ def prepare_training(config: TrainConfig, options: TrainOptions, anew: bool = Fa
     if student is not None:
         problems += initial_problems(config, student)
     problems = [f"{config.name}: {problem}" for problem in problems]
-    problems += place_problems(experiment)
+    if options.leads:  # others may find what the first process has written meanwhile
+        problems += place_problems(experiment)
     try:
         training, judged = read_train_and_valid(options.train, options.valid, config)
     except UserError as error:

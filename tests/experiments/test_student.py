@@ -64,7 +64,7 @@ def test_state_of_a_training_is_no_model(exp: Path, tmp_path: Path, capsys) -> N
     words = ["decode", "--exp", exp, "--data", data, "--checkpoint", "checkpoint.pth"]
     capsys.readouterr()
     assert cli.main([str(word) for word in words]) == 1
-    assert "a training's own state is no model: use valid" in capsys.readouterr().err
+    assert "the state of a training is not a model: use valid" in capsys.readouterr().err
     assert not (exp / "decode/data/text").exists()
 
 

@@ -44,6 +44,14 @@ def test_a_training_removes_nothing_of_the_users(recipe, capsys, name: str) -> N
     assert "holds a data directory (wav.scp)" in said and mine.read_text() == "audio"
 
 
+def test_what_the_first_process_writes_stops_no_other(recipe, capsys) -> None:
+    """Rank 1 may look at the directory when rank 0 has begun to write there."""
+    (recipe.root / "exp" / "data").mkdir(parents=True)
+    config = recipe.config("ctc", ["never_dumped"], **CTC)
+    said = refused(recipe, capsys, config, "exp", "--", "--dist_rank", "1")
+    assert "never_dumped" in said and "no training wrote" not in said
+
+
 def test_one_training_a_directory(recipe, capsys) -> None:
     with locked(recipe.root / "exp", "training"):
         said = refused(recipe, capsys, recipe.config("ctc", **CTC), "exp")

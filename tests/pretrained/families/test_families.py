@@ -202,7 +202,7 @@ class TestWhisperOnClips:
             load(model, window=30)
 
     def test_families_without_a_window(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=r"window: audio given, .*'hubert' have none"):
+        with pytest.raises(UserError, match=r"window: audio given, .*'hubert' have no window"):
             load(save_speech_model(tmp_path), window="audio")
 
 
