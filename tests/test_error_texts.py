@@ -104,6 +104,10 @@ CASES = {
                           ("nowhere is not a directory; expected LibriSpeech", "openslr.org/12")),
     "corpus language": Case("corpus commonvoice --out o --language ../x",
                             ("--language '../x': expected a code such as ta",)),
+    "corpus fsdd": Case("corpus fsdd --out o --fsdd nowhere",
+                        ("nowhere is not a directory; expected the Free Spoken Digit Dataset",)),
+    "corpus aishell": Case("corpus aishell --out o --aishell nowhere",
+                           ("nowhere is not a directory; expected AISHELL-1: get",)),
     # score and report
     "no words yet": Case(SCORE, (f"{DECODED}text: no such file; correct the path, or run",),
                          {f"{DECODED}text": None}),
@@ -216,6 +220,8 @@ CASES = {
          "--dev-share 2.0: expected more than 0", "--vocab-size 0: expected more than 0",
          "--from no.tsv: no such file or directory")),
     "plan": Case("plan nowhere", ("nowhere/conf/systems.yaml: no such file; is nowhere a",)),
+    "speaker's pattern": Case("init new --from src --speaker-pattern (",
+                              ("--speaker-pattern '(': missing ), unterminated subpattern",)),
     "plan's numbers": Case(
         "plan . --hours x --rate fly=1 --seeds 0 --nj 0",
         ("--hours x: expected NAME=NUMBER, more than 0", "--rate fly: expected one of dump",

@@ -71,10 +71,19 @@ def test_files_that_macos_puts_beside_others_are_none(corpus: Path, tmp_path: Pa
     assert aishell.build(tmp_path / "other", corpus).sets == made
 
 
-@pytest.mark.parametrize("given", [None, "", "nowhere", "empty"])
-def test_no_corpus(given: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "AISHELL-1 is needed: get data_aishell.tgz"),
+        ("", "AISHELL-1 is needed: get data_aishell.tgz"),
+        ("nowhere", "nowhere is not a directory; expected AISHELL-1: get"),
+        ("empty", "empty has neither wav/ nor data_aishell/wav/; expected AISHELL-1: get"),
+    ],
+)
+def test_no_corpus(given: str | None, said: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     report = problems_of(tmp_path / "data", tmp_path / given if given else given)
+    assert said in report
     assert "openslr.org/33" in report and "AISHELL=DIR" in report
 
 

@@ -1,6 +1,7 @@
 """Common Voice's own layout, MP3 included: what is read, what is refused, what limits leave out."""
 
 import io
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -99,7 +100,8 @@ def test_bad_rows_of_all_splits_in_one_report(own: Path, tmp_path: Path) -> None
     report = "\n".join(caught.value.problems)
     assert len(caught.value.problems) == 5
     for expected in (
-        "missing clip: ", "train.tsv:5", "duplicate clip", "dev.tsv:5", "short row", "dev.tsv:6",
+        "missing clip: ", "train.tsv:5", "duplicate clip", "dev.tsv:5", "short row",
+        "dev.tsv:6: expected client_id, path, sentence; get the file again",
         "empty sentence", "test.tsv:5", "passwd",
     ):  # fmt: skip
         assert expected in report
@@ -122,8 +124,19 @@ def test_files_that_are_not_those_of_the_corpus(own: Path, tmp_path: Path) -> No
     with pytest.raises(UserError) as caught:
         build(tmp_path / "data", own, "ta")
     report = "\n".join(caught.value.problems)
-    for expected in ("no column client_id, path", "test.tsv: no such file", "train.tsv: 'utf-8'"):
+    for expected in (
+        "missing column: ", "dev.tsv: no column client_id, path; found ['id', 'sentence']",
+        "test.tsv: no such file", "train.tsv: 'utf-8'", "dev.tsv: no usable row",
+    ):  # fmt: skip
         assert expected in report
+
+
+def test_clips_that_are_not_there(own: Path, tmp_path: Path) -> None:
+    shutil.rmtree(own / "clips")
+    with pytest.raises(
+        UserError, match=r"missing clips: .*clips: no \*\.mp3 there; unpack it again"
+    ):
+        build(tmp_path / "data", own, "ta")
 
 
 def test_wrong_options_are_reported_together(corpus: Path, tmp_path: Path) -> None:
@@ -140,10 +153,17 @@ def test_every_level_of_an_unpacked_corpus(place: str, corpus: Path, tmp_path: P
 
 
 def test_nothing_there_or_too_much(corpus: Path, tmp_path: Path) -> None:
-    for given in (None, "", tmp_path / "none"):
-        with pytest.raises(UserError, match="COMMONVOICE=DIR"):
+    for given, said in (
+        (None, "Common Voice is needed: get it"),
+        ("", "Common Voice is needed: get it"),
+        (tmp_path / "none", r"none: no such folder or archive \(\.tar\.gz\); get it"),
+    ):
+        with pytest.raises(UserError, match=f"{said}.*COMMONVOICE=DIR"):
             find(given, "ta", tmp_path)
-    with pytest.raises(UserError, match=r"neither ka/train\.tsv"):
+    neither = (
+        r"found neither ka/train\.tsv, nor cv-corpus-\*/ka/train\.tsv, nor \*-ka\.tar\.gz there"
+    )
+    with pytest.raises(UserError, match=neither):
         find(corpus, "ka", tmp_path)
     for version in ("cv-corpus-1", "cv-corpus-2"):
         (tmp_path / version / "ta").mkdir(parents=True)
@@ -206,7 +226,8 @@ def test_a_tab_inside_a_sentence_is_named_with_its_line(own: Path, tmp_path: Pat
     with pytest.raises(UserError) as caught:
         build(tmp_path / "data", own, "ta")
     (problem,) = [one for one in caught.value.problems if "long row" in one]
-    assert f"{path}:3" in problem and "a tab inside a sentence" in problem
+    assert f"{path}:3" in problem and "a tab inside a sentence makes two of it" in problem
+    assert "two of it: put a space there, or get the file again" in problem
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff"])

@@ -126,10 +126,18 @@ def test_one_speaker_is_too_few(tmp_path: Path) -> None:
         fsdd.build(tmp_path / "data", tmp_path)
 
 
-@pytest.mark.parametrize("given", [None, "", "nowhere", "empty"])
-def test_no_dataset(given: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "the Free Spoken Digit Dataset is needed: get it"),
+        ("", "the Free Spoken Digit Dataset is needed: get it"),
+        ("nowhere", "nowhere is not a directory; expected the Free Spoken Digit Dataset"),
+        ("empty", "empty has no wav files, nor has recordings/ in it; expected the Free"),
+    ],
+)
+def test_no_dataset(given: str | None, said: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"git clone https.*FSDD=DIR"):
+    with pytest.raises(UserError, match=rf"{said}.*git clone https.*FSDD=DIR"):
         fsdd.build(tmp_path / "data", tmp_path / given if given else given)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from distill_asr.corpora.contract import Built
+from distill_asr.corpora.human import sources
 from distill_asr.corpora.human.builder import Human, HumanOptions, find_clips
 from distill_asr.corpora.human.mismatched import (
     Reading,
@@ -18,7 +19,8 @@ from distill_asr.corpora.human.mismatched import (
 from distill_asr.corpora.human.scan import read_clip
 from distill_asr.data.datadir import DataDir
 from distill_asr.data.normalise import unicode_words
-from distill_asr.errors import UserError
+from distill_asr.errors import Problems, UserError
+from distill_asr.io.audio import BadAudioError
 from distill_asr.testing import human
 
 av = pytest.importorskip("av")
@@ -136,7 +138,8 @@ class TestMistakes:
     def test_unknown_language_and_reader(self, tree: Path, tmp_path: Path) -> None:
         problem = refused(tmp_path, options(tree, langs=("xx", "es"), reader="nobody"))
         assert "--langs xx: no recording with a text; there are texts in en" not in problem
-        assert "--langs xx" in problem and "es (" in problem and "--reader nobody" in problem
+        assert "--langs xx" in problem and "es (" in problem
+        assert "--reader nobody: no such voice or corpus in es; there: " in problem
 
     def test_packages(self, tree: Path, tmp_path: Path) -> None:
         broken = tmp_path / "packages"
@@ -147,11 +150,13 @@ class TestMistakes:
         (voice / "wav/ru_0003.wav").unlink()
         problem = refused(tmp_path, options(tree, packages=str(broken)))
         assert "half-unpacked package" in problem and "dpkg-deb -x tuxpaint" in problem
+        assert "tuxpaint-stamps-default: no usr/share; `apt-get download" in problem
         (broken / "tuxpaint-stamps-default/usr/share").mkdir()
         problem = refused(tmp_path, options(tree, packages=str(broken)))
         assert "missing package: asterisk-core-sounds-es" in problem
         assert "text without audio" in problem and "ru_0003" in problem
-        assert "unknown layout" in problem and "tuxpaint-stamps-default" in problem
+        assert "unknown layout" in problem
+        assert "recipe does not know: unpack tuxpaint-stamps-default of Debian 12 or" in problem
 
     def test_places(self, tree: Path, tmp_path: Path) -> None:
         problem = refused(tmp_path, options(tree, fsdd="/absent", speech_to_intent=str(tree)))
@@ -159,6 +164,37 @@ class TestMistakes:
         assert "no such directory" in refused(tmp_path, options(tree, packages="/absent"))
         (tree / "nothing").mkdir(exist_ok=True)
         assert "no package" in refused(tmp_path, options(tree, packages=str(tree / "nothing")))
+
+    @pytest.mark.parametrize(
+        ("source", "files", "said"),
+        [
+            ("fsdd", {}, "missing recordings: {}: no *.wav, nor recordings/*.wav there"),
+            ("orders", {}, "missing recordings: {}: no clips/*.ogg there; copy it again"),
+            ("gcompris", {}, "missing recordings: {}: no LANGUAGE/KIND/*.ogg there; expected"),
+            ("gcompris", {"texts.tsv": "file\twords\n"},
+             "missing column: {}/texts.tsv: no column path, text"),
+            ("klettres", {"usr/share/klettres/es/sounds.xml": "<sounds>"},
+             "damaged package: {}/usr/share/klettres/es/sounds.xml: no element found"),
+            ("klettres", {"usr/share/klettres/es/sounds.xml": "<sounds>"},
+             "; unpack klettres-data again"),
+            ("klettres", {}, "not know: unpack klettres-data of Debian 12 or later again"),
+            ("gcin", {}, "not know: unpack gcin-voice of Debian 12 or later again"),
+        ],
+    )  # fmt: skip
+    def test_what_a_source_lacks(
+        self, source: str, files: dict[str, str], said: str, tmp_path: Path
+    ) -> None:
+        for name, content in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(content)
+        problems = Problems()
+        assert list(getattr(sources, source)(tmp_path, problems)) == []
+        assert said.format(tmp_path) in "\n".join(problems.messages())
+
+    def test_an_empty_prompt(self, tmp_path: Path) -> None:
+        (tmp_path / "a.g722").write_bytes(b"")
+        with pytest.raises(BadAudioError, match="no such file, or 0 bytes"):
+            read_clip(tmp_path / "a.g722")
 
     def test_damaged_audio(self, tree: Path, tmp_path: Path) -> None:
         shutil.copytree(tree / "gcompris", tmp_path / "gcompris")

@@ -75,6 +75,7 @@ def test_what_prepare_wrote_is_not_replaced(corpus: Path, tmp_path: Path) -> Non
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "prepare.json").write_text("{}")
     said = problems_of(tmp_path, corpus)
+    assert "other content: " in said
     assert "dev: holds a prepared data directory (prepare.json); give another directory" in said
     assert not (tmp_path / "train").exists()
 
@@ -94,10 +95,19 @@ def test_files_that_macos_puts_beside_others_are_none(corpus: Path, tmp_path: Pa
     assert librispeech.build(tmp_path / "other", corpus).sets == made
 
 
-@pytest.mark.parametrize("given", [None, "", "nowhere", "empty"])
-def test_no_corpus(given: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "LibriSpeech is needed: get it from"),
+        ("", "LibriSpeech is needed: get it from"),
+        ("nowhere", "nowhere is not a directory; expected LibriSpeech: get it"),
+        ("empty", "empty holds none of its parts (train-clean-100 ...); expected LibriSpeech"),
+    ],
+)
+def test_no_corpus(given: str | None, said: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     report = problems_of(tmp_path / "data", tmp_path / given if given else given)
+    assert said in report
     assert "openslr.org/12" in report and "LIBRISPEECH=DIR" in report
 
 
@@ -144,10 +154,10 @@ def test_broken_transcripts_come_in_one_report(corpus: Path, tmp_path: Path) -> 
     report = problems_of(tmp_path / "data", corpus)
     for expected in (
         f"duplicate id: {first}:2: 100-5000-0000 occurs before",
-        f"bad line: {first}:3: '999-1-0000'",
+        f"bad line: {first}:3: '999-1-0000': expected an id like 100-5000-0000; get the file",
         f"empty transcript: {first}:4: 100-5000-0009",
-        f"missing audio: {chapter(corpus) / '100-5000-0009.flac'}",
-        f"missing transcript: {first}: no line for 100-5000-0001.flac",
+        f"missing audio: {chapter(corpus) / '100-5000-0009.flac'}: it has a line in {first.name}",
+        f"missing transcript: {first}: no line for 100-5000-0001.flac; get the file again",
         "missing audio: " + str(chapter(corpus, "dev-clean")),
         "missing file: " + str(chapter(corpus, "dev-other")),
         f"not UTF-8: {latin}:1",
@@ -170,4 +180,5 @@ def test_the_list_of_speakers_is_needed(corpus: Path, tmp_path: Path) -> None:
     for path in (corpus / "dev-clean").glob("*"):
         path.rename(tmp_path / path.name)
     report = problems_of(tmp_path / "data", corpus)
-    assert "SPEAKERS.TXT" in report and "no <speaker>/<chapter> folders" in report
+    assert "SPEAKERS.TXT: No such file or directory; every part comes with it" in report
+    assert "no <speaker>/<chapter> folders" in report

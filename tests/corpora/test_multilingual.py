@@ -114,3 +114,4 @@ def test_other_languages_are_refused_together() -> None:
     with pytest.raises(UserError) as caught:
         corpus.check_languages(["xx", "en", "ta", "ta"])
     assert len(caught.value.problems) == 3
+    assert "languages 'xx en ta ta': expected each one once" in caught.value.problems[-1]

@@ -107,7 +107,7 @@ def test_circles_are_reported_with_their_way(tmp_path: Path, start: str) -> None
         itself="extends: itself.yaml\n",
     )
     (problem,) = problems_of(tmp_path / f"{start}.yaml")
-    assert "circle" in problem
+    assert f"{start}.yaml" in problem and "'extends' runs in a circle: " in problem
     assert " -> " in problem
 
 

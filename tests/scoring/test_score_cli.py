@@ -182,6 +182,7 @@ def test_arguments_that_do_not_fit(recipe: Path, capsys: pytest.CaptureFixture) 
     error = capsys.readouterr().err
     assert "--noise-floor: -1.0" in error and "--control: none" in error
     assert "--repeat: what" in error and "--repeat: ours is a row" in error
+    assert "ours is a row of its own; leave it out of --systems, or out of the repeats" in error
     assert "6 problems" in error and "other is not among --systems" in error and "r.json" in error
     for option, value in [
         ("--seeds", "1,x"),

@@ -95,6 +95,7 @@ def test_sets_of_unknown_size_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as failed:
         set_sizes(("train", "dev"), tmp_path, {})
     assert len(failed.value.problems) == 2 and "--hours train=10" in str(failed.value)
+    assert "dev: neither data/dev nor dump/dev exists; state its hours" in str(failed.value)
 
 
 @given(st.lists(st.floats(0.1, 100), min_size=1, max_size=8), st.integers(1, 4), st.integers(1, 4))

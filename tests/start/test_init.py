@@ -231,6 +231,11 @@ def test_splits_of_the_source_count(recordings: Recordings, tmp_path: Path) -> N
     assert set(result.facts) == {"train", "dev", "test_clean"}
     assert result.data.split.how == "the source's splits"
     for row in recordings.rows:
+        row["split"] = "dev" if row["split"] == "train" else row["split"]
+    recordings.table()
+    with pytest.raises(UserError, match=r"the splits .*dev.* but none for training; --set NAME"):
+        init(tmp_path / "other", recordings.folder)
+    for row in recordings.rows:
         row["split"] = "whatever"
     recordings.table()
     with pytest.raises(UserError, match=r"--set whatever=train"):

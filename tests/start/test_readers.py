@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from distill_asr.errors import Problems, UserError
 from distill_asr.start.contract import Columns, ReadOptions, Source
+from distill_asr.start.readers.rows import read_rows
 from distill_asr.start.registry import READERS, find_reader, reader_for
 from distill_asr.testing.sources import Recordings
 
@@ -129,6 +131,78 @@ def test_what_is_no_text_is_said_with_its_place(recordings: Recordings) -> None:
     problems = Problems()
     read(recordings.folder, problems)
     assert f"{path}:2: byte 0xe9" in problems.messages()[0]
+
+
+def arrow(recordings: Recordings, **files: str) -> Path:
+    """A data set of ``save_to_disk`` with these files replaced."""
+    pytest.importorskip("pyarrow")
+    folder = recordings.hugging_face(recordings.folder.parent / "saved")
+    for name, content in files.items():
+        next(folder.glob(f"{name}*")).write_text(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("files", "columns", "said"),
+    [
+        ({"state": '{"_indices_files": [{"filename": "i.arrow"}]}'}, {},
+         "selected rows: {}: holds a selection by indices; save it flat"),
+        ({"state": "{"}, {}, "damaged data set: {}/state.json: Expecting"),
+        ({"dataset_info": "{"}, {}, "; save the data set again"),
+        ({"dataset_info": "[]"}, {}, "dataset_info.json: expected an object; save the data set"),
+        ({"data-": "no arrow"}, {}, "data-00000-of-00001.arrow: after row 0: "),
+        ({}, {"text": "texd"},
+         "no such column: {}/data-00000-of-00001.arrow: --text-column 'texd'"),
+    ],
+)  # fmt: skip
+def test_a_hugging_face_data_set_that_is_not_whole(
+    recordings: Recordings, files: dict[str, str], columns: dict[str, str], said: str
+) -> None:
+    folder = arrow(recordings, **files)
+    problems = Problems()
+    read(folder, problems, columns=Columns(**columns), embedded=folder / "audio")
+    assert said.format(folder) in "\n".join(problems.messages())
+
+
+def test_a_parquet_file_without_audio(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "train.parquet"
+    parquet.write_table(pyarrow.table({"text": ["one"], "number": [1]}), path)
+    problems = Problems()
+    read(path, problems, embedded=tmp_path)
+    expected = f"{path}: no audio column among text, number; --audio-column"
+    assert problems.messages() == [f"missing column: {expected}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("m.csv", "path,text\na.wav,o\0ne\n", ":2: it has a NUL character, so it is not text"),
+        ("m.csv", " \n", "m.csv: no rows"),
+        ("m.jsonl", '{"path": "a.wav"}\n{"path"\n', "m.jsonl:2: is not JSON: Expecting"),
+        ("m.jsonl", '[{"path": "a.wav"}', "m.jsonl: is not JSON: Expecting"),
+        ("m.jsonl", '{"path": "a.wav"}\n3\n', "m.jsonl:2: expected an object"),
+        ("m.csv", "text,text\na.wav,b\n", "m.csv:1: two columns have the same name"),
+    ],
+)
+def test_a_table_that_cannot_be_read(tmp_path: Path, name: str, content: str, said: str) -> None:
+    (tmp_path / name).write_text(content)
+    problems = Problems()
+    read_rows(tmp_path / name, None, frozenset({"path", "text"}), lambda cell: False, problems)
+    assert said in "\n".join(problems.messages())
+
+
+def test_cuts_that_were_cut_short(recordings: Recordings) -> None:
+    path = recordings.lhotse(recordings.folder.parent / "cuts.jsonl.gz")
+    with gzip.open(path, "rt", encoding="utf-8") as stream:
+        first, second, *_ = stream
+    with gzip.open(path, "wt", encoding="utf-8") as stream:
+        stream.write(first + second[:40])
+    problems = Problems()
+    read(path, problems)
+    (problem,) = problems.messages()
+    assert problem.startswith(f"unreadable manifest: {path}: after line 2: ")
 
 
 def test_espnet_dump_leaves_originals_and_speed_copies_out(recordings: Recordings) -> None:

@@ -73,7 +73,7 @@ def test_unfinished_foreign_and_broken_manifests(make_targets: Callable) -> None
         return str(caught.value)
 
     path.write_text(json.dumps(content | {"format": 99}))
-    assert "format 99" in problem()
+    assert "format 99, this version reads format " in problem()
     path.write_text(json.dumps(content | {"surprise": 1}))
     assert "surprise" in problem()
     path.write_text(json.dumps({k: v for k, v in content.items() if k != "layers"}))
