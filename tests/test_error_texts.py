@@ -129,6 +129,10 @@ CASES = {
         ("--beam-size 0: expected at least 1", "--ctc-weight 2.0: expected between 0 and 1",
          "nowhere/config.yaml: no such file; is the training in nowhere finished?",
          "nowhere/valid.loss.ave.pth: no such file", "nothing: no such data directory")),
+    "decode by a config that was cut": Case(
+        "decode --exp teacher --data dst",
+        ("teacher/config.yaml: cut short, lacks ", "put a good copy back, or train teacher again"),
+        {"teacher/config.yaml": "b: 1\n"}),
     "pseudo-label": Case(
         "pseudo-label --exp nowhere --data dst --output dst --keep-best 3",
         ("--keep-best 3.0: expected a share", "--data and --output are both dst; give another")),

@@ -80,7 +80,7 @@ def _nan(path: Path) -> None:
         (lambda path: path.write_bytes(b"not audio"), r"unreadable audio.*\(9 bytes\)"),
         (lambda path: path.write_bytes(path.read_bytes()[:20]), "unreadable audio"),
         (_truncate, "truncated audio.*8000 bytes of samples, 3978 are there"),
-        (_nan, "NaN audio.*2 of 4 samples"),
+        (_nan, "NaN audio.*2 of 4 samples are NaN or infinite; make the file anew"),
         (
             lambda path: soundfile.write(path, np.zeros((9, 2)), 16000),
             "not mono.*2 channels.*--channel mix",

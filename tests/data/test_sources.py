@@ -102,6 +102,17 @@ def test_no_audio_at_that_place(
     assert expected in capsys.readouterr().err
 
 
+def test_an_archive_that_is_gone_or_cut(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    ark = tmp_path / "a.ark"
+    data = write_tables(tmp_path / "d", {"s-a": f"{ark}:0"})
+    assert run(data, tmp_path / "o") == 1
+    assert f"{ark}: no such archive" in capsys.readouterr().err
+    ark.write_bytes(b"AUDIO\4" + (1000).to_bytes(4, "little") + bytes(10))
+    assert run(data, tmp_path / "o") == 1
+    report = capsys.readouterr().err
+    assert "1000 bytes declared, 10 are there" in report and "Traceback" not in report
+
+
 def test_commands_are_refused_before_everything_else(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -117,4 +117,8 @@ def test_it_listens_on_this_machine_alone() -> None:
 def test_mistakes_come_together(capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["demo", "exp/a", "other/a", "--port", "70000", "--max-seconds", "0"]) == 1
     found = capsys.readouterr().err
-    assert "5 problems" in found and "a: given 2 times" in found and "--port 70000" in found
+    assert (
+        "5 problems" in found
+        and "a: given 2 times; the page needs different" in found
+        and "--port 70000" in found
+    )

@@ -135,7 +135,10 @@ def _empty_with_chunk(path: Path, chunk: bytes) -> Path:
         (b"<!DOCTYPE html><html>404</html>", "a web page"),
         (b"\n\n<HTML><head>", "a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
-        (b"\0\0\0 ftypM4A \0\0\0\0M4A mp42isom" + bytes(500), "AAC.*convert it with `ffmpeg"),
+        (
+            b"\0\0\0 ftypM4A \0\0\0\0M4A mp42isom" + bytes(500),
+            "AAC or other audio in MP4; convert it with `ffmpeg",
+        ),
         (b"\xff\xf1\x50\x80\x2e\x7f\xfc" + bytes(500), "AAC; convert"),
         (b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(40), "AppleDouble"),
         (b"OggS" + bytes(500), "convert it with"),

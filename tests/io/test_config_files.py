@@ -218,6 +218,7 @@ def test_all_bad_overrides_are_reported_together(tmp_path: Path) -> None:
     assert len(problems) == len(bad)
     for override, problem in zip(bad, problems, strict=True):
         assert problem.startswith(f"--set {override}: ")
+    assert all("expected key.path=value" in problem for problem in problems[:3])
     assert "x is 1, which has no keys" in problems[5]
 
 

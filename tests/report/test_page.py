@@ -93,7 +93,8 @@ def test_more_audio_than_fits_is_linked_and_said(
     assert data_of(Path("exp/report.html"))["sets"][0]["audio"][0].startswith("../wav/")
     assert "Audio is linked, not embedded" in Path("exp/report.html").read_text("utf-8")
     assert cli.main(["report", *experiments(), "--audio-mb", "0.1", "--audio", "embed"]) == 1
-    assert "more than the 0 MB" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "more than the 0 MB" in said and "--audio-mb; raise it, or link the audio" in said
 
 
 def test_what_is_not_common_is_left_out_and_said(recipe: Path) -> None:
