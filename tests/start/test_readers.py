@@ -148,6 +148,9 @@ def arrow(recordings: Recordings, **files: str) -> Path:
         ({"state": '{"_indices_files": [{"filename": "i.arrow"}]}'}, {},
          "selected rows: {}: holds a selection by indices; save it flat"),
         ({"state": "{"}, {}, "damaged data set: {}/state.json: Expecting"),
+        ({"state": "{}"}, {}, "{}: state.json or dataset_info.json: no '_data_files'; save the"),
+        ({"state": '{"_data_files": [{}]}'}, {}, "no 'filename'; save the data set again"),
+        ({"dataset_info": '{"features": [1]}'}, {}, "state.json or dataset_info.json: "),
         ({"dataset_info": "{"}, {}, "; save the data set again"),
         ({"dataset_info": "[]"}, {}, "dataset_info.json: expected an object; save the data set"),
         ({"data-": "no arrow"}, {}, "data-00000-of-00001.arrow: after row 0: "),
@@ -203,6 +206,17 @@ def test_cuts_that_were_cut_short(recordings: Recordings) -> None:
     read(path, problems)
     (problem,) = problems.messages()
     assert problem.startswith(f"unreadable manifest: {path}: after line 2: ")
+
+
+def test_supervisions_without_a_recording(tmp_path: Path) -> None:
+    rows = ['{"id": "a", "recording_id": "r", "text": "one"}', '{"id": "b", "text": "two"}']
+    path = tmp_path / "supervisions.jsonl"
+    path.write_text("\n".join(rows))
+    problems = Problems()
+    read(tmp_path, problems)
+    found = "\n".join(problems.messages())
+    assert f"{path}:1: a: recording r is missing" in found
+    assert f"{path}:2: no 'recording_id'; expected a row as lhotse saves it" in found
 
 
 def test_espnet_dump_leaves_originals_and_speed_copies_out(recordings: Recordings) -> None:

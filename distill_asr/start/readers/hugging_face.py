@@ -95,16 +95,23 @@ def _shards(path: Path, problems: Problems) -> list[_Shard]:
 def _saved(folder: Path, split: str | None, problems: Problems) -> list[_Shard]:
     state = _json(folder / STATE, problems)
     features = _json(folder / INFO, problems).get("features") or {}
-    labels = {
-        name: one["names"] for name, one in features.items() if one.get("_type") == "ClassLabel"
-    }
     if state.get("_indices_files"):
         problems.add(
             "selected rows",
             f"{folder}: holds a selection by indices; save it flat "
             "(`dataset.flatten_indices().save_to_disk(...)`)",
         )
-    files = [folder / one["filename"] for one in state.get("_data_files", [])]
+        return []
+    try:
+        labels = {
+            name: one["names"] for name, one in features.items() if one.get("_type") == "ClassLabel"
+        }
+        files = [folder / one["filename"] for one in state["_data_files"]]
+    except (AttributeError, KeyError, TypeError) as error:
+        found = f"no {error}" if isinstance(error, KeyError) else str(error)
+        names = f"{folder}: {STATE} or {INFO}: {found}"
+        problems.add("damaged data set", f"{names}; save the data set again (`save_to_disk`)")
+        return []
     return [_Shard(file, split, labels) for file in files]
 
 

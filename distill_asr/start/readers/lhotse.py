@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ class LhotseReader(Reader):
         for file in cuts:
             split = file.name.split(".")[0] if len(cuts) > 1 else None
             for where, row in _rows(file, problems):
-                clips += _of_cut(where, row, split, file, problems)
+                with _complete(where, problems):
+                    clips += _of_cut(where, row, split, file, problems)
         if not cuts:
             clips = _of_manifests(files, problems)
         note = f"{len(cuts)} file(s) of cuts" if cuts else "recordings and supervisions"
@@ -108,20 +110,33 @@ def _of_cut(
 def _of_manifests(files: dict[Path, str | None], problems: Problems) -> list[Clip]:
     recordings: dict[str, tuple[str, dict[str, Any], Path]] = {}
     for file in (one for one, kind in files.items() if kind == "recording"):
-        recordings |= {row["id"]: (where, row, file) for where, row in _rows(file, problems)}
+        for where, row in _rows(file, problems):
+            with _complete(where, problems):
+                recordings[row["id"]] = (where, row, file)
     clips = []
     for file in (one for one, kind in files.items() if kind == "supervision"):
         for where, row in _rows(file, problems):
-            found = recordings.get(row["recording_id"])
-            if found is None:
-                message = f"{where}: {row.get('id')}: recording {row['recording_id']} is missing"
-                problems.add("text without audio", message)
-                continue
-            place = _location(found[0], found[1], found[2], problems)
-            part = (float(row["start"]), float(row["duration"]))
-            if place is not None:
-                clips.append(_clip(where, str(row["id"]), place, part, row, found[1], None))
+            with _complete(where, problems):
+                found = recordings.get(row["recording_id"])
+                if found is None:
+                    missing = f"recording {row['recording_id']} is missing"
+                    problems.add("text without audio", f"{where}: {row.get('id')}: {missing}")
+                    continue
+                place = _location(found[0], found[1], found[2], problems)
+                part = (float(row["start"]), float(row["duration"]))
+                if place is not None:
+                    clips.append(_clip(where, str(row["id"]), place, part, row, found[1], None))
     return clips
+
+
+@contextmanager
+def _complete(where: str, problems: Problems) -> Iterator[None]:
+    """Report a row without what lhotse writes, or with it in another form."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        found = f"no {error}" if isinstance(error, KeyError) else str(error)
+        problems.add("bad row", f"{where}: {found}; expected a row as lhotse saves it; save anew")
 
 
 def _location(
