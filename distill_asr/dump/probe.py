@@ -95,7 +95,10 @@ class ProbeSet:
             )
         texts = read_text(directory.absolute().parents[1] / text)
         if absent := set(reader) - {utt for utt, words in texts.items() if words}:
-            raise UserError(f"{directory}: no words in {text} for {named(absent)}")
+            raise UserError(
+                f"{directory}: no words in {text} for {named(absent)}; add their lines, or give "
+                "another file with --text"
+            )
         return cls(reader, {utt: texts[utt] for utt in sorted(reader)})
 
     def states(self, place: int, mean: np.ndarray, std: np.ndarray) -> list[Tensor]:

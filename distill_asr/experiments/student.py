@@ -94,7 +94,7 @@ def fit(model: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
     if missing := own.keys() - weights.keys():
         problems.append(f"lacks {_few(missing)}")
     if unknown := weights.keys() - own.keys():
-        problems.append(f"holds what that has no place for: {_few(unknown)}")
+        problems.append(f"has parameters that the model lacks: {_few(unknown)}")
     sizes = {
         f"{name} {list(weights[name].shape)} instead of {list(own[name].shape)}"
         for name in own.keys() & weights.keys()

@@ -16,6 +16,7 @@ from distill_asr.recipe.systems import (
     ConfigFiles,
     Pretraining,
     RecipeTeacher,
+    RecipeTraining,
     System,
     Systems,
     Training,
@@ -178,8 +179,9 @@ def targets(grid: Grid) -> dict[str, list[str]]:
 def teacher_jobs(grid: Grid, more: Sequence[str] = ()) -> list[Job]:
     """Train the recipe's own teachers; ``more``: key.path=value for each."""
     return [
-        grid.job(f"train-teacher {teacher.name}", _teacher_arguments(grid, teacher, more))
-        for teacher in own_teachers(grid)
+        grid.job(f"train-teacher {own.name}", _teacher_arguments(grid, own.name, own.train, more))
+        for own in own_teachers(grid)
+        if own.train is not None
     ]
 
 
@@ -239,14 +241,14 @@ def _score_arguments(
     return [*arguments, "--baseline", baseline or names[0], "--out", out]
 
 
-def _teacher_arguments(grid: Grid, teacher: RecipeTeacher, more: Sequence[str]) -> list[str]:
-    if teacher.train is None:
-        raise ValueError(f"{teacher.name} comes trained")
-    arguments = ["train-teacher", *_config(grid, teacher.train, more)]
-    arguments += ["--train", teacher.train.train, "--dev", teacher.train.dev]
-    for name in grid.sets.test:
-        arguments += ["--test", f"dump/{name}"]
-    return [*arguments, "--output", str(TEACHERS / teacher.name)]
+def _teacher_arguments(
+    grid: Grid, name: str, training: RecipeTraining, more: Sequence[str]
+) -> list[str]:
+    arguments = ["train-teacher", *_config(grid, training, more)]
+    arguments += ["--train", training.train, "--dev", training.dev]
+    for test in grid.sets.test:
+        arguments += ["--test", f"dump/{test}"]
+    return [*arguments, "--output", str(TEACHERS / name)]
 
 
 def _trainings(grid: Grid) -> Iterator[tuple[Training, tuple[str, ...]]]:

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from distill_asr.corpora import mini
+from distill_asr.corpora.generated import Planned, _render_one
 from distill_asr.data.datadir import DataDir, validate
 from distill_asr.errors import UserError
 
@@ -80,6 +81,14 @@ def test_a_failure_leaves_no_half_set(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(RuntimeError, match="no space"):
         mini.build(tmp_path / "data", sets={"train": mini.shrunk(5)["train"]})
     assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize("samples", [np.zeros(0), np.full(3, np.nan), np.full(3, 1.5)])
+def test_samples_that_no_file_holds_are_an_error(samples: np.ndarray, tmp_path: Path) -> None:
+    one = Planned("a-1", "a", "one", None)
+    with pytest.raises(RuntimeError, match=f"a-1: {len(samples)} samples with peak "):
+        _render_one(lambda _: samples, tmp_path, one)
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_seed_gives_another_corpus_and_replaces_the_old(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -129,6 +130,17 @@ def test_babble_is_reproducible_and_made_of_the_given_speech() -> None:
     spectrum = np.abs(np.fft.rfft(one))
     assert set(np.argsort(spectrum)[-3:]) <= {400, 600, 1000, 1400}
     assert not np.array_equal(one, babble(tones, 16000, rng, 3))
+
+
+def test_what_the_library_refuses_is_an_error() -> None:
+    """Its status codes; a stand-in gives them, since our settings are all in its ranges."""
+    library = Mock()
+    library.espeak_Initialize.return_value = synth.ESPEAK_RATE
+    library.espeak_SetVoiceByName.return_value = 0
+    with pytest.raises(ValueError, match="espeak-ng refuses value 900 for parameter 1"):
+        synth._start(library, "data", "en-us", {1: 900})
+    with pytest.raises(RuntimeError, match=r"espeak_Synth failed with status .* for 'one'"):
+        synth._speak(library, "one")
 
 
 def test_mixing_different_lengths_is_an_error() -> None:

@@ -118,10 +118,14 @@ def test_mistakes(sets, tmp_path: Path, capsys) -> None:
     ):
         write_targets(other, name, **options)
     mean, tokens, stack = (other / "targets" / name for name in ("mean", "tokens", "stack"))
-    assert "holds the mean of layers [1, 2]; dump this teacher" in said(mean, sets[1])
+    assert f"{mean}: holds the mean of layers [1, 2]; dump this teacher" in said(mean, sets[1])
     assert "these are not the layers of a speech model" in said(tokens, sets[1])
     assert "not the same teacher as" in said(stack, sets[1])
     assert "2 problems" in said(*sets, "--epochs", 0, "--learning-rate", 2)
     assert "missing, so these targets were never dumped" in said(other / "targets/none", sets[1])
+    first, *rest = (other / "text").read_text().splitlines(keepends=True)
+    (other / "text").write_text("".join(rest))
+    lacking = f"1 utterance(s) ({first.split()[0]}); add their lines, or give another file"
+    assert f"{stack}: no words in text for {lacking}" in said(stack, sets[1])
     (other / "text").unlink()
     assert "text" in said(stack, sets[1])

@@ -50,7 +50,7 @@ def test_mistakes_of_users_come_out_of_workers_whole(place, capsys) -> None:
 
 def test_faults_of_the_program_show_where_they_were(place) -> None:
     place.configure(fails="what a pity")
-    with pytest.raises(RuntimeError, match=r"(?s)in a worker.*in _states.*what a pity"):
+    with pytest.raises(RuntimeError, match=r"(?s)in a worker:\n.*in _states.*what a pity"):
         place.dump("--nj", 2)
 
 

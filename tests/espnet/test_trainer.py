@@ -2,8 +2,10 @@
 
 import inspect
 import io
+import math
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from espnet2.train.reporter import Reporter
 from espnet2.train.trainer import Trainer
 from torch import nn
 
+from distill_asr.errors import UserError
 from distill_asr.espnet.trainer import DistillTrainer, _atomic_saving
 
 
@@ -69,6 +72,26 @@ def test_the_whole_run_saves_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(RuntimeError, match="killed"):
         DistillTrainer.run(path=path)
     assert torch.load(path, weights_only=True) == {"old": 1}
+
+
+def test_an_epoch_without_a_good_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ESPnet reports that no step was valid; too short an epoch for steps in a row."""
+
+    def epoch(cls: type, iterator, reporter, **more: object) -> bool:
+        for _ in iterator:
+            reporter.register({"loss": math.nan}, 1.0)
+            reporter.next()
+        return True
+
+    monkeypatch.setattr(Trainer, "train_one_epoch", classmethod(epoch))
+    whole = Reporter()
+    whole.set_epoch(1)
+    options = SimpleNamespace(no_forward_run=False, max_epoch=3, accum_grad=1)
+    with whole.observe("train") as reporter:
+        given = {"iterator": [(["a", "b"], {})], "reporter": reporter, "options": options}
+        with pytest.raises(UserError, match="NaN or infinite in all of its steps, the last") as it:
+            DistillTrainer.train_one_epoch(**given, model=nn.Linear(1, 1))
+    assert "batch of utterances a, b; no epoch was finished" in str(it.value)
 
 
 def checkpoint(folder: Path, epoch: int) -> tuple[nn.Module, Reporter]:

@@ -69,7 +69,8 @@ class TestPosteriors:
     def test_need_a_ctc(self, tmp_path: Path, changes: dict | None) -> None:
         model = "encoder_only" if changes is None else "transducer"
         save_recogniser(tmp_path, model, **(changes or {"token_list": TOKENS}))
-        with pytest.raises(UserError, match=r"posteriors given, but .* has no CTC"):
+        lacks = r"posteriors given, but .* has no CTC; use one with ctc_weight above 0"
+        with pytest.raises(UserError, match=lacks):
             load_teacher(config(tmp_path))
 
 

@@ -12,7 +12,7 @@ pytest.importorskip("espnet2")
 from distill_asr import cli
 from distill_asr.errors import UserError
 from distill_asr.experiments.layout import Experiment
-from distill_asr.experiments.student import load_student, read_student
+from distill_asr.experiments.student import fit, load_student, read_student
 from distill_asr.testing.fixtures import make_prepared_dir
 from distill_asr.testing.recognisers import save_recogniser
 
@@ -76,6 +76,17 @@ def test_weights_of_other_sizes_export_nothing(exp: Path, tmp_path: Path, capsys
     assert cli.main(["export", "--to", "espnet", "--exp", str(exp), "--output", str(output)]) == 1
     assert f"another size of {name} [3] instead of [8]" in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_weights_of_another_student() -> None:
+    """Every kind of difference in one report."""
+    weights = {"weight": torch.zeros(1, 3), "encoder.x": torch.zeros(1)}
+    with pytest.raises(UserError) as caught:
+        fit(torch.nn.Linear(2, 1), weights, Path("a.pth"))
+    report = str(caught.value)
+    assert "a.pth" in report and "lacks bias" in report
+    assert "has parameters that the model lacks: encoder.x" in report
+    assert "another size of weight [1, 3] instead of [1, 2]" in report
 
 
 def test_files_are_found_from_any_directory(exp: Path, tmp_path: Path, monkeypatch) -> None:

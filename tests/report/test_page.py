@@ -97,6 +97,17 @@ def test_more_audio_than_fits_is_linked_and_said(
     assert "more than the 0 MB" in said and "--audio-mb; raise it, or link the audio" in said
 
 
+def test_audio_that_cannot_be_read(recipe: Path, capsys: pytest.CaptureFixture) -> None:
+    """All of it in one report; a page without audio is still made."""
+    for path in sorted(Path("wav/test_noisy").glob("*.wav"))[:2]:
+        path.write_bytes(b"no audio")
+    assert cli.main(["report", *experiments(), "--audio", "embed"]) == 1
+    said = capsys.readouterr().err
+    assert "2 problems" in said and said.count("; or give --audio none") == 2
+    assert "spk0-00000: wav/test_noisy/spk0-00000.wav: " in said
+    assert not Path("exp/report.html").exists()
+
+
 def test_what_is_not_common_is_left_out_and_said(recipe: Path) -> None:
     for path in Path("exp/one_teacher_seed3/decode").glob("*/text"):
         path.unlink()

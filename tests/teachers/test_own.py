@@ -97,7 +97,8 @@ def test_all_that_the_class_lacks_and_all_wrong_arguments(module) -> None:
     name = module(f"from distill_asr.teachers import Teacher\n{source}", "own_poor")
     problems = refused(f"{name}.Poor", row=1, device="cpu")
     text = "\n".join(problems)
-    assert "no method `states`" in text and "no method `size`" in text
+    assert "own_poor.Poor: has no method `states`; see docs/teachers.md" in text
+    assert "has no method `size`" in text
     assert "Poor takes no argument `device`" in text and "docs/teachers.md" in text
     assert "conf.row: Poor takes no such argument; did you mean 'rows'?" in text
     assert "conf.weights: missing" in text and "conf.device: comes from --device" in text

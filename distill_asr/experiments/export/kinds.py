@@ -122,7 +122,9 @@ def form_problems(student: nn.Module, wanted: WantedExport) -> list[str]:
     elif wanted.streaming and isinstance(student.encoder, ChunkedEncoder):
         problems += _streaming_ctc_problems(student, wanted)
     if student.blank_id != 0:
-        problems.append(f"blank: is token {student.blank_id}, expected 0")
+        problems.append(
+            f"blank: is token {student.blank_id}, expected 0; leave model_conf.sym_blank out"
+        )
     return problems
 
 

@@ -110,8 +110,6 @@ class MaskedNorm(nn.Module):
 
     def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()
-        if norm.num_groups != norm.num_channels:
-            raise ValueError(f"{norm.num_channels} channels in {norm.num_groups} groups")
         self.norm = norm
 
     def forward(self, hidden: Tensor) -> Tensor:

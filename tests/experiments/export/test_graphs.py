@@ -235,3 +235,6 @@ def test_streams_that_cannot_be() -> None:
     assert not form_problems(student, WantedExport(chunk_size=0, sherpa=False))
     problems = form_problems(student, WantedExport(chunk_size=-1, left_frames=0, sherpa=False))
     assert [one.partition(":")[0] for one in problems] == ["--chunk-size -1", "--left-frames 0"]
+    student.blank_id = 3  # model_conf.sym_blank can name another token
+    problems = form_problems(student, WantedExport(chunk_size=0, sherpa=False))
+    assert problems == ["blank: is token 3, expected 0; leave model_conf.sym_blank out"]

@@ -187,6 +187,11 @@ def test_gradients_are_finite_where_padding_sees_nothing() -> None:
     assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
 
 
+def test_full_context_does_not_stream() -> None:
+    with pytest.raises(ValueError, match="chunk size 0: a stream needs chunks of 1 or more"):
+        ChunkedStream(encoder(chunk_size=0))
+
+
 def test_streams_share_an_encoder() -> None:
     made = encoder(chunk_size=3)
     one, other = ChunkedStream(made), ChunkedStream(made, 5)

@@ -36,7 +36,10 @@ def test_layers_may_be_named(saved) -> None:
 
 @pytest.mark.parametrize(
     ("family", "target", "named"),
-    [("wav2vec2", "query", "no layer 'query'"), ("wavlm", "q_proj", "read past adapters")],
+    [
+        ("wav2vec2", "query", "lora.targets: no layer 'query'"),
+        ("wavlm", "q_proj", "read past adapters"),
+    ],
 )
 def test_layers_that_cannot_be_adapted(saved, family: str, target: str, named: str) -> None:
     with pytest.raises(ValueError, match=named):
