@@ -60,6 +60,11 @@ class Experiment:
         return self.inputs / "espnet.yaml"
 
     @property
+    def espnet_command(self) -> Path:
+        """ESPnet's command line, for the other processes of a training; last of ``inputs``."""
+        return self.inputs / "command.json"
+
+    @property
     def log(self) -> Path:
         """The training's log."""
         return self.directory / "train.log"

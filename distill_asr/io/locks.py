@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import json
 import os
 import socket
@@ -83,6 +84,7 @@ def locked(directory: str | Path, doing: str) -> Iterator[None]:
         raise UserError(f"{directory}: cannot be written ({os_error_message(error)})") from error
     _held.add(path)
     try:
+        _remove_left(path)
         yield
     finally:
         _held.discard(path)
@@ -109,7 +111,8 @@ def _acquire(path: Path, directory: Path, holder: Holder) -> IO[str]:
 @contextmanager
 def _new_file(path: Path, holder: Holder) -> Iterator[Path]:
     """Write the record under a temporary name, so that nobody sees half of it."""
-    handle, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
+    prefix = _temporary_prefix(path, holder.host, holder.pid)
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=path.parent)
     try:
         with open(handle, "w", encoding="utf-8") as stream:
             json.dump(asdict(holder), stream)
@@ -117,6 +120,19 @@ def _new_file(path: Path, holder: Holder) -> Iterator[Path]:
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _temporary_prefix(path: Path, host: str, pid: int | str) -> str:
+    return f"{path.name}.{host}.{pid}."
+
+
+def _remove_left(path: Path) -> None:
+    """Remove the temporary files of processes of this machine that were killed over them."""
+    beginning = _temporary_prefix(path, socket.gethostname(), "")[:-1]
+    for left in path.parent.glob(f"{glob.escape(beginning)}*.tmp"):
+        pid = left.name.removeprefix(beginning).partition(".")[0]
+        if pid.isdecimal() and not _process_exists(int(pid)):
+            left.unlink(missing_ok=True)
 
 
 def _placed(own: Path, path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ from distill_asr.io.yaml import load_config
 from distill_asr.train.config import TrainConfig, TrainOptions
 
 # may change when a run is continued; anything else makes another experiment
+# which of the processes of a training this is, and how they meet
+PLACE = {
+    "dist_backend", "dist_init_method", "dist_rank", "local_rank", "dist_master_addr",
+    "dist_master_port", "dist_launcher",
+}  # fmt: skip
 MAY_CHANGE = {"max_epoch", "num_workers", "ngpu", "log_interval", "log_level", "use_tensorboard"}
 
 
@@ -47,7 +53,7 @@ class Identity:
             content,
             list(options.train),
             list(options.valid),
-            list(options.espnet),
+            without(options.espnet, PLACE),
             _content_sha256(config, options),
             _audio_sha256([*options.train, *options.valid]),
             _files_sha256(config),
@@ -81,7 +87,8 @@ class Identity:
         }
         now = asdict(self)
         differ += [what for part, what in named.items() if before.get(part, now[part]) != now[part]]
-        if _lasting(before.get("espnet", [])) != _lasting(self.espnet):
+        changing = MAY_CHANGE | PLACE  # older versions recorded places, too
+        if without(before.get("espnet", []), changing) != without(self.espnet, changing):
             differ.append("the options after --")
         return differ
 
@@ -211,13 +218,13 @@ def unfinished(directory: Path) -> Path:
     return directory.with_name(f"{directory.name}.unfinished")
 
 
-def _lasting(options: list[str]) -> list[str]:
-    """ESPnet options without those that may change when a run is continued."""
+def without(options: Sequence[str], names: set[str]) -> list[str]:
+    """ESPnet's options but for those with the given names, and their values."""
     kept, dropping = [], False
     for option in options:
         if option.startswith("--"):
             name, _, _ = option[2:].partition("=")
-            dropping = name in MAY_CHANGE
+            dropping = name in names
         if not dropping:
             kept.append(option)
     return kept

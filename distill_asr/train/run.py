@@ -35,8 +35,9 @@ def run_training(options: TrainOptions) -> bool:
 
     with experiment.lock("training") if options.leads else nullcontext():
         train(config, options, identity)
-        files = ModelConfig.read(experiment.directory).files
-        write_done(experiment, identity.fingerprint, files)
+        if options.leads:
+            files = ModelConfig.read(experiment.directory).files
+            write_done(experiment, identity.fingerprint, files)
     return True
 
 

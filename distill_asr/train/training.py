@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,22 @@ from distill_asr.train.cache import cache_problems, caches_states, write_states
 from distill_asr.train.checks import inspect
 from distill_asr.train.config import TrainConfig, TrainOptions
 from distill_asr.train.facts import write_teacher_records
+from distill_asr.train.first import command_of_first
 from distill_asr.train.identity import (
+    PLACE,
     Identity,
     begin_anew,
     place_problems,
     same_experiment,
     unfinished,
+    without,
 )
 from distill_asr.train.initial import initial_problems
 from distill_asr.train.inputs import read_train_and_valid, write_inputs
 from distill_asr.train.lengths import FrameCounter, too_short, warn_of_transcripts
 from distill_asr.train.progress import TrainLog
 
+JOINT = PLACE | {"dist_world_size", "multiprocessing_distributed"}  # of processes together
 LOADER_DIED = "DataLoader worker"  # in torch's message
 
 
@@ -54,15 +59,20 @@ def train(config: TrainConfig, options: TrainOptions, identity: Identity) -> Non
         same = same_experiment(experiment, identity)
         # ESPnet unpickles freely what it resumes from or initialises with
         os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-        command = prepare_training(config, options, anew=not same)
-        _clean(experiment)
-        write_text_atomic(experiment.record, identity.to_yaml())
+        if options.leads:
+            command = prepare_training(config, options, anew=not same)
+            _clean(experiment)
+            write_text_atomic(experiment.record, identity.to_yaml())
+        else:
+            _checked(config, options)
+            command = command_of_first(experiment, identity, config.measures_statistics)
         log.open(experiment.log)
         with log.printed():
-            if config.measures_statistics:
-                _collect_stats(command, experiment.statistics.parents[1])
+            if options.leads and config.measures_statistics:
+                alone = without(options.espnet, JOINT)
+                _collect_stats([*command, *alone], experiment.statistics.parents[1])
             try:
-                DistillTask.main(cmd=command)
+                DistillTask.main(cmd=[*command, *options.espnet])
             except ProcessRaisedException as error:  # of one of several devices
                 raise _of_child(error) from error
             except RuntimeError as error:
@@ -84,30 +94,14 @@ def prepare_training(config: TrainConfig, options: TrainOptions, anew: bool = Fa
 
     Returns
     -------
-    ESPnet's command line.
+    ESPnet's command line, but for the options that the user gives ESPnet.
 
     Raises
     ------
     UserError : all mistakes that show before a teacher is loaded, in one report.
     """
     experiment = options.experiment
-    problems, student = inspect(config)
-    problems += _missing_files(config) + _tokenizer_problems(config)
-    problems += _statistics_problems(config)
-    problems += cache_problems(config, options.init)
-    if student is not None:
-        problems += initial_problems(config, student)
-    problems = [f"{config.name}: {problem}" for problem in problems]
-    if options.leads:  # others may find what the first process has written meanwhile
-        problems += place_problems(experiment)
-    try:
-        training, judged = read_train_and_valid(options.train, options.valid, config)
-    except UserError as error:
-        problems += error.problems
-    else:
-        problems += _check_utterances(config, student, training, judged, quiet=bool(problems))
-    if problems:
-        raise UserError(problems)
+    training, judged = _checked(config, options)
     if anew:
         begin_anew(experiment)
     # stage 1 is judged by its distillation loss, stage 2 by the recognition loss alone
@@ -124,7 +118,34 @@ def prepare_training(config: TrainConfig, options: TrainOptions, anew: bool = Fa
     command += write_inputs(output, "train", training, config, states)
     judges = config.without_distillers() if config.needs_text else config
     command += write_inputs(output, "valid", judged, judges, states)
-    return command + list(options.espnet)
+    write_text_atomic(experiment.espnet_command, json.dumps(command))
+    return command
+
+
+def _checked(config: TrainConfig, options: TrainOptions) -> tuple[list[DataDir], list[DataDir]]:
+    """The data that is trained on and the data that judges.
+
+    Raises
+    ------
+    UserError : all mistakes of config and data, in one report.
+    """
+    problems, student = inspect(config)
+    problems += _missing_files(config) + _tokenizer_problems(config)
+    problems += _statistics_problems(config)
+    problems += cache_problems(config, options.init)
+    if student is not None:
+        problems += initial_problems(config, student)
+    problems = [f"{config.name}: {problem}" for problem in problems]
+    if options.leads:  # others may find what the first process has written meanwhile
+        problems += place_problems(options.experiment)
+    try:
+        training, judged = read_train_and_valid(options.train, options.valid, config)
+    except UserError as error:
+        raise UserError([*problems, *error.problems]) from error
+    problems += _check_utterances(config, student, training, judged, quiet=bool(problems))
+    if problems:
+        raise UserError(problems)
+    return training, judged
 
 
 def _check_utterances(

@@ -81,6 +81,19 @@ def test_a_kill_does_not_lock_for_good(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    done = run("pass")
+    done.wait()
+    host = os.uname().nodename
+    left = tmp_path / f".out.lock.{host}.{done.pid}.abc.tmp"
+    others = [f".out.lock.{host}.{os.getpid()}.abc.tmp", f".out.lock.elsewhere.{done.pid}.abc.tmp"]
+    for name in [left.name, *others]:
+        (tmp_path / name).touch()
+    with locked(tmp_path / "out", "testing"):
+        pass
+    assert sorted(os.listdir(tmp_path)) == sorted(others)
+
+
 def test_a_forked_child_does_not_keep_the_lock_of_its_killed_parent(tmp_path: Path) -> None:
     code = HOLD.replace(
         'print("held"', 'import os, time\n    os.fork() or time.sleep(60)\n    print("held"'
