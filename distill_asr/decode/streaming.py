@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from distill_asr.decode.greedy import MAX_SYMBOLS, GreedySearch
 from distill_asr.decode.recognised import Recognised
 from distill_asr.errors import UserError
+from distill_asr.models.encoders.adapter import Adapter
 from distill_asr.models.encoders.chunked import FULL_CONTEXT, ChunkedEncoder, ChunkedStream
 from distill_asr.models.frontends.kaldi_fbank import KaldiFbank
 from distill_asr.models.frontends.streaming import FbankStream
@@ -38,7 +39,7 @@ class EncoderStream:
         problems = streaming_problems(student, chunk_size)
         if problems:
             raise UserError(problems)
-        self._normalize = student.normalize
+        self._normalize, self._adapter = student.normalize, student.postencoder
         self._frontend = FbankStream(student.frontend)
         self._encoder = ChunkedStream(student.encoder, chunk_size)
         # a piece of this many samples completes one chunk at most
@@ -57,7 +58,10 @@ class EncoderStream:
         if self._normalize is not None and feats.size(1):
             lengths = torch.tensor([feats.size(1)], device=feats.device)
             feats, _ = self._normalize(feats, lengths)
-        return self._encoder.push(feats, final)
+        chunks = self._encoder.push(feats, final)
+        if self._adapter is None:
+            return chunks
+        return [self._adapter.added(chunk) for chunk in chunks]
 
 
 class StreamingSession:
@@ -170,7 +174,7 @@ def streaming_problems(student: nn.Module, chunk_size: int | None = None) -> lis
             "global_mvn or none"
         )
     for key in ("preencoder", "postencoder"):
-        if getattr(student, key) is not None:
+        if not isinstance(getattr(student, key), Adapter | None):
             problems.append(f"{key}: {_name(getattr(student, key))} does not stream; use none")
     if not isinstance(student.encoder, ChunkedEncoder):
         problems.append(

@@ -153,6 +153,18 @@ def test_global_mvn_streams(tmp_path: Path) -> None:
     torch.testing.assert_close(torch.cat(chunks, dim=1), expected, atol=1e-4, rtol=0)
 
 
+def test_an_adapter_streams() -> None:
+    made = tiny_student(
+        "transducer", **STREAMING, postencoder="adapter", postencoder_conf={"size": 4}
+    )
+    nn.init.normal_(made.eval().postencoder.back.weight)  # a fresh one adds nothing
+    speech = tones(1.1)
+    chunks = EncoderStream(made).push(speech, final=True)
+    with torch.no_grad():
+        expected, _ = made.encode(speech[None], torch.tensor([len(speech)]))
+    torch.testing.assert_close(torch.cat(chunks, dim=1), expected, atol=1e-4, rtol=0)
+
+
 def test_students_that_cannot_stream_say_why() -> None:
     deaf = tiny_student("transducer", normalize="utterance_mvn", frontend="default",
                         frontend_conf={"n_mels": 16})  # fmt: skip

@@ -12,6 +12,7 @@ from espnet.nets.pytorch_backend.transformer.subsampling import TooShortUttError
 from espnet2.asr_transducer.decoder.stateless_decoder import StatelessDecoder
 from torch import Tensor, nn
 
+from distill_asr.experiments.export.graphs import adapted
 from distill_asr.experiments.export.kinds import Form, reads_waveform
 from distill_asr.models.encoders.chunked import ChunkedStream
 
@@ -66,7 +67,7 @@ class Expected:
             feats, _ = self.student.normalize(feats, lengths)
         # sherpa-onnx waits for one frame more than it takes
         chunks = ChunkedStream(self.student.encoder).push(feats[:, :-1])
-        return torch.cat(chunks, dim=1)[0]
+        return adapted(self.student, nn.Identity())(torch.cat(chunks, dim=1))[0]
 
     def _best_path(self, encoded: Tensor) -> list[int]:
         if not len(encoded):

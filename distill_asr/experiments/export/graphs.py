@@ -27,6 +27,7 @@ from espnet2.layers.global_mvn import GlobalMVN
 from espnet2.layers.utterance_mvn import UtteranceMVN
 from torch import Tensor, nn
 
+from distill_asr.models.encoders.adapter import Adapter
 from distill_asr.models.encoders.chunked import FULL_CONTEXT, ChunkedEncoder, chunk_mask
 from distill_asr.models.students.pooling import take_pooling
 
@@ -37,11 +38,7 @@ OUT_OF_FEATURES = 0.0  # what stands behind an utterance, and what a too short o
 
 def encoder_problems(student: nn.Module) -> list[str]:
     """Reasons that keep a student's front part out of a graph, by config key; or nothing."""
-    problems = [
-        f"{key}: {_name(getattr(student, key))} is not exported; train without it"
-        for key in ("preencoder", "postencoder")
-        if getattr(student, key) is not None
-    ]
+    problems = extra_parts(student)
     if not isinstance(student.normalize, GlobalMVN | UtteranceMVN | None):
         problems.append(
             f"normalize: {_name(student.normalize)} is not exported; train with global_mvn, "
@@ -57,6 +54,15 @@ def encoder_problems(student: nn.Module) -> list[str]:
             "e_branchformer, branchformer or transformer",
         ]
     return problems + _layered_problems(encoder)
+
+
+def extra_parts(student: nn.Module) -> list[str]:
+    """Problems of what stands before and behind an encoder; an adapter is none."""
+    return [
+        f"{key}: {_name(getattr(student, key))} is not exported; train without it"
+        for key in ("preencoder", "postencoder")
+        if not isinstance(getattr(student, key), Adapter | None)
+    ]
 
 
 def _layered_problems(encoder: nn.Module) -> list[str]:
@@ -308,6 +314,23 @@ class JoinerGraph(nn.Module):
     def forward(self, encoder_out: Tensor, decoder_out: Tensor) -> Tensor:
         """Logits of one frame after one history each."""
         return self.output(self.activation(encoder_out + decoder_out))
+
+
+class Adapted(nn.Module):
+    """A head behind the adapter that stays in a student: [N, F, D] to what the head gives."""
+
+    def __init__(self, adapter: Adapter, head: nn.Module) -> None:
+        super().__init__()
+        self.adapter, self.head = adapter, head
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Each frame by itself."""
+        return self.head(self.adapter.added(hidden))
+
+
+def adapted(student: nn.Module, head: nn.Module) -> nn.Module:
+    """``head``, behind the student's adapter where it has one."""
+    return head if student.postencoder is None else Adapted(student.postencoder, head)
 
 
 class CTCHead(nn.Module):

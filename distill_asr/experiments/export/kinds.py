@@ -21,6 +21,7 @@ from distill_asr.experiments.export.graphs import (
     JoinerGraph,
     LSTMGraph,
     PredictorGraph,
+    adapted,
     encoder_problems,
 )
 from distill_asr.experiments.export.onnx_file import Signature
@@ -51,14 +52,14 @@ class Part:
     Parameters
     ----------
     example : inputs it is traced with.
-    small : it has a smaller, quantised form.
+    products : its int8 form computes matrix products in 8 bits; else it stores weights so.
     """
 
     graph: nn.Module
     example: tuple[Tensor, ...]
     signature: Signature
     metadata: Mapping[str, object] = field(default_factory=dict)
-    small: bool = True
+    products: bool = True
 
 
 @dataclass(frozen=True)
@@ -287,14 +288,16 @@ def _features(student: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def _whole(student: nn.Module, head: nn.Module) -> nn.Module:
-    return (WaveformGraph if reads_waveform(student) else EncoderGraph)(student, head)
+    graph = WaveformGraph if reads_waveform(student) else EncoderGraph
+    return graph(student, adapted(student, head))
 
 
 def _one_waveform(student: nn.Module) -> Part:
     signature = Signature(["x"], ["log_probs"], {"x": TIME, "log_probs": OUTPUT})
     metadata = {"model_type": "omnilingual-asr", "vocab_size": student.vocab_size}
     example = _features(student)[:1]
-    return Part(OneWaveform(student, CTCHead(student)), example, signature, metadata)
+    graph = OneWaveform(student, adapted(student, CTCHead(student)))
+    return Part(graph, example, signature, metadata)
 
 
 def _ctc(student: nn.Module) -> Part:
@@ -313,7 +316,7 @@ def _encoder(student: nn.Module) -> Part:
 
 
 def _stream(student: nn.Module, shape: StreamShape) -> Part:
-    graph = StreamingGraph(student, shape, student.joint_network.lin_enc)
+    graph = StreamingGraph(student, shape, adapted(student, student.joint_network.lin_enc))
     streams = {2: "N"}
     names = ["x", "attention_cache", "convolution_cache", "processed_frames"]
     outputs = ["encoder_out", "new_attention_cache", "new_convolution_cache"]
@@ -326,7 +329,7 @@ def _stream(student: nn.Module, shape: StreamShape) -> Part:
 
 
 def _wenet(student: nn.Module, shape: StreamShape) -> Part:
-    graph = WenetGraph(StreamingGraph(student, shape, CTCHead(student)))
+    graph = WenetGraph(StreamingGraph(student, shape, adapted(student, CTCHead(student))))
     names = ["x", "offset", "required_cache_size", "attention_cache", "convolution_cache",
              "attention_mask"]  # fmt: skip
     outputs = ["log_probs", "new_attention_cache", "new_convolution_cache"]
@@ -344,12 +347,12 @@ def _predictor(student: nn.Module) -> Part:
     metadata = {"vocab_size": student.vocab_size, "context_size": CONTEXT_SIZE}
     tokens = torch.tensor([[0], [1]])
     if isinstance(student.decoder, StatelessDecoder):
-        return Part(PredictorGraph(student), (tokens,), signature, metadata, small=False)
+        return Part(PredictorGraph(student), (tokens,), signature, metadata, products=False)
     names, outputs = ["y", "hidden", "cell"], ["decoder_out", "new_hidden", "new_cell"]
     axes = {"y": _BATCH, "decoder_out": _BATCH} | {key: {1: "N"} for key in names[1:] + outputs[1:]}
     states = student.decoder.init_state(len(tokens))
     graph, signature = LSTMGraph(student), Signature(names, outputs, axes)
-    return Part(graph, (tokens, *states), signature, metadata, small=False)
+    return Part(graph, (tokens, *states), signature, metadata, products=False)
 
 
 def _joiner(student: nn.Module) -> Part:

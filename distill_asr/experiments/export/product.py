@@ -27,6 +27,7 @@ from distill_asr.experiments.export.expected import Expected, tail_samples
 from distill_asr.experiments.export.kinds import (
     OPTIONS,
     Form,
+    Part,
     WantedExport,
     form_problems,
     make_form,
@@ -36,6 +37,7 @@ from distill_asr.experiments.export.onnx_file import (
     OPSET,
     halve_weights,
     quantise,
+    store_in_8_bits,
     write_graph,
 )
 from distill_asr.experiments.export.symbols import UNKNOWN, Words, plain, symbols
@@ -44,7 +46,6 @@ from distill_asr.experiments.student import load_student
 from distill_asr.io.checksum import file_sha256
 
 _FACTS, WAVS, _WORDS = "export.json", "test_wavs", "words.txt"
-SMALLER = {"int8": quantise, "fp16": halve_weights}
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ def _facts(order: Order, student: nn.Module, config: ModelConfig, form: Form) ->
         "kind": form.kind,
         "models": {
             name: {"fp32": f"{name}.onnx"}
-            | {small: f"{name}.{small}.onnx" for small in order.quantize if part.small}
-            for name, part in form.parts.items()
+            | {small: f"{name}.{small}.onnx" for small in order.quantize}
+            for name in form.parts
         },
         "sample_rate": config.rate,
         "feature_dim": None if reads_waveform(student) else student.frontend.n_mels,
@@ -146,8 +147,17 @@ def _write_models(directory: Path, form: Form, quantize: Sequence[str]) -> None:
     for name, part in form.parts.items():
         path = directory / f"{name}.onnx"
         write_graph(part.graph, part.example, path, part.signature, part.metadata)
-        for small in quantize if part.small else ():
-            SMALLER[small](path, directory / f"{name}.{small}.onnx")
+        for small in quantize:
+            _write_smaller(path, directory / f"{name}.{small}.onnx", small, part)
+
+
+def _write_smaller(path: Path, target: Path, small: str, part: Part) -> None:
+    if small == "fp16":
+        halve_weights(path, target)
+    elif part.products:
+        quantise(path, target)
+    else:
+        store_in_8_bits(path, target)
 
 
 def _write_companions(

@@ -10,7 +10,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from distill_asr.experiments.export.graphs import LEAST
+from distill_asr.experiments.export.graphs import LEAST, extra_parts
 from distill_asr.models.encoders.audio_input import WaveformInput, standardised
 from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
 from distill_asr.pretrained.padding import UtteranceGroupNorm
@@ -18,12 +18,12 @@ from distill_asr.pretrained.padding import UtteranceGroupNorm
 
 def waveform_problems(student: nn.Module) -> list[str]:
     """What keeps a student with encoder ``hf_speech`` out of a graph, by config key."""
-    problems = [
-        f"{key}: {type(getattr(student, key)).__name__} is not exported with encoder hf_speech; "
-        "train without it"
-        for key in ("normalize", "preencoder", "postencoder")
-        if getattr(student, key) is not None
-    ]
+    problems = extra_parts(student)
+    if student.normalize is not None:
+        problems.append(
+            f"normalize: {type(student.normalize).__name__} is not exported with encoder "
+            "hf_speech; train without it"
+        )
     if not isinstance(student.encoder._input, WaveformInput):
         problems.append(
             "encoder_conf.model: wav2vec2-bert computes features of its own, which no graph holds; "

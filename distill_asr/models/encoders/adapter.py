@@ -41,5 +41,8 @@ class Adapter(AbsPostEncoder):
 
     def forward(self, input: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """[B, T, D] and frames [B], both of the same size."""
-        added = self.back(self.norm(self.projection(input)))
-        return input + self.dropout(added), input_lengths
+        return self.added(input), input_lengths
+
+    def added(self, hidden: Tensor) -> Tensor:
+        """Frames [..., D] with what is added, each by itself."""
+        return hidden + self.dropout(self.back(self.norm(self.projection(hidden))))

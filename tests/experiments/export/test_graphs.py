@@ -155,6 +155,30 @@ def test_streaming_encoder(tmp_path: Path, chunk: int, left: int, factor: int) -
         known = end
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_an_adapter_stays(tmp_path: Path, streaming: bool) -> None:
+    from distill_asr.experiments.export.kinds import WantedExport, form_problems, make_form
+
+    student = student_with_opinions("chunked", postencoder="adapter", postencoder_conf={"size": 4})
+    nn.init.normal_(student.postencoder.back.weight)  # a fresh one adds nothing
+    wanted = WantedExport(streaming, sherpa=False)
+    assert not form_problems(student, wanted)
+    form = make_form(student, wanted)
+    run = session(form.parts["encoder"], tmp_path / "encoder.onnx")
+    feats = features([form.stream.window if streaming else 60], 0)
+    given = {"x": feats.numpy(), "x_lens": np.array([feats.size(1)])}
+    if streaming:
+        attention, convolution = (cache.numpy() for cache in form.stream.caches())
+        given = {"x": feats.numpy(), "attention_cache": attention,
+                 "convolution_cache": convolution, "processed_frames": np.array([0])}  # fmt: skip
+    with torch.no_grad():
+        right = student.encoder(feats, torch.tensor([feats.size(1)]))[0]
+        right, without = student.postencoder(right, None)[0], right
+        right = student.joint_network.lin_enc(right)
+        assert not torch.allclose(right, student.joint_network.lin_enc(without), atol=1e-2)
+    np.testing.assert_allclose(run.run(None, given)[0], right, atol=1e-4)
+
+
 def test_predictor_and_joiner(tmp_path: Path) -> None:
     from distill_asr.experiments.export.kinds import WantedExport, make_form
 
