@@ -29,7 +29,7 @@ class AishellOptions:
     """Of ``Aishell``."""
 
     aishell: str | None = option(
-        None, "the corpus, data_aishell itself or the folder around it", env="AISHELL"
+        None, "directory of the corpus: data_aishell, or the one above it", env="AISHELL"
     )
 
 

@@ -56,7 +56,9 @@ def parse_options(name: str, corpus: type[Corpus], given: Sequence[str]) -> tupl
     parser = argparse.ArgumentParser(
         prog=f"distill-asr corpus {name}", description=f"{corpus.summary} Needs {corpus.needs}."
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="data directory")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="directory to write the sets in"
+    )
     hints = typing.get_type_hints(corpus.options)
     for one in dataclasses.fields(corpus.options):
         _add_option(parser, one, hints[one.name])

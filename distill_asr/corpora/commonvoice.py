@@ -86,19 +86,20 @@ class CommonVoiceClip:
 class CommonVoiceOptions:
     """Of ``CommonVoice``."""
 
-    language: str | None = option(None, "Common Voice's code, such as ta; needed")
+    language: str | None = option(None, "Common Voice's code of the language, such as ta; needed")
     commonvoice: str | None = option(
         None,
         "folder with LANGUAGE/ or cv-corpus-*/LANGUAGE/ or *-LANGUAGE.tar.gz",
         env="COMMONVOICE",
     )
-    downloads: str = option("downloads", "where an archive is unpacked")
-    max_seconds: float | None = option(None, "leave longer clips out (published: 10)")
-    max_characters: int | None = option(None, "and longer sentences (published: 200)")
+    downloads: str = option("downloads", "directory to unpack an archive in")
+    max_seconds: float | None = option(None, "longest clip, in seconds (published: 10)")
+    max_characters: int | None = option(None, "longest sentence, in characters (published: 200)")
     limit: tuple[str, ...] = option(
-        ("train",), "sets that lose these, split by commas (published: train,dev,test)"
+        ("train",),
+        "sets that these two limits apply to, split by commas (published: train,dev,test)",
     )
-    nj: int = option(2, "processes that read the clips' lengths")
+    nj: int = option(2, "number of processes that read the lengths of clips")
 
 
 class CommonVoice(Corpus[CommonVoiceOptions]):

@@ -68,13 +68,13 @@ class FsddOptions:
     """Of ``Fsdd``."""
 
     fsdd: str | None = option(
-        None, "the dataset, with or without recordings/ at the end", env="FSDD"
+        None, "directory of the dataset, with or without recordings/ at the end", env="FSDD"
     )
-    seed: int = option(0, "decides who is labelled, and which digits stand together")
-    left_out: str | None = option(None, "speaker for test_left_out; default: the last name")
-    label_share: float = option(0.02, "of each speaker's training recordings that have text")
-    utterances: int | None = option(None, "of each set at most, for a first look")
-    nj: int = option(2, "worker processes; the result does not depend on it")
+    seed: int = option(0, "seed of the labelled recordings and of the strings")
+    left_out: str | None = option(None, "speaker of test_left_out; default: the last by name")
+    label_share: float = option(0.02, "share of each speaker's training recordings with text")
+    utterances: int | None = option(None, "largest number of utterances in a set")
+    nj: int = option(2, "number of processes; the result does not depend on it")
 
 
 class Fsdd(Corpus[FsddOptions]):

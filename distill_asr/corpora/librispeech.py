@@ -37,10 +37,10 @@ class LibriSpeechOptions:
     """Of ``LibriSpeech``."""
 
     librispeech: str | None = option(
-        None, "the corpus, LibriSpeech itself or the folder around it", env="LIBRISPEECH"
+        None, "directory of the corpus: LibriSpeech, or the one above it", env="LIBRISPEECH"
     )
-    sets: tuple[str, ...] = option(tuple(_SETS), "which to make, split by commas")
-    partial: bool = option(False, "use whichever parts are there")
+    sets: tuple[str, ...] = option(tuple(_SETS), "sets to make, split by commas")
+    partial: bool = option(False, "use the parts that are there, if some are missing")
 
 
 class LibriSpeech(Corpus[LibriSpeechOptions]):

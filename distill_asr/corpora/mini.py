@@ -106,9 +106,9 @@ SETS = {
 class MiniOptions:
     """Of ``Mini`` and of ``Homophones``."""
 
-    seed: int = option(0, "decides texts, voices, styles and noise")
-    nj: int = option(2, "worker processes; the result does not depend on it")
-    utterances: int | None = option(None, "of each set at most, for a first look")
+    seed: int = option(0, "seed of texts, voices, styles and noise")
+    nj: int = option(2, "number of processes; the result does not depend on it")
+    utterances: int | None = option(None, "largest number of utterances in a set")
 
 
 class Mini(Corpus[MiniOptions]):

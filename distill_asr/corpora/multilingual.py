@@ -75,21 +75,23 @@ class Size:
 class MultilingualOptions:
     """Options of ``Multilingual``; exactly one of the last four is given."""
 
-    seed: int = option(0, "decides sentences, voices and noise")
-    nj: int = option(2, "worker processes; the result does not depend on it")
-    utterances: int | None = option(None, "of each set and language, for a first look")
-    language: str | None = option(None, "OUT/{train,dev,test} of this one")
+    seed: int = option(0, "seed of sentences, voices and noise")
+    nj: int = option(2, "number of processes; the result does not depend on it")
+    utterances: int | None = option(None, "largest number of utterances in a set of a language")
+    language: str | None = option(None, "code of the language to write to OUT/{train,dev,test}")
     joint: tuple[str, ...] | None = option(
-        None, "codes, split by commas: OUT/CODE_{train,dev,test} of each"
+        None, "codes of the languages to write to OUT/CODE_{train,dev,test}, split by commas"
     )
-    pretraining: bool = option(False, "OUT/{pretrain,pretrain_dev}")
-    text: tuple[str, ...] | None = option(None, "codes, split by commas: OUT/{train,dev}.txt")
+    pretraining: bool = option(False, "write OUT/{pretrain,pretrain_dev}, for the speech model")
+    text: tuple[str, ...] | None = option(
+        None, "codes of the languages whose sentences go to OUT/{train,dev}.txt, split by commas"
+    )
 
 
 class Multilingual(Corpus[MultilingualOptions]):
     """Twenty languages, one or several at a time, or what both models are pre-trained on."""
 
-    summary = "Synthetic speech of twenty languages with a long tail."
+    summary = "Synthetic speech of twenty languages, most of them with little audio."
     needs = "one of --language, --joint, --pretraining and --text"
     options = MultilingualOptions
 

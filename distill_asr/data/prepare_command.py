@@ -75,18 +75,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("source", type=Path, metavar="SRC", help="data directory of Kaldi or ESPnet")
     add("target", type=Path, metavar="DST", help="prepared data dir to write")
-    add("--fs", type=int, default=16000, help="sampling rate in Hz")
+    add("--fs", type=int, default=16000, help="sampling rate in Hz (%(default)s)")
     add(
         "--min-duration",
         type=float,
         default=0.1,
-        help="shortest utterance, in seconds; shorter ones are left out",
+        help="shortest utterance, in seconds; shorter ones are left out (%(default)s)",
     )
     add(
         "--max-duration",
         type=float,
         default=30.0,
-        help="longest utterance, in seconds; longer ones are left out; inf for scored sets",
+        help="longest utterance, in seconds; longer ones are left out (%(default)s); use inf for "
+        "test sets, to score them whole",
     )
     add(
         "--channel",
@@ -98,7 +99,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run the commands in wav.scp, without a shell; use it for files that you trust",
     )
-    add("--nj", type=int, default=min(4, os.cpu_count() or 1), help="number of processes")
+    add(
+        "--nj",
+        type=int,
+        default=min(4, os.cpu_count() or 1),
+        help="number of processes (%(default)s)",
+    )
     kinds = (*tokens.KINDS, bpe.KIND)
     add("--tokens", choices=kinds, help="write a token list of these units too")
     add("--token-list", type=Path, help="token list to write; needed with --tokens")

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distill-asr decode``."""
+    parser.description = (
+        "Recognise prepared data dirs with a trained student. Writes `text`, `nbest.jsonl` and "
+        "`decode.json`."
+    )
     parser.add_argument("--exp", required=True, type=Path, help="experiment directory")
     parser.add_argument("--data", required=True, nargs="+", type=Path, help="prepared data dirs")
     parser.add_argument(
@@ -51,13 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="output of ESPnet's language model training, for shallow fusion",
     )
     group.add_argument(
-        "--lm-checkpoint", default=FusionOptions.checkpoint, help="its weights (%(default)s)"
+        "--lm-checkpoint",
+        default=FusionOptions.checkpoint,
+        help="weights file of the language model (%(default)s)",
     )
     group.add_argument(
         "--lm-weight",
         type=float,
         default=FusionOptions.weight,
-        help="factor of its log-probability (%(default)s)",
+        help="factor of the language model's log-probability (%(default)s)",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="decode again, even if nothing has changed"

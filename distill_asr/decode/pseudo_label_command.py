@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--normalise-as",
         type=Path,
         metavar="DIR",
-        help="write the words as `prepare` wrote the transcripts of this dir, the student's; "
-        "default with --teacher: as those of --data",
+        help="prepared data dir, such as the student's; the words are normalised as its "
+        "transcripts; default with --teacher: that of --data",
     )
     parser.add_argument(
         "--reference",
@@ -57,8 +57,8 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         "--keep-best",
         type=float,
         metavar="SHARE",
-        help="keep this share of the utterances with words and within the other limits, the most "
-        "confident ones",
+        help="share to keep, the most confident of the utterances within the other limits, from 0 "
+        "to 1",
     )
     group.add_argument(
         "--max-compression",
@@ -72,19 +72,19 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="largest number of times that the same one to five words follow each other",
     )
-    group.add_argument("--min-rate", type=float, metavar="X", help="characters a second")
-    group.add_argument("--max-rate", type=float, metavar="X", help="characters a second")
+    group.add_argument("--min-rate", type=float, metavar="X", help="fewest characters per second")
+    group.add_argument("--max-rate", type=float, metavar="X", help="most characters per second")
     group.add_argument(
         "--agree",
         type=Path,
         metavar="FILE",
-        help="another recogniser: a teacher's file, or an experiment directory",
+        help="second recogniser to compare with: a teacher's file, or an experiment directory",
     )
     group.add_argument(
         "--max-disagreement",
         type=float,
         metavar="WER",
-        help="largest word error rate of a text against its transcript, 0.2 for 20 %%",
+        help="largest word error rate of a text against that of --agree, 0.2 for 20 %%",
     )
 
 

@@ -35,7 +35,7 @@ def add_search_arguments(parser: argparse.ArgumentParser, method: str) -> None:
         "--beam-size",
         type=int,
         default=DecodeOptions.beam_size,
-        help="hypotheses kept (%(default)s)",
+        help="number of hypotheses kept (%(default)s)",
     )
     parser.add_argument(
         "--ctc-weight",
@@ -47,7 +47,7 @@ def add_search_arguments(parser: argparse.ArgumentParser, method: str) -> None:
         "--batch-size",
         type=int,
         default=DecodeOptions.batch_size,
-        help="utterances in a batch of a transducer's greedy search (%(default)s)",
+        help="number of utterances in a batch, for a transducer's greedy search (%(default)s)",
     )
 
 

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from distill_asr.recipe.plan import Grid
 
 ACTIONS = {
-    "list": "names of the systems that --systems means",
-    "check": "every config that the files name is right",
+    "list": "print the names of the systems that --systems means",
+    "check": "check every config that the files name",
     "teachers": "train the recipe's own teachers, or take those in teachers/; score them",
-    "recogniser": "train the recogniser, decode, label; nothing where no system asks for it",
-    "dump": "targets of every teacher, on the sets that the systems learn from it on",
-    "pretrain": "stage 1 of the systems",
-    "train": "stages 1 and 2; a system goes on as soon as its stage 1 is done",
-    "decode": "the test sets with every system",
-    "score": "one table; and what the recipe's own teachers reach by themselves",
+    "recogniser": "train the recogniser, decode with it, label with it, if a system needs it",
+    "dump": "dump the targets of every teacher for the sets whose trainings use them",
+    "pretrain": "train stage 1 of the systems",
+    "train": "train stages 1 and 2; a system's stage 2 starts when its stage 1 is done",
+    "decode": "decode the test sets with every system",
+    "score": "score all systems in one table, and the recipe's own teachers",
 }
 
 
@@ -29,24 +29,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = "\n".join(f"  {action:<12}{what}" for action, what in ACTIONS.items())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = (
-        "Run from a recipe's directory. Each command is printed as it can be typed by hand; what "
-        f"is done is skipped.\n\nactions:\n{listing}"
+        "Run this in a recipe's directory. It prints each command as you can type it, and skips "
+        f"finished work.\n\nactions:\n{listing}"
     )
     add = parser.add_argument
     add("action", choices=ACTIONS, metavar="ACTION", help="what to do, from the list above")
     add("files", nargs="*", type=Path, metavar="SYSTEMS.yaml", help="grids to check")
-    add("--file", type=Path, default=Path("conf/systems.yaml"), help="the grid (%(default)s)")
+    add(
+        "--file", type=Path, default=Path("conf/systems.yaml"), help="grid of systems (%(default)s)"
+    )
     add("--systems", default="all", metavar="NAMES", help="systems, separated by commas (all)")
     add("--seeds", default="1", metavar="LIST", help="seeds, separated by commas (1)")
     add("--nj", type=int, default=1, help="number of commands that run at a time (1)")
-    add("--cmd", default="", metavar="WORDS", help="words before each command, as 'srun -c 4'")
+    add(
+        "--cmd",
+        default="",
+        metavar="WORDS",
+        help="words to put before each command, such as 'srun -c 4'",
+    )
     add("--ngpu", type=int, default=0, help="number of GPUs for a training (0)")
     add(
         "--set",
         action="append",
         default=[],
         metavar="KEY.PATH=VALUE",
-        help="change the config of every training",
+        help="change a key of every training's config; may be repeated",
     )
     add(
         "--train-sets",
@@ -58,8 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--unlabelled-sets", nargs="*", default=[], metavar="SET", help="unlabelled training sets")
     add("--valid-sets", nargs="+", default=["dev"], metavar="SET", help="validation sets (dev)")
     add("--test-sets", nargs="*", default=[], metavar="SET", help="sets to decode and score")
-    for verb in ("dump", "decode", "pseudo"):
-        add(f"--{verb}-opts", default="", metavar="WORDS", help=f"further options for {verb}")
+    for verb in ("dump", "decode", "pseudo-label"):
+        option = f"--{verb.removesuffix('-label')}-opts"
+        add(option, default="", metavar="WORDS", help=f"further options of distill-asr {verb}")
     add(
         "--baseline",
         metavar="NAME",

@@ -68,10 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--audio", choices=("embed", "link", "none"),
         help="embed audio, link to the files, or neither (default: embed what fits)")  # fmt: skip
     add("--audio-mb", type=float, default=50, metavar="MB",
-        help="most audio to embed, in MB of 16-bit samples (%(default)s)")  # fmt: skip
+        help="largest amount of audio to embed, in MB of 16-bit samples (%(default)s)")  # fmt: skip
     add("--pictures", type=int, default=6, metavar="N",
-        help="number of utterances a set whose CTC and CIF are shown: those that the last system "
-        "changes most (%(default)s); 0 for none")  # fmt: skip
+        help="number of utterances in each set with pictures of CTC and CIF, those that the last "
+        "system changes most; 0 for none (%(default)s)")  # fmt: skip
     languages.add_options(parser.add_argument_group("tables by language"))
 
 

@@ -40,7 +40,12 @@ def add_options(group: argparse._ArgumentGroup) -> None:
     )
     add("--exp", default=layout.exp, metavar="DIR", help="directory of experiments (%(default)s)")
     for part in ("train", "dev", "test"):
-        add(f"--{part}-set", default=part, metavar="SET", help="name of the set (%(default)s)")
+        add(
+            f"--{part}-set",
+            default=part,
+            metavar="SET",
+            help=f"name of the {part} set (%(default)s)",
+        )
     add("--together", action="store_true", help="choose one system for all languages")
     add("--choose", type=Path, metavar="FILE",
         help="only choose: lines `LANGUAGE SYSTEM`; `all SYSTEM` with --together")  # fmt: skip

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         default=Path("exp/RESULTS.md"),
-        help="table; the figures go beside it with suffix .json (%(default)s)",
+        help="file for the table; unrounded figures are written to a .json beside it (%(default)s)",
     )
 
 

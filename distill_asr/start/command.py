@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from distill_asr.start.init import InitOptions, Result
     from distill_asr.start.recipe_files import SetFacts
 
-_PARTS = ("audio", "text", "speaker", "language", "split", "start", "end", "duration")
+_TIMES = ("start", "end", "duration")  # of an utterance in a longer recording
+_PARTS = ("audio", "text", "speaker", "language", "split", *_TIMES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sources of audio with transcripts")  # fmt: skip
     add("--unlabelled", nargs="+", type=Path, default=[], metavar="SRC",
         help="sources of audio without transcripts, used in stage 1")  # fmt: skip
-    add("--kind", help="kind of the --from sources, instead of by content; a dotted path for a "
-        "reader of your own")  # fmt: skip
+    add("--kind", help="kind of the --from sources, which is otherwise found by content; a dotted "
+        "path for a reader of your own")  # fmt: skip
     add("--skip-bad", action="store_true", help="leave out recordings that cannot be used")
     add("--force", action="store_true", help="overwrite files that you have edited")
     add("--nj", type=int, default=min(4, os.cpu_count() or 1),
@@ -48,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_reading(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("reading")
     for part in _PARTS:
-        group.add_argument(f"--{part}-column", metavar="NAME", help=f"column of the {part}")
+        unit = " in seconds" if part in _TIMES else ""
+        what = f"name of the column of the {part}{unit}"
+        group.add_argument(f"--{part}-column", metavar="NAME", help=what)
     add = group.add_argument
     add("--delimiter", metavar="CHARACTER", help="character between the cells of a table")
     add(

@@ -18,7 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="training YAML; several are merged from left to right, as with extends",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config key"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="change a key of the config; may be repeated",
     )
     parser.add_argument(
         "--train", action="append", required=True, help="prepared training dir; may be repeated"
@@ -26,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--valid", action="append", required=True, help="prepared validation dir; may be repeated"
     )
-    parser.add_argument("--output", required=True, help="experiment directory")
-    parser.add_argument("--init", help="experiment to take the encoder and its statistics from")
+    parser.add_argument("--output", required=True, help="experiment directory to write")
+    parser.add_argument("--init", help="experiment whose encoder and statistics are the start")
     parser.add_argument(
         "--init-parts",
         default="encoder",

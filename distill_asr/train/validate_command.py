@@ -9,13 +9,14 @@ from distill_asr.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distill-asr validate``."""
+    parser.description = "Check training configs without data, and report every mistake."
     parser.add_argument("configs", nargs="+", help="training YAML files to check")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY.PATH=VALUE",
-        help="change a key of the configs",
+        help="change a key of the configs; may be repeated",
     )
     parser.add_argument(
         "--teachers",

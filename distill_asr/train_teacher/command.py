@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``distill-asr train-teacher``."""
     parser.description = (
-        "Trains a speech model with a CTC head on a Kaldi data directory (kind: speech), or a "
-        "masked language model on sentences (kind: text); docs/teachers.md lists the keys."
+        "Train a speech model with a CTC head on a Kaldi data directory (kind: speech), or a "
+        "masked language model on sentences (kind: text). docs/teachers.md lists the keys."
     )
     parser.add_argument(
         "--config",
         required=True,
         nargs="+",
         metavar="YAML",
-        help="kind, model, training ...; several are merged from left to right",
+        help="YAML that describes model and training; several are merged from left to right",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="change a config key"
@@ -36,12 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train",
         required=True,
-        help="data dir with text, 16 kHz; for a text teacher also a file, a sentence a line",
+        help="training data: a data dir with text and audio at 16 kHz; for kind: text, a data dir, "
+        "or a file with one sentence in each line",
     )
-    parser.add_argument("--dev", required=True, help="others, measured after every epoch")
-    parser.add_argument("--test", action="append", default=[], help="scored at the end; repeatable")
-    parser.add_argument("--output", required=True, type=Path, help="directory of the teacher")
-    parser.add_argument("--nthreads", type=int, default=1, help="small models gain little")
+    parser.add_argument("--dev", required=True, help="development data, scored after every epoch")
+    parser.add_argument(
+        "--test", action="append", default=[], help="test data, scored at the end; may be repeated"
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, help="directory to write the teacher to"
+    )
+    parser.add_argument("--nthreads", type=int, default=1, help="number of threads (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

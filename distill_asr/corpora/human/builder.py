@@ -32,20 +32,24 @@ class HumanOptions:
     langs: tuple[str, ...] = option(("ru",), "languages with labels, split by commas")
     packages: str | None = option(
         None,
-        f"directory of unpacked Debian packages; without, they are fetched ({SPACE}); "
-        f"{NO_PACKAGES} leaves them away",
+        f"directory of unpacked Debian packages; if not given, they are fetched ({SPACE}); "
+        f"{NO_PACKAGES}: use no packages",
         env="HUMAN_PACKAGES",
     )
-    gcompris_voices: str | None = option(None, "GCompris' voices repository", env="GCOMPRIS_VOICES")
-    speech_to_intent: str | None = option(
-        None, "orders at a coffee machine, with clips/ in it", env="SPEECH_TO_INTENT"
+    gcompris_voices: str | None = option(
+        None, "directory of GCompris' voices repository", env="GCOMPRIS_VOICES"
     )
-    fsdd: str | None = option(None, "Free Spoken Digit Dataset", env="FSDD")
-    downloads: str = option("downloads", "where packages are fetched and unpacked")
-    minutes: float = option(20.0, "of train, in each language")
-    dev_minutes: float = option(3.0, "of dev")
-    test_minutes: float = option(10.0, "of each test, at most")
-    unlab_langs: str = option("all", "of the unlabelled audio: all, or own (those of --langs)")
+    speech_to_intent: str | None = option(
+        None, "directory of the orders at a coffee machine, with clips/", env="SPEECH_TO_INTENT"
+    )
+    fsdd: str | None = option(None, "directory of the Free Spoken Digit Dataset", env="FSDD")
+    downloads: str = option("downloads", "directory to fetch and unpack packages in")
+    minutes: float = option(20.0, "minutes of audio in train, for each language")
+    dev_minutes: float = option(3.0, "minutes of audio in dev")
+    test_minutes: float = option(10.0, "largest number of minutes in each test set")
+    unlab_langs: str = option(
+        "all", "languages of the unlabelled audio: all, or own (those of --langs)"
+    )
     reader: str | None = option(
         None, "voice or corpus of train; default: the voice with the most labelled audio"
     )
@@ -55,14 +59,14 @@ class HumanOptions:
         "dev and tests",
     )
     check_with: str | None = option(
-        None, "Whisper (hub id or directory) that reads dev and the tests; --left-out is written"
+        None, "Whisper to check dev and tests with, a hub id or directory; writes --left-out"
     )
     check_limit: float = option(
         LIMIT, "character error rate above which a text does not match its audio"
     )
-    seed: int = option(0, "decides which text goes into which set")
-    utterances: int | None = option(None, "of each set at most, for a first look")
-    nj: int = option(2, "worker processes; the result does not depend on it")
+    seed: int = option(0, "seed of the draw of texts for the sets")
+    utterances: int | None = option(None, "largest number of utterances in a set")
+    nj: int = option(2, "number of processes; the result does not depend on it")
 
 
 class Human(Corpus[HumanOptions]):

@@ -27,9 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=_TARGETS,
         default=_TARGETS[0],
         help="kind of export (%(default)s); espnet: a directory of stock ESPnet (CTC students); "
-        "sherpa: models for sherpa-onnx; onnx: the same for ONNX Runtime, any kaldi_fbank",
+        "sherpa: models for sherpa-onnx; onnx: the same for ONNX Runtime, with any "
+        "settings of kaldi_fbank",
     )
-    parser.add_argument("--output", required=True, help="directory to make")
+    parser.add_argument("--output", required=True, help="directory to write")
     parser.add_argument("--checkpoint", default=AVERAGED, help="weights file (%(default)s)")
     parser.add_argument(
         "--pack", type=Path, metavar="FILE.zip",
@@ -58,7 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="prepared dir whose first utterances become test_wavs; default: the validation set",
     )  # fmt: skip
     group.add_argument(
-        "--num-wavs", type=int, default=_RECORDINGS, help="number of test_wavs (%(default)s)"
+        "--num-wavs",
+        type=int,
+        default=_RECORDINGS,
+        help="number of recordings in test_wavs (%(default)s)",
     )
     group.add_argument(
         "--licence", action="append", default=[], metavar="TEXT",
