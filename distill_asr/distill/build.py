@@ -111,5 +111,7 @@ def _distiller(name: str, options: DistillBlock, tap: TapShape, facts: TeacherFa
         if type(given) is not int or given < 1:
             raise ValueError(f"{method} gave {given!r}; expected a width, a whole number above 0")
     head = find_class("head", head_name(options.head, matcher, loss))
-    head = head(tap.width, wanted, **(options.head_conf or {}))
+    head = head(
+        paired if matcher.reads_hypotheses else tap.width, wanted, **(options.head_conf or {})
+    )
     return Distiller(options, matcher, head, loss, facts, mixture, name, paired)

@@ -36,6 +36,9 @@ class Matcher(nn.Module):
     reads_lattice : it asks ``Context.lattice`` for logits, which the tap ``logits`` needs.
     reads_text : it asks for ``Context.texts``, what a text teacher read, and ``Context.tokens``;
         without it both raise ValueError when read.
+    reads_hypotheses : it asks ``Context.read`` for a text teacher's states of other sentences, and
+        pairs them with those of the transcript: both sides are as wide as the teacher, without a
+        head. The teacher has to run in the training step.
     has_tokens : its pairs carry ``Pairs.tokens``, for losses that compare them.
     columns : numbers in front of the posteriors of a target; 3 of a lattice path.
     default_head : name of the head for blocks that do not name one.
@@ -48,6 +51,7 @@ class Matcher(nn.Module):
     only_tap: str | None = None
     reads_lattice: bool = False
     reads_text: bool = False
+    reads_hypotheses: bool = False
     has_tokens: bool = False
     columns: int = 0
     default_head: str = "linear"

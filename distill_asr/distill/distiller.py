@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -157,12 +158,25 @@ class Distiller(nn.Module):
         elif self.texts is not None:
             context = replace(context, texts=[self.texts.get(u, "") for u in context.utt_ids])
         where = self._part("match", self.options.match)
+        context = replace(context, project=self.head, read=self._reader(context))
         with blamed(where, mistakes=(ValueError,)):
-            given = self.matcher(student, teacher, replace(context, project=self.head))
+            given = self.matcher(student, teacher, context)
         pairs = check_pairs(where, given, student, self.matcher, self.loss, self._paired_width)
         if not self._looked:
             self._look(where, pairs, student, teacher)
         return pairs
+
+    def _reader(self, context: Context) -> Callable[[list[list[int]]], States] | None:
+        """What reads other sentences, with states as the targets are."""
+        read = context.read
+        if read is None:
+            return None
+
+        def as_targets(sentences: list[list[int]]) -> States:
+            given = read(sentences)
+            return replace(given, values=self._read(given.values))
+
+        return as_targets
 
     def _look(self, where: str, pairs: Pairs, student: States, teacher: States) -> None:
         """At the numbers of the first pairs; a warning where none come."""

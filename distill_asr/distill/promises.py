@@ -149,7 +149,8 @@ def check_pairs(
         if name in held and (held[name].is_floating_point() or held[name].dtype == torch.bool)
     ]
     wide = pairs.student.size(1)
-    if not matcher.reads_lattice and wide != student.values.size(2):
+    own = matcher.reads_lattice or matcher.reads_hypotheses
+    if not own and wide != student.values.size(2):
         problems.append(
             f"student states are {wide} wide; those of the tap {student.values.size(2)}"
         )

@@ -71,6 +71,8 @@ class Context:
     token_lengths: Tensor | None = None  # [B], of `token_ids`, the end token counted
     lattice: LatticeLogits | None = None  # of a transducer, where the tap is asked for
     project: Callable[[Tensor], Tensor] | None = None  # the block's head, [..., D] -> [..., E]
+    # token ids of M sentences -> [M, S, E], by the block's text teacher; length 0: not readable
+    read: Callable[[list[list[int]]], States] | None = None
 
     def name(self, index: int) -> str:
         """Utterance id of batch entry ``index``, or its number if ids are missing."""

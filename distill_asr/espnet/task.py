@@ -14,6 +14,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 
 from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.data.pieces import PieceTokenizer
+from distill_asr.data.words import TokenWords
 from distill_asr.distill.block import DistillBlock
 from distill_asr.distill.build import build_distillers
 from distill_asr.distill.facts import TeacherRecord
@@ -24,7 +25,8 @@ from distill_asr.espnet.trainer import DistillTrainer
 from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
 from distill_asr.models.frontends.rate import sampling_rate_of
 from distill_asr.models.students.base import Student, probe_taps
-from distill_asr.teachers.online import OnlineTeacher, from_mapping
+from distill_asr.teachers.online import OnlineTeacher, from_mapping, hears_audio
+from distill_asr.teachers.online_text import OnlineReader
 
 
 class DistillTask(ASRTask):
@@ -113,10 +115,16 @@ def attach_distillers(student: Student, args: argparse.Namespace) -> None:
     shapes = probe_taps(student, taps, sampling_rate(args))
     student.taps.shapes = shapes
     records = {name: TeacherRecord(**conf) for name, conf in args.distill_teachers.items()}
-    online = {
-        name: OnlineTeacher(from_mapping(record.online))
+    configs = {
+        name: from_mapping(record.online)
         for name, record in records.items()
         if record.online is not None
+    }
+    online = {name: OnlineTeacher(one) for name, one in configs.items() if hears_audio(one)}
+    readers = {
+        name: OnlineReader(one, TokenWords(student.token_list, args.token_type, args.bpemodel))
+        for name, one in configs.items()
+        if name not in online
     }
     facts = {name: record.load() for name, record in records.items()}
     distillers = build_distillers(blocks, shapes, facts)
@@ -124,7 +132,7 @@ def attach_distillers(student: Student, args: argparse.Namespace) -> None:
         said = None if distiller.texts is None else distiller.matcher.survey(distiller.texts)
         if said:
             logging.info(f"distill.{name}: {said}")
-    student.attach(distillers, args.distill.get("pick", "all"), online)
+    student.attach(distillers, args.distill.get("pick", "all"), online, readers)
 
 
 def sampling_rate(args: argparse.Namespace) -> int:

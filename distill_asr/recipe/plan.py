@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from distill_asr.io.yaml import load_config
 from distill_asr.recipe.jobs import Job
 from distill_asr.recipe.systems import (
     INIT_PARTS,
@@ -189,7 +190,8 @@ def own_teachers(grid: Grid) -> list[RecipeTeacher]:
     """Teachers that the recipe trains and the chosen systems need.
 
     A training needs the teachers whose targets it learns from, and those whose directory stands in
-    its config, as that of a recogniser that starts from one.
+    its config, as that of a recogniser that starts from one, or in the file of a teacher that runs
+    in its steps.
     """
     needed = set(targets(grid))
     trainings = [training for training, _ in _trainings(grid)]
@@ -197,8 +199,9 @@ def own_teachers(grid: Grid) -> list[RecipeTeacher]:
         trainings.append(grid.systems.recogniser.training)
     places = {str(TEACHERS / name): name for name in grid.systems.teachers}
     for training in trainings:
-        content = training.resolved(grid.set).content
-        needed |= {places[text] for text in _texts(content) if text in places}
+        config = training.resolved(grid.set)
+        online = [load_config(grid.folder / path) for path in config.online_teachers]
+        needed |= {places[text] for text in _texts([config.content, *online]) if text in places}
     own = [teacher for teacher in grid.systems.teachers.values() if teacher.train is not None]
     return [teacher for teacher in own if teacher.name in needed]
 

@@ -37,7 +37,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "text": (
         *HIDDEN_STATES, "text", "context", "residual", "corpus", "batch_tokens", "online",
     ),
-    "random": ("kind", "model", "vectors", "seed", "text", "codec", "batch_tokens"),
+    "random": ("kind", "model", "vectors", "seed", "text", "codec", "batch_tokens", "online"),
     "recogniser": (
         "kind", "model", "checkpoint", "output", "text", "codec", "batch_seconds", "online",
         "language", "task",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from distill_asr.data.datadir import DataDir
     from distill_asr.teachers.contract import Teacher
 
+OF_TEXT = ("text", "random")  # kinds of teachers
 SUFFIX = ".yaml"  # a block's `teacher:` that ends so names a file, and the teacher runs online
 
 
@@ -128,22 +129,19 @@ def read_online(path: str) -> TeacherConfig:
 
     Raises
     ------
-    UserError : all mistakes of the file, a teacher not meant to be online, or one of text.
+    UserError : all mistakes of the file, or a teacher not meant to be online.
     """
     config = TeacherConfig.read(path)
-    problems = []
     if not config.online:
-        problems.append(
+        raise UserError(
             f"{path}: no `online: true`; write it, or dump this teacher and give the targets' name"
         )
-    if config.kind == "text":
-        problems.append(
-            f"{path}: kind: a text teacher cannot run in the training step; dump it with "
-            "`distill-asr dump` and give its name"
-        )
-    if problems:
-        raise UserError(problems)
     return config
+
+
+def hears_audio(config: TeacherConfig) -> bool:
+    """Whether a teacher is one of audio; one of text reads hypotheses in the step."""
+    return config.kind not in OF_TEXT
 
 
 def to_mapping(config: TeacherConfig) -> dict[str, Any]:

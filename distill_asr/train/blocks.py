@@ -14,7 +14,8 @@ from distill_asr.distill.promises import declaration_problems, failure, forward_
 from distill_asr.distill.schedule import weight_problems
 from distill_asr.errors import UserError, nearest
 from distill_asr.io.arguments import check_arguments
-from distill_asr.teachers.online import is_online, read_online
+from distill_asr.teachers.config import TeacherConfig
+from distill_asr.teachers.online import hears_audio, is_online, read_online
 from distill_asr.train.config import TrainConfig
 
 LATTICE_TAP = "logits"  # of a transducer, at nodes of the lattice and not at frames
@@ -46,11 +47,13 @@ def check_block(key: str, block: DistillBlock) -> list[str]:
     ]
     problems += weight_problems(f"{key}.weight", block.weight)
     problems += [f"{key}.{problem}" for problem in block.layer_problems()]
-    problems += _check_online(key, block)
+    online, wrong = _online(key, block)
+    problems += wrong
     loss = _made(key, "loss", block.loss, block.loss_conf, problems)
     matcher = _made(key, "match", block.match, block.match_conf, problems)
     if matcher is not None and loss is not None:
         problems += _check_pair(key, block, matcher, loss)
+        problems += _check_reading(key, block, matcher, online)
         problems += _check_head(key, block, matcher, loss)
     elif block.head:
         problems += _check_head(key, block, Matcher(), Loss())
@@ -127,6 +130,11 @@ def _check_head(key: str, block: DistillBlock, matcher: Matcher, loss: Loss) -> 
         found = find_class("head", name)
     except ValueError as error:
         return [f"{key}.head: {error}"]
+    if matcher.reads_hypotheses and found.changes:
+        return [
+            f"{key}.head: {name!r}: both sides of `match: {block.match}` are the teacher's; remove "
+            "it"
+        ]
     problems = [f"{key}.head: {name}: {problem}" for problem in forward_problems("head", found)]
     problems += check_arguments(
         f"{key}.head_conf", block.head_conf, found, {"input_size", "output_size"}
@@ -136,13 +144,35 @@ def _check_head(key: str, block: DistillBlock, matcher: Matcher, loss: Loss) -> 
     return problems
 
 
-def _check_online(key: str, block: DistillBlock) -> list[str]:
-    """A teacher that runs in the training step: its file."""
+def _check_reading(
+    key: str, block: DistillBlock, matcher: Matcher, online: TeacherConfig | None
+) -> list[str]:
+    """A matcher that reads hypotheses and a text teacher in the step need each other."""
+    if matcher.reads_hypotheses and block.learn_layers:
+        return [f"{key}.learn_layers: both sides of a pair are the teacher's; remove it"]
+    if not block.teacher or (is_online(block.teacher) and online is None):
+        return []  # reported already
+    reads = online is not None and not hears_audio(online)
+    if matcher.reads_hypotheses and not reads:
+        return [
+            f"{key}.teacher: {block.teacher!r}, but `match: {block.match}` needs a text teacher "
+            "that runs in the training step; give its file, with `online: true`"
+        ]
+    if reads and not matcher.reads_hypotheses:
+        return [
+            f"{key}.teacher: {block.teacher}: kind: a text teacher cannot run in the training step "
+            f"with `match: {block.match}`; dump it with `distill-asr dump` and give its name"
+        ]
+    return []
+
+
+def _online(key: str, block: DistillBlock) -> tuple[TeacherConfig | None, list[str]]:
+    """A teacher that runs in the training step, and what is wrong with its file."""
     if not is_online(block.teacher):
-        return []
-    problems = []
+        return None, []
+    problems, found = [], None
     try:
-        read_online(block.teacher)
+        found = read_online(block.teacher)
     except UserError as error:
         problems += [f"{key}.teacher: {problem}" for problem in error.problems]
     if block.missing == "skip":
@@ -150,4 +180,4 @@ def _check_online(key: str, block: DistillBlock) -> list[str]:
             f"{key}.missing: an online teacher computes targets for every utterance; "
             "remove `missing: skip`"
         )
-    return problems
+    return found, problems

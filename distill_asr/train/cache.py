@@ -11,11 +11,13 @@ import torch
 from distill_asr.data.datadir import DataDir
 from distill_asr.dump.run import dump_sets
 from distill_asr.dump.workers import ThisProcess
+from distill_asr.errors import UserError
 from distill_asr.espnet.trained_encoder import NAME
 from distill_asr.experiments.layout import AVERAGED, Experiment
 from distill_asr.io.locks import HeldError
 from distill_asr.targets.loader import TargetList
 from distill_asr.teachers import TeacherConfig
+from distill_asr.teachers.online import hears_audio, read_online
 from distill_asr.train.config import TrainConfig
 from distill_asr.train.requirements import targets_of
 
@@ -41,9 +43,9 @@ def cache_problems(config: TrainConfig, source: Experiment | None) -> list[str]:
     problems = []
     if source is None:
         problems.append(f"{where}: needs the experiment whose encoder this is; add --init EXP")
-    if config.online_teachers:
+    if listeners := [path for path in config.online_teachers if _hears(path)]:
         problems.append(
-            f"{where}: teachers in the training step need audio ({config.online_teachers[0]}); "
+            f"{where}: teachers in the training step need audio ({listeners[0]}); "
             f"dump them, or {way_out}"
         )
     for key in ("noise_scp", "rir_scp", "speech_volume_normalize"):
@@ -57,6 +59,14 @@ def cache_problems(config: TrainConfig, source: Experiment | None) -> list[str]:
             f"them, or {way_out}"
         )
     return problems
+
+
+def _hears(path: str) -> bool:
+    """Whether an online teacher needs audio; mistakes of its file are reported elsewhere."""
+    try:
+        return hears_audio(read_online(path))
+    except UserError:
+        return True
 
 
 def write_states(sets: Sequence[DataDir], source: Experiment) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,18 @@ from distill_asr.io.files import atomic_write, write_text_atomic
 from distill_asr.targets.codebooks import CODEBOOKS, write_bytes
 from distill_asr.targets.fingerprint import read_sentences
 from distill_asr.targets.manifest import STD_FLOOR, Manifest, pooled_statistics
+from distill_asr.targets.statistics import Statistics
 from distill_asr.teachers import Teacher
+from distill_asr.teachers.config import TeacherConfig
 from distill_asr.teachers.online import (
     OnlineTeacher,
+    hears_audio,
     is_online,
     read_online,
     sample_statistics,
     to_mapping,
 )
+from distill_asr.teachers.online_text import load_reader, text_statistics, transcript_problems
 from distill_asr.train.config import TrainConfig
 from distill_asr.train.requirements import (
     WantedTargets,
@@ -38,6 +42,7 @@ from distill_asr.train.requirements import (
 )
 
 STATISTICS_UTTERANCES = 200  # of an online teacher
+STATISTICS_SENTENCES = 1000  # of one that reads text
 STATISTICS_SEED = 0
 
 
@@ -123,6 +128,8 @@ def _record_online(
 ) -> TeacherRecord:
     config = read_online(path)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not hears_audio(config):
+        return _record_reader(output, path, config, device, train, wanted)
     online = OnlineTeacher(config)
     teacher = online.on(device)
     problems = [p for data in [*train, *judged] for p in _unheard(data, teacher)]
@@ -132,11 +139,53 @@ def _record_online(
         problems += [f"distill.{block}: {problem}" for problem in found]
     if problems:
         raise UserError(problems)
-    statistics = _statistics_online(output, path, online, teacher, train)
+    seconds = config.on("cpu").batch_seconds
+    assert seconds is not None  # `on` fills it in
+    statistics = _statistics_online(
+        output,
+        path,
+        config,
+        teacher,
+        lambda: sample_statistics(teacher, train, seconds, STATISTICS_UTTERANCES, STATISTICS_SEED),
+        STATISTICS_UTTERANCES,
+    )
     layers = list(config.layers) if wanted.layers else None
     return TeacherRecord(
         teacher.width, teacher.step_ms, statistics, online=to_mapping(config), layers=layers
     )
+
+
+def _record_reader(
+    output: Path,
+    path: str,
+    config: TeacherConfig,
+    device: torch.device,
+    train: Sequence[DataDir],
+    wanted: WantedTargets,
+) -> TeacherRecord:
+    """Facts of a text teacher that reads hypotheses, and transcripts in the student's form."""
+    teacher = load_reader(config, device)
+    problems = [
+        problem
+        for data in train
+        for problem in transcript_problems(teacher, data.text or {}, f"{data.path}/text")
+    ]
+    if problems := problems + wanted.layer_problems(config.layers, config.combine):
+        raise UserError(problems)
+    sentences = {text for data in train for text in (data.text or {}).values()}
+    chosen = np.random.default_rng(STATISTICS_SEED).permutation(sorted(sentences))
+    statistics = _statistics_online(
+        output,
+        path,
+        config,
+        teacher,
+        lambda: text_statistics(
+            teacher, chosen[:STATISTICS_SENTENCES].tolist(), config.batch_tokens
+        ),
+        STATISTICS_SENTENCES,
+    )
+    layers = list(config.layers) if wanted.layers else None
+    return TeacherRecord(teacher.width, None, statistics, online=to_mapping(config), layers=layers)
 
 
 def _unheard(data: DataDir, teacher: Teacher) -> list[str]:
@@ -156,16 +205,25 @@ def _unheard(data: DataDir, teacher: Teacher) -> list[str]:
 
 
 def _statistics_online(
-    output: Path, path: str, online: OnlineTeacher, teacher: Teacher, sets: Sequence[DataDir]
+    output: Path,
+    path: str,
+    config: TeacherConfig,
+    teacher: Teacher,
+    measured: Callable[[], Statistics],
+    count: int,
 ) -> str:
     """Measure a random sample of the training utterances, once an experiment.
+
+    Parameters
+    ----------
+    count : of utterances.
 
     Raises
     ------
     UserError : the experiment has begun with another teacher under this name.
     """
-    settings = {**online.config.settings(teacher.fingerprint).to_mapping(), "codec": None}
-    made_for = json.dumps([settings, STATISTICS_UTTERANCES, STATISTICS_SEED])
+    settings = {**config.settings(teacher.fingerprint).to_mapping(), "codec": None}
+    made_for = json.dumps([settings, count, STATISTICS_SEED])
     file = _statistics_file(output, path)
     if file.exists():
         if _made_for(file) == made_for:
@@ -175,9 +233,7 @@ def _statistics_online(
                 f"{file}: the training in {output} began with another teacher or other weights; "
                 "use another --output, or remove that directory"
             )
-    seconds = online.config.on("cpu").batch_seconds
-    assert seconds is not None  # `on` fills it in
-    statistics = sample_statistics(teacher, sets, seconds, STATISTICS_UTTERANCES, STATISTICS_SEED)
+    statistics = measured()
     std = np.maximum(statistics.std, STD_FLOOR)
     return _write_statistics(output, path, mean=statistics.mean, std=std, made_for=made_for)
 

@@ -218,6 +218,28 @@ def test_a_teacher_in_the_training_step(tmp_path: Path) -> None:
     assert problem.startswith("distill.x.loss: reads codes, which an online teacher does not give")
 
 
+def test_a_text_teacher_in_the_training_step(tmp_path: Path) -> None:
+    def said(kind: str = "text", **changes: Any) -> list[str]:
+        path = tmp_path / "bert.yaml"
+        path.write_text(f"kind: {kind}\nmodel: m\nlayers: [1]\nonline: true\n")
+        block = {"teacher": str(path), "tap": "ctc", "match": "nbest", "loss": "cosine"} | changes
+        return problems_of(tiny_config("ctc", distill={"x": block}))
+
+    assert said() == []
+    (problem,) = said(match="greedy", tap="encoder")
+    assert problem.startswith(f"distill.x.teacher: {tmp_path / 'bert.yaml'}: kind: a text teacher")
+    assert "cannot run in the training step with `match: greedy`" in problem
+    for given in ({"kind": "speech"}, {"teacher": "bert"}):
+        (problem,) = said(**given)
+        assert "but `match: nbest` needs a text teacher that runs in the training step" in problem
+    (problem,) = said(head="linear")
+    assert problem.startswith("distill.x.head: 'linear': both sides of `match: nbest` are")
+    (problem,) = said(learn_layers=True)
+    assert problem.startswith("distill.x.learn_layers: both sides")
+    (problem,) = said(tap="encoder")
+    assert problem.startswith("distill.x.tap: 'encoder', but match 'nbest' pairs 'ctc'")
+
+
 @pytest.mark.parametrize("effects", EFFECTS)
 def test_a_teacher_in_the_step_hears_the_changed_timing_too(tmp_path: Path, effects: list) -> None:
     conf = {"fs": 16000, "data_aug_effects": effects}

@@ -12,6 +12,7 @@ from distill_asr.distill.matching.aligned import AlignedMatcher
 from distill_asr.distill.matching.ctc import CTCMatcher
 from distill_asr.distill.matching.frame import FrameMatcher
 from distill_asr.distill.matching.greedy import GreedyMatcher
+from distill_asr.distill.matching.nbest import NBestMatcher
 from distill_asr.distill.matching.path import PathMatcher
 from distill_asr.distill.matching.shrink import ShrinkMatcher
 from distill_asr.distill.matching.token import TokenMatcher
@@ -26,4 +27,5 @@ MATCHERS = {
     "aligned": AlignedMatcher,
     "transport": TransportMatcher,
     "greedy": GreedyMatcher,
+    "nbest": NBestMatcher,
 }

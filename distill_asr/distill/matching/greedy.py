@@ -53,31 +53,46 @@ class GreedyMatcher(SoftMatcher):
         """
         sides = self.sides.take(student, teacher, context)
         device = sides.values.device
-        units = torch.arange(sides.values.size(1), device=device) < sides.counts.unsqueeze(1)
-        spoken = sides.counts.unsqueeze(1) > 0
-        places = torch.arange(sides.targets.size(1), device=device)
-        positions = (places < sides.positions.unsqueeze(1)) & spoken
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             ours, theirs = projected(sides, context)
-            valid = units.unsqueeze(2) & positions.unsqueeze(1)
-            near = (ours @ theirs.transpose(1, 2)).masked_fill(~valid, -torch.inf)
-        found = []
-        if self.direction != "precision" and near.numel():
-            batch, place = torch.nonzero(positions, as_tuple=True)
-            found.append((batch, near.argmax(dim=1)[batch, place], place))
-        if self.direction != "recall" and near.numel():
-            batch, unit = torch.nonzero(units, as_tuple=True)
-            found.append((batch, unit, near.argmax(dim=2)[batch, unit]))
-        none = torch.zeros(0, dtype=torch.int64, device=device)
-        batch, unit, place = (
-            torch.cat(one) for one in zip((none, none, none), *found, strict=True)
-        )
-        return Pairs(
-            sides.values[batch, unit],
-            sides.targets[batch, place],
-            batch,
-            weight=torch.cat([none.float(), *(_weights(one[0], units.size(0)) for one in found)]),
-        )
+            near = ours @ theirs.transpose(1, 2)
+        batch, unit, place, weight = nearest(near, sides.counts, sides.positions, self.direction)
+        return Pairs(sides.values[batch, unit], sides.targets[batch, place], batch, weight=weight)
+
+
+def nearest(
+    near: Tensor, counts: Tensor, positions: Tensor, direction: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Each position with its nearest unit, and each unit with its nearest position.
+
+    Parameters
+    ----------
+    near : [B, T, S], cosines.
+    counts, positions : [B], valid units and positions; pairs need both.
+    direction : one of ``DIRECTIONS``.
+
+    Returns
+    -------
+    Index into the batch, unit and position of each pair, and its weight, [N] each. The weights of
+    an utterance add up to 1 in each direction.
+    """
+    device = near.device
+    units = torch.arange(near.size(1), device=device) < counts.unsqueeze(1)
+    units = units & (positions > 0).unsqueeze(1)
+    places = torch.arange(near.size(2), device=device) < positions.unsqueeze(1)
+    places = places & (counts > 0).unsqueeze(1)
+    near = near.masked_fill(~(units.unsqueeze(2) & places.unsqueeze(1)), -torch.inf)
+    found = []
+    if direction != "precision" and near.numel():
+        batch, place = torch.nonzero(places, as_tuple=True)
+        found.append((batch, near.argmax(dim=1)[batch, place], place))
+    if direction != "recall" and near.numel():
+        batch, unit = torch.nonzero(units, as_tuple=True)
+        found.append((batch, unit, near.argmax(dim=2)[batch, unit]))
+    none = torch.zeros(0, dtype=torch.int64, device=device)
+    batch, unit, place = (torch.cat(one) for one in zip((none, none, none), *found, strict=True))
+    weights = [none.float(), *(_weights(one[0], units.size(0)) for one in found)]
+    return batch, unit, place, torch.cat(weights)
 
 
 def _weights(batch: Tensor, size: int) -> Tensor:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from distill_asr.distill.contracts import VECTORS, Matcher
-from distill_asr.distill.matching.shrink import ctc_path, shrink
+from distill_asr.distill.matching.shrink import SPECIAL_TOKENS, ctc_path, shrink
 from distill_asr.distill.states import Context, States
 
 _UNITS = ("frames", "runs")
-_SPECIAL_TOKENS = ("drop", "keep")
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class SideOptions:
     def __post_init__(self) -> None:
         if self.units not in _UNITS:
             raise ValueError(f"units must be one of {_UNITS}, not {self.units!r}")
-        if self.special_tokens not in _SPECIAL_TOKENS:
+        if self.special_tokens not in SPECIAL_TOKENS:
             raise ValueError(f"special_tokens must be keep or drop, not {self.special_tokens!r}")
 
     def require_text(self, student_step_ms: float | None, teacher_step_ms: float | None) -> None:
@@ -55,10 +54,7 @@ class SideOptions:
         if self.units == "runs":
             path = ctc_path(student, context, f"{self.what} with units: runs")
             values, counts = shrink(values, counts, path, self.dropped)
-        first = 1 if self.special_tokens == "drop" else 0
-        positions = (teacher.lengths - 2 * first).clamp(min=0)
-        last = max(teacher.values.size(1) - first, first)
-        targets = teacher.values[:, first:last].float()
+        targets, positions = cut_special(teacher, self.special_tokens)
         return Sides(values, counts * (positions > 0), targets, positions)
 
 
@@ -77,6 +73,13 @@ class SoftMatcher(Matcher):
         """Width of ``Pairs.teacher``; ValueError unless frames meet tokens."""
         self.sides.require_text(student_step_ms, teacher_step_ms)
         return teacher_width
+
+
+def cut_special(teacher: States, special_tokens: str) -> tuple[Tensor, Tensor]:
+    """States float32 [B, S, E] and their lengths, without both ends where these are dropped."""
+    first = 1 if special_tokens == "drop" else 0
+    last = max(teacher.values.size(1) - first, first)
+    return teacher.values[:, first:last].float(), (teacher.lengths - 2 * first).clamp(min=0)
 
 
 def projected(sides: Sides, context: Context) -> tuple[Tensor, Tensor]:

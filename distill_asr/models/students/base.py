@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +20,7 @@ from distill_asr.models.students.taps import TapRecorder, encoder_tap_names
 
 if TYPE_CHECKING:
     from distill_asr.teachers.online import OnlineTeacher
+    from distill_asr.teachers.online_text import OnlineReader
 
 ENCODED = ""  # stands for what `encode` gives, after a post-encoder
 TARGET_PREFIX = "targets_"  # data name of a teacher's targets in ESPnet's batches
@@ -39,7 +42,9 @@ class Student:
     pick: str
     taps: TapRecorder = TapRecorder()  # one that records nothing, until `watch` gives it its own
     share_done: float = 0.0  # of the training, 0 to 1; the trainer sets it before each step
-    online: dict[str, OnlineTeacher]  # no modules: no parameter of theirs is the student's
+    # no modules: no parameter of theirs is the student's
+    online: dict[str, OnlineTeacher]
+    readers: dict[str, OnlineReader]
 
     def tap_names(self) -> list[str]:
         """Taps that this student can give."""
@@ -78,6 +83,7 @@ class Student:
         distillers: dict[str, Distiller],
         pick: str = "all",
         online: Mapping[str, OnlineTeacher] | None = None,
+        readers: Mapping[str, OnlineReader] | None = None,
     ) -> None:
         """Add distillation terms.
 
@@ -86,6 +92,7 @@ class Student:
         distillers : by free name, which shows up in the logs as ``distill/<name>``.
         pick : ``all``, or ``random``: one of them per utterance and step, in training.
         online : teachers that run in the step, by what the distillers call them.
+        readers : the same of teachers that read text.
         """
         if pick not in PICKS:
             raise ValueError(f"pick must be one of {PICKS}, not {pick!r}")
@@ -93,6 +100,7 @@ class Student:
         self.terms = tuple(distillers)
         self.pick = pick
         self.online = dict(online or {})
+        self.readers = dict(readers or {})
 
     def forward(self, speech: Tensor, speech_lengths: Tensor, **batch) -> tuple:
         """ESPnet's contract: speech [B, samples] and what else the batch holds.
@@ -110,7 +118,7 @@ class Student:
             loss, stats, weight = self.asr_loss(**batch)
             # a student with a loss of its own is judged by that alone, with any teachers
             asked = self.training or loss is None
-            terms, taught = self._distill(batch, self.online if asked else {})
+            terms, taught = self._distill(batch, asked)
         stats = {**stats, **{f"distill/{name}": term.detach() for name, term in terms.items()}}
         stats.update({f"distill/{name}": share for name, share in taught.items()})
         if loss is None and not terms:
@@ -129,25 +137,25 @@ class Student:
         stats["loss"] = loss.detach()
         return force_gatherable((loss, stats, weight), loss.device)
 
-    def _distill(
-        self, batch: dict, online: Mapping[str, OnlineTeacher]
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _distill(self, batch: dict, asked: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Terms of the distillers that have targets here, and the share of utterances with them.
 
-        Targets are in the batch, or come from a teacher in ``online``; validation may lack them.
+        Targets are in the batch, or come from teachers that run in the step, where these are
+        ``asked``; validation may lack them.
         """
-        available = self._available(batch, online)
+        available = self._available(batch, asked)
         if self.training and len(available) < len(self.distillers):
             missing = sorted(set(self.distillers) - set(available))
             raise RuntimeError(f"the batch has no targets for the distillers {missing}")
         chosen = self._choose(available)
-        targets = self._targets(batch, online, available, chosen)
+        targets = self._targets(batch, available, chosen)
         context = self._context(batch)
         terms, taught = {}, {}
         for name, there in available.items():
             distiller = self.distillers[name]
             tap, options = self.taps.states[distiller.options.tap], distiller.options
-            terms[name] = distiller(tap, *targets[options.teacher], context, chosen.get(name))
+            here = replace(context, read=self._reader(options.teacher, tap.values.device))
+            terms[name] = distiller(tap, *targets[options.teacher], here, chosen.get(name))
             if options.missing == "skip":
                 taught[f"{name}/taught"] = there.float().mean()
             taught.update({f"{name}/{key}": share for key, share in distiller.shares.items()})
@@ -177,8 +185,16 @@ class Student:
             lattice=self.taps.lattice,
         )
 
-    def _available(self, batch: dict, online: Mapping[str, OnlineTeacher]) -> dict[str, Tensor]:
+    def _reader(
+        self, teacher: str, device: torch.device
+    ) -> Callable[[list[list[int]]], States] | None:
+        """What gives a teacher's states of token ids, if the teacher reads them in the step."""
+        reader = self.readers.get(teacher)
+        return None if reader is None else partial(reader, device=device)
+
+    def _available(self, batch: dict, asked: bool) -> dict[str, Tensor]:
         """Which utterances a distiller has targets for, [B] bool each."""
+        online = {*self.online, *self.readers} if asked else set()
         found = {}
         for name, distiller in self.distillers.items():
             teacher = distiller.options.teacher
@@ -199,7 +215,6 @@ class Student:
     def _targets(
         self,
         batch: dict,
-        online: Mapping[str, OnlineTeacher],
         available: dict[str, Tensor],
         chosen: dict[str, Tensor],
     ) -> dict[str, tuple[Tensor, Tensor]]:
@@ -208,12 +223,18 @@ class Student:
         for name, there in available.items():
             teacher, counts = self.distillers[name].options.teacher, chosen.get(name, there)
             wanted[teacher] = wanted[teacher] | counts if teacher in wanted else counts
-        return {
-            teacher: online[teacher](batch["speech"], batch["speech_lengths"], counts)
-            if teacher in online
-            else (batch[TARGET_PREFIX + teacher], batch[f"{TARGET_PREFIX}{teacher}_lengths"])
-            for teacher, counts in wanted.items()
-        }
+        return {name: self._targets_of(name, batch, counts) for name, counts in wanted.items()}
+
+    def _targets_of(self, teacher: str, batch: dict, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Targets of one teacher, from the batch unless it runs in the step."""
+        if teacher in self.online:
+            return self.online[teacher](batch["speech"], batch["speech_lengths"], counts)
+        if teacher in self.readers:
+            sizes = batch["text_lengths"].tolist()
+            rows = zip(batch["text"].tolist(), sizes, strict=True)
+            read = self.readers[teacher]([row[:size] for row, size in rows], batch["speech"].device)
+            return read.values, read.lengths
+        return batch[TARGET_PREFIX + teacher], batch[f"{TARGET_PREFIX}{teacher}_lengths"]
 
 
 @contextmanager
