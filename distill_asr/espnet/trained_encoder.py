@@ -88,10 +88,11 @@ class TrainedEncoder(AbsFrontend):
         states, lengths = input, input_lengths
         if input.dim() == 2:
             with torch.no_grad():
-                states, lengths = self._encoded(input, input_lengths)
+                states, lengths = self.encoded(input, input_lengths)
         return averaged(states, lengths, self.average)
 
-    def _encoded(self, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def encoded(self, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """States [B, T, D] of audio [B, N], before they become means."""
         features, lengths = self.frontend(speech, lengths)
         if self.normalize is not None:
             features, lengths = self.normalize(features, lengths)

@@ -16,7 +16,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,9 +32,21 @@ from distill_asr.decode.search import TransducerSearch, encode
 from distill_asr.espnet.task import build_untrained
 from distill_asr.io.audio import SAMPLE_RATE, resample
 from distill_asr.io.files import write_text_atomic
-from distill_asr.start.cost import MIB, AudioShape, CommonRates, StudentRates, TeacherRates
+from distill_asr.start.cost import (
+    MIB,
+    SPOKEN,
+    AudioShape,
+    CommonRates,
+    OwnTeacher,
+    OwnTeacherRates,
+    Sample,
+    StudentRates,
+    TeacherRates,
+)
 from distill_asr.start.probe import Reference, idle_seconds
 from distill_asr.teachers import TeacherConfig, load_teacher
+from distill_asr.teachers.contract import Teacher
+from distill_asr.train.cache import caches_states
 from distill_asr.train.config import TrainConfig
 
 LONGEST_BATCH = 40.0  # seconds of audio in a measured batch; larger ones are proportional
@@ -42,9 +55,12 @@ _STEPS = 5  # measured, after one that is not
 BLANK_BIAS = 8.0  # added to a random student's logit of blank
 # frames of blank that a symbol costs in a greedy and in a beam search of 4; measured on mini
 SYMBOL_GREEDY, SYMBOL_BEAM = 1.0, 2.5
-EPOCH = 0.2  # seconds of processor time besides the audio: checkpoint, averages, logs
-METHOD = 3  # of measuring; rates of another one are measured anew
-Rates = TypeVar("Rates", CommonRates, StudentRates, TeacherRates)
+EPOCH = 0.3  # seconds of processor time besides the audio: checkpoint, averages, logs
+OWN_TEACHERS = "distill_asr.start.own_teachers"  # imports transformers' trainer
+_OF_TRAINING = ("distill_asr.espnet.task", "distill_asr.train.run", "torch.utils.tensorboard",
+                "matplotlib.pyplot")  # fmt: skip
+METHOD = 4  # of measuring; rates of another one are measured anew
+Rates = TypeVar("Rates", CommonRates, StudentRates, TeacherRates, OwnTeacherRates)
 
 
 class Calibration:
@@ -85,14 +101,41 @@ class Calibration:
 
         return self._rates(StudentRates, config.name, what, measure)
 
-    def teacher(self, config: TeacherConfig, seconds: float) -> TeacherRates:
-        """A teacher whose model lies here."""
-        what = {"model": config.model, "layers": config.layers, "codec": config.codec,
-                "window": config.window, "dtype": config.dtype,
-                "seconds": round(seconds, 1)}  # fmt: skip
-        return self._rates(
-            TeacherRates, config.path, what, lambda: measure_teacher(config, seconds)
-        )
+    def teacher(
+        self, config: TeacherConfig, sample: Sample, own: OwnTeacher | None = None
+    ) -> TeacherRates:
+        """A teacher whose model lies here; of ``own``, which is yet to be trained, a random one."""
+        what = {
+            "model": config.model if own is None else asdict(own),
+            "layers": [config.kind, config.layers, config.combine, config.context, config.codec],
+            "window": config.window,
+            "dtype": config.dtype,
+            "seconds": round(sample.seconds, 1),
+            "characters": round(sum(map(len, sample.texts)) / max(1, len(sample.texts))),
+        }
+
+        def measure() -> TeacherRates:
+            if own is None:
+                return measure_teacher(config, sample)
+            with import_module(OWN_TEACHERS).untrained(own) as folder:
+                return measure_teacher(replace(config, model=str(folder)), sample)
+
+        return self._rates(TeacherRates, config.path, what, measure)
+
+    def own_teacher(self, own: OwnTeacher) -> OwnTeacherRates:
+        """The training of a recipe's own teacher."""
+        files = (Path(own.train), Path(own.train) / "text", *own.config)
+        content = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
+        what = {"own": asdict(own), "content": content}
+
+        def measure() -> OwnTeacherRates:
+            trainings = import_module(OWN_TEACHERS)
+            _reset_peak()
+            with _one_thread():
+                seconds, disk = trainings.training_seconds(own)
+            return OwnTeacherRates(seconds, _peak(), disk)
+
+        return self._rates(OwnTeacherRates, f"the training on {own.train}", what, measure)
 
     def _rates(
         self, kind: type[Rates], name: str, what: dict[str, Any], measure: Callable[[], Rates]
@@ -129,15 +172,27 @@ def measure_student(config: TrainConfig, audio: AudioShape, options: DecodeOptio
         student = _build(config, tokens)
         batch = _batch(max(1, round(measured / seconds)), audio, config, len(tokens))
         heard = batch["speech"].numel() / SAMPLE_RATE
+        cached = 0.0
+        if caches_states(config):  # states of the frozen front-end are computed once
+            cached = _encode_once(student, batch) / heard
         _reset_peak()
         train = idle_seconds(_step(student, batch, config.needs_text), _STEPS) / heard
         memory = _peak() * (1 + 0.7 * (batch_seconds / measured - 1))
         student.eval()
         with torch.no_grad():
             valid = idle_seconds(lambda: _loss(student, batch, config.needs_text), 2) / heard
-            decode = _decode_rate(student, config, audio, options, valid)
+            decode = cached + _decode_rate(student, config, audio, options, valid)
         parameters = sum(one.numel() for one in student.parameters())
-    return StudentRates(train, valid, decode, parameters, memory)
+    return StudentRates(train, valid, decode, parameters, memory, cached)
+
+
+def _encode_once(student: Any, batch: dict[str, Any]) -> float:
+    """Put the front-end's states into the batch in place of audio; seconds that they take."""
+    audio = batch["speech"], batch["speech_lengths"]
+    with torch.no_grad():
+        seconds = idle_seconds(lambda: student.frontend.encoded(*audio), 2)
+        batch["speech"], batch["speech_lengths"] = student.frontend.encoded(*audio)
+    return seconds
 
 
 def _build(config: TrainConfig, tokens: list[str]) -> Any:
@@ -160,23 +215,37 @@ def _step(student: Any, batch: dict[str, Any], needs_text: bool) -> Callable[[],
     return step
 
 
-def measure_teacher(config: TeacherConfig, seconds: float) -> TeacherRates:
-    """A call with as much audio as a dump gives it."""
+def measure_teacher(config: TeacherConfig, sample: Sample) -> TeacherRates:
+    """Calls with as much audio, or text, as a dump gives it."""
     config = config.on("cpu")
     with _one_thread():
         _reset_peak()
-        teacher = load_teacher(config)
-        rng = np.random.default_rng(0)
-        count = max(1, int((config.batch_seconds or seconds) / seconds))
-        noise = [
-            (0.1 * rng.standard_normal(round(seconds * SAMPLE_RATE))).astype(np.float32)
-            for _ in range(min(count, 4))
-        ]
+        loaded: list[Teacher] = []
+        load = idle_seconds(lambda: loaded.append(load_teacher(config)), 1, warm=False)
+        teacher = loaded[0]
+        items = _items(teacher.reads, config, sample)
         states: list[np.ndarray] = []
-        spent = idle_seconds(lambda: states.extend(teacher.states(noise)), 3)
-        frames = len(states[0]) / seconds
-        stored = frames * _bytes_a_frame(config, teacher.width)
-        return TeacherRates(spent / (len(noise) * seconds), stored, _peak())
+        spent = idle_seconds(lambda: states.extend(teacher.states(items)), 3)
+        heard = len(items) * sample.seconds
+        positions = sum(map(len, states[: len(items)])) / heard
+        stored = positions * _bytes_a_frame(config, teacher.width)
+        return TeacherRates(spent / heard, stored, _peak(), load)
+
+
+def _items(reads: str, config: TeacherConfig, sample: Sample) -> list[Any]:
+    """What a teacher reads in one call: noise, transcripts, or pairs of them."""
+    texts = sample.texts or ("a" * round(SPOKEN * sample.seconds),)
+    if reads == "text":
+        return list(texts)
+    rng = np.random.default_rng(0)
+    count = max(1, int((config.batch_seconds or sample.seconds) / sample.seconds))
+    noise = [
+        (0.1 * rng.standard_normal(round(sample.seconds * SAMPLE_RATE))).astype(np.float32)
+        for _ in range(min(count, 4))
+    ]
+    if reads == "audio":
+        return noise
+    return [(one, texts[number % len(texts)]) for number, one in enumerate(noise)]
 
 
 def _bytes_a_frame(config: TeacherConfig, width: int) -> float:
@@ -257,6 +326,7 @@ def _measure_common() -> CommonRates:
     with _one_thread():
         return CommonRates(
             start=_start("import distill_asr.espnet.task"),
+            start_train=_start(f"import {', '.join(_OF_TRAINING)}"),
             start_small=_start("import distill_asr.dump.run"),
             start_teacher=_start(
                 "import distill_asr.dump.run; from transformers import HubertModel"

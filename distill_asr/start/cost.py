@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from distill_asr.recipe.jobs import Job
+from distill_asr.start.batches import Batches, spread
 
 PCM = 32000  # bytes of a second of 16-bit audio at 16 kHz
-FILL = 0.9  # of a batch that is audio and not padding
 _KEPT = 3.0  # models of an epoch's size that a training keeps besides its best: resumed, optimiser
-TRAIN_START = 1.5  # seconds of processor time: checks, the model, the average at the end
+TRAIN_START = 2.5  # seconds of processor time: checks, the model, the average at the end
 MIB, GIB = 2**20, 2**30
 SPOKEN = 15.0  # characters a second of read speech, where no text gives it
 
@@ -24,18 +25,30 @@ SPOKEN = 15.0  # characters a second of read speech, where no text gives it
 class SetSize:
     """Audio of a set.
 
-    ``converted``: seconds of it that ``prepare`` writes anew; ``characters``: of its transcripts.
+    ``converted``: seconds of it that ``prepare`` writes anew; ``characters``: of its transcripts;
+    ``known``: seconds of those utterances whose length is known; ``texts``: some transcripts.
     """
 
     seconds: float
     utterances: int
     converted: float = 0.0
     characters: float = 0.0
+    known: tuple[float, ...] = ()
+    texts: tuple[str, ...] = ()
+
+    @property
+    def lengths(self) -> list[float]:
+        """Seconds of every utterance, distributed as those that are known."""
+        known = self.known or (self.seconds / max(1, self.utterances),)
+        return spread(known, self.utterances)
 
 
 @dataclass(frozen=True)
 class AudioShape:
-    """What a training reads: seconds a batch and an utterance, characters a second."""
+    """What a training reads: seconds a batch and an utterance, characters a second.
+
+    The utterance is one whose cost a second is that of the set, where costs grow with the square.
+    """
 
     batch_seconds: float
     seconds: float
@@ -43,13 +56,34 @@ class AudioShape:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """What a teacher is measured on: seconds of an utterance, some transcripts."""
+
+    seconds: float
+    texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OwnTeacher:
+    """A teacher that the recipe trains: its config, and the data of ``train-teacher``."""
+
+    config: tuple[Path, ...]
+    overrides: tuple[str, ...]
+    train: str
+    dev: str
+    test: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class CommonRates:
     """Seconds of processor time: to start a verb; to read and resample.
 
-    ``start``: with ESPnet; ``start_small``: without torch; ``start_teacher``: with transformers.
+    ``start``: with ESPnet; ``start_train``: of ``train``, which draws curves too; ``start_small``:
+    without torch; ``start_teacher``: with transformers.
     """
 
     start: float
+    start_train: float
     start_small: float
     start_teacher: float
     read: float  # a second of audio
@@ -67,6 +101,8 @@ class StudentRates:
     train, valid, decode : seconds of processor (or GPU) time a second of audio.
     parameters : of the student.
     memory : MiB at the largest batch, the interpreter included.
+    cached : seconds a second of audio for states that a training computes once, before its first
+        step.
     """
 
     train: float
@@ -74,45 +110,39 @@ class StudentRates:
     decode: float
     parameters: int
     memory: float
+    cached: float = 0.0
 
 
 @dataclass(frozen=True)
 class TeacherRates:
-    """Seconds of processor (or GPU) time a second of audio, and what is stored of it."""
+    """Seconds of processor (or GPU) time a second of audio, and what is stored of it.
+
+    ``load``: seconds until it can begin.
+    """
 
     dump: float
     bytes_per_second: float
     memory: float  # MiB
+    load: float = 0.0
+
+
+@dataclass(frozen=True)
+class OwnTeacherRates:
+    """Of a teacher that the recipe trains: the whole training, in processor time and MiB."""
+
+    seconds: float
+    memory: float
+    disk: float
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """A training in numbers.
-
-    Parameters
-    ----------
-    epochs, batch_seconds : of the config; ``iterations``: ``num_iters_per_epoch``, if any.
-    seconds, valid_seconds : of audio an epoch.
-    kept : models kept, ``keep_nbest_models``.
-    """
+    """A training in numbers: ``learnt`` and ``judged`` in each epoch; models that are kept."""
 
     epochs: int
-    batch_seconds: float
-    seconds: float
-    valid_seconds: float
+    learnt: Batches
+    judged: Batches
     kept: int
-    iterations: int | None = None
-
-    @property
-    def updates_an_epoch(self) -> int:
-        """Batches, the last one included."""
-        whole = math.ceil(self.seconds / (FILL * self.batch_seconds))
-        return min(whole, self.iterations) if self.iterations else max(1, whole)
-
-    @property
-    def heard(self) -> float:
-        """Seconds of audio of an epoch that are learnt from."""
-        return min(self.seconds, self.updates_an_epoch * FILL * self.batch_seconds)
 
 
 @dataclass(frozen=True)
@@ -145,12 +175,16 @@ class StageCost:
         return max((cost.memory for cost in self.jobs.values()), default=0.0)
 
 
-def training_cost(plan: TrainingPlan, student: StudentRates, common: CommonRates) -> Cost:
-    """A training from its start to its averaged model."""
-    epoch = plan.heard * (student.train + common.read) + plan.valid_seconds * student.valid
-    seconds = common.start + TRAIN_START + plan.epochs * (epoch + common.epoch)
+def training_cost(
+    plan: TrainingPlan, student: StudentRates, common: CommonRates, cached: float = 0.0
+) -> Cost:
+    """A training from its start to its averaged model; ``cached``: seconds of cached audio."""
+    learnt, judged = plan.learnt.padded, plan.judged.padded
+    epoch = learnt * (student.train + common.read) + judged * (student.valid + common.read)
+    before = common.start_train + TRAIN_START + cached * student.cached
+    seconds = before + plan.epochs * (epoch + common.epoch)
     size = 4 * student.parameters / MIB
-    updates = plan.epochs * plan.updates_an_epoch
+    updates = plan.epochs * plan.learnt.count
     work = f"{updates} updates, {plan.epochs} epochs, {student.parameters / 1e6:.1f} M parameters"
     return Cost(seconds, size * (plan.kept + _KEPT), student.memory, work)
 
@@ -159,7 +193,7 @@ def dump_cost(sizes: Iterable[SetSize], teacher: TeacherRates, common: CommonRat
     """Targets of some sets."""
     total = sum(one.seconds for one in sizes)
     return Cost(
-        common.start_teacher + total * (teacher.dump + common.read),
+        common.start_teacher + teacher.load + total * (teacher.dump + common.read),
         total * teacher.bytes_per_second / MIB,
         teacher.memory,
         f"{total / 3600:.2f} h of audio",

@@ -16,14 +16,18 @@ from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.io.tables import collect_table
 from distill_asr.recipe import plan
 from distill_asr.recipe.jobs import Job
-from distill_asr.recipe.plan import Grid
+from distill_asr.recipe.plan import TEACHERS, Grid, own_teachers
 from distill_asr.recipe.stages import READY
 from distill_asr.recipe.systems import RECOGNISER, RecipeTeacher, Training
+from distill_asr.start.batches import batches, weighted
 from distill_asr.start.cost import (
     SPOKEN,
     AudioShape,
     CommonRates,
     Cost,
+    OwnTeacher,
+    OwnTeacherRates,
+    Sample,
     SetSize,
     StageCost,
     StudentRates,
@@ -42,6 +46,8 @@ from distill_asr.train.config import TrainConfig
 _LOOKED_AT = 100  # recordings whose headers are read where no table gives lengths
 _FRAMES = 50  # of a published speech model, a second
 _SCORING = 3.0  # seconds
+_TEXTS = 64  # transcripts that a text teacher is measured on
+_LATER = "known when its training data is there"
 
 
 class Measures(Protocol):
@@ -55,8 +61,13 @@ class Measures(Protocol):
     ) -> StudentRates:
         """Of a config."""
 
-    def teacher(self, config: TeacherConfig, seconds: float) -> TeacherRates:
-        """Of a teacher file whose model lies here."""
+    def teacher(
+        self, config: TeacherConfig, sample: Sample, untrained: OwnTeacher | None = None
+    ) -> TeacherRates:
+        """Of a teacher file; of a random model where the recipe has yet to train it."""
+
+    def own_teacher(self, training: OwnTeacher) -> OwnTeacherRates:
+        """Of the training of a recipe's own teacher."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,8 @@ class _Forecast:
         self.measures = measures
         self.options = options
         self.common = measures.common()
+        self._encoders: set[tuple[str, ...]] = set()
+        self._known_lengths: dict[tuple[str, ...], list[float]] = {}
         sets = grid.sets
         names = (*sets.train, *sets.unlabelled, *sets.valid, *sets.test)
         self.sizes = set_sizes(tuple(dict.fromkeys(names)), grid.folder, options.hours)
@@ -126,14 +139,19 @@ class _Forecast:
         if (self.grid.folder / READY / name).is_dir():
             tests = sum(self.sizes[one].seconds for one in self.grid.sets.test)
             return Cost(self.common.start_small + tests * 0.01, work="comes trained; scored")
-        return Cost(0.0, work="trained here: not estimated")
+        training = self._untrained(self.grid.systems.teachers[name])
+        if training is None:
+            return Cost(0.0, work=_LATER)
+        rates = self.measures.own_teacher(training)
+        seconds = self.common.start_teacher + rates.seconds
+        return Cost(seconds, rates.disk, rates.memory, "trained here")
 
     def _recogniser(self, job: Job) -> Cost:
         recogniser = self.grid.systems.recogniser
         assert recogniser is not None  # else there are no such jobs
         verb = job.name.split()[0]
         if verb == "train":
-            return self._training(recogniser.training, self.grid.sets.train)
+            return self._training(recogniser.training, self.grid.sets.train, True)
         names = [job.name.split()[-1]] if verb == "pseudo-label" else list(self.grid.sets.test)
         return self._recognised(recogniser.training, names)
 
@@ -142,10 +160,13 @@ class _Forecast:
         name = name.rpartition("_seed")[0]
         if kind == "pretrain":
             pretraining = self.grid.systems.pretrain[name]
-            return self._training(pretraining, pretraining.train)
+            return self._training(pretraining, pretraining.train, True)
         system = self.grid.systems.systems[name]
         pseudo = tuple(f"{one}_pseudo" for one in system.pseudo_labels)
-        return self._training(system, (*self.grid.sets.train, *pseudo))
+        # states of a frozen encoder are computed by the first training that reads them
+        first = job.after not in self._encoders
+        self._encoders.add(job.after)
+        return self._training(system, (*self.grid.sets.train, *pseudo), first)
 
     def _decode(self, job: Job) -> Cost:
         name = job.name.split()[1].rpartition("_seed")[0]
@@ -159,16 +180,35 @@ class _Forecast:
             student = self._student(systems.recogniser.training, self.grid.sets.train)
             rates = TeacherRates(2 * student.valid, 25 * 4 * 4, student.memory)
         else:
-            rates = self._teacher(systems.teachers[name], _mean_seconds(sizes))
+            found = self._teacher(systems.teachers[name], sizes)
+            if found is None:
+                return Cost(0.0, work=_LATER)
+            rates = found
         if "dump" in self.options.rates:
             rates = replace(rates, dump=1 / self.options.rates["dump"])
         return dump_cost(sizes, rates, self.common)
 
-    def _training(self, training: Training, sets: tuple[str, ...]) -> Cost:
+    def _training(self, training: Training, sets: tuple[str, ...], first: bool) -> Cost:
         student = self._student(training, sets)
-        numbers = _numbers(training.resolved(self.grid.set), self._total(sets),
-                           self._total(self.grid.sets.valid), self._mean(sets))  # fmt: skip
-        return training_cost(numbers, student, self.common)
+        numbers = self._numbers(training.resolved(self.grid.set), sets)
+        cached = sum(self._lengths(sets)) + sum(self._lengths(self.grid.sets.valid))
+        return training_cost(numbers, student, self.common, cached if first else 0.0)
+
+    def _numbers(self, config: TrainConfig, sets: tuple[str, ...]) -> TrainingPlan:
+        """A config in numbers; ESPnet's where it leaves them out."""
+        values = config.espnet
+        validation = {
+            name: values.get(f"valid_{name}") or values.get(name)
+            for name in ("batch_type", "batch_bins", "batch_size")
+        }
+        judged = {name: value for name, value in validation.items() if value is not None}
+        iterations = values.get("num_iters_per_epoch")
+        return TrainingPlan(
+            int(values.get("max_epoch", 40)),
+            batches(self._lengths(sets), values).limited(iterations and int(iterations)),
+            batches(self._lengths(self.grid.sets.valid), judged),
+            _count(values.get("keep_nbest_models", 10)),
+        )
 
     def _recognised(self, training: Training, sets: list[str]) -> Cost:
         student = self._student(training, self.grid.sets.train)
@@ -177,9 +217,8 @@ class _Forecast:
     def _student(self, training: Training, sets: tuple[str, ...]) -> StudentRates:
         config = training.resolved(self.grid.set)
         config = _with_model_here(config, self.grid.folder)
-        mean = self._mean(sets)
-        batch = _numbers(config, self._total(sets), 0.0, mean).batch_seconds
-        audio = AudioShape(batch, mean, self._spoken())
+        batch = self._numbers(config, sets).learnt.seconds
+        audio = AudioShape(batch, weighted(self._lengths(sets)), self._spoken())
         rates = self.measures.student(config, audio, self.options.search)
         stated = self.options.rates
         if "train" in stated:
@@ -188,13 +227,23 @@ class _Forecast:
             rates = replace(rates, decode=1 / stated["decode"])
         return rates
 
-    def _teacher(self, teacher: RecipeTeacher, seconds: float) -> TeacherRates:
+    def _teacher(self, teacher: RecipeTeacher, sizes: list[SetSize]) -> TeacherRates | None:
+        """None: it is trained on data that is not there yet."""
         config = teacher.resolved()
         ready = self.grid.folder / READY / teacher.name
         local = Path(config.model) if Path(config.model).is_dir() else cached_model(config.model)
         place = local or (ready if ready.is_dir() else None)
+        sample = Sample(
+            weighted(one for size in sizes for one in size.lengths),
+            tuple(text for size in sizes for text in size.texts)[:_TEXTS],
+        )
         if place is not None:
-            return self.measures.teacher(replace(config, model=str(place)), seconds)
+            return self.measures.teacher(replace(config, model=str(place)), sample)
+        owner = next((one for one in own_teachers(self.grid)
+                      if config.model == str(TEACHERS / one.name)), None)  # fmt: skip
+        if owner is not None:
+            training = self._untrained(owner)
+            return None if training is None else self.measures.teacher(config, sample, training)
         known = next((one for one in PUBLISHED if one.model == config.model), None)
         if known is None:
             raise UserError(
@@ -204,17 +253,29 @@ class _Forecast:
         each = 2e6 * known.millions * _FRAMES / self.common.flops
         return TeacherRates(each, _FRAMES * known.width * 2.0, 500 + 4.5 * known.millions)
 
-    def _total(self, sets: tuple[str, ...]) -> float:
-        return sum(self.sizes[name].seconds for name in sets)
+    def _untrained(self, teacher: RecipeTeacher) -> OwnTeacher | None:
+        """The training of a recipe's own teacher; None while its data is not there."""
+        files = teacher.train
+        assert files is not None  # else it is none of the recipe's own
+        folder = self.grid.folder
+        train, dev = (folder / one for one in (files.train, files.dev))
+        if not (train.exists() and dev.exists()):
+            return None
+        tests = [folder / "dump" / one for one in self.grid.sets.test]
+        there = tuple(str(one) for one in tests if (one / "text").is_file())
+        return OwnTeacher(files.config, tuple(files.overrides()), str(train), str(dev), there)
+
+    def _lengths(self, sets: tuple[str, ...]) -> list[float]:
+        if sets not in self._known_lengths:
+            found = [one for name in sets for one in self.sizes[name].lengths]
+            self._known_lengths[sets] = found
+        return self._known_lengths[sets]
 
     def _spoken(self) -> float:
         """Characters a second of the labelled training sets."""
         sets = [self.sizes[name] for name in self.grid.sets.train]
         characters = sum(one.characters for one in sets)
         return characters / sum(one.seconds for one in sets) if characters else SPOKEN
-
-    def _mean(self, sets: tuple[str, ...]) -> float:
-        return _mean_seconds([self.sizes[name] for name in sets])
 
 
 def set_sizes(
@@ -230,12 +291,7 @@ def set_sizes(
     for name in names:
         found = _prepared(folder / "dump" / name) or _unprepared(folder / "data" / name)
         if name in hours:
-            mean = found.seconds / found.utterances if found else 5.0
-            seconds = 3600 * hours[name]
-            share = found.converted / found.seconds if found else 0.0
-            spoken = found.characters / found.seconds if found else 0.0
-            count = max(1, round(seconds / mean))
-            found = SetSize(seconds, count, share * seconds, spoken * seconds)
+            found = _scaled(found or SetSize(5.0, 1), 3600 * hours[name])
         if found is None:
             problems.append(
                 f"{name}: neither data/{name} nor dump/{name} exists; state its hours with "
@@ -248,6 +304,14 @@ def set_sizes(
     return sizes
 
 
+def _scaled(size: SetSize, seconds: float) -> SetSize:
+    """A set of the same kind with so much audio."""
+    factor = seconds / size.seconds
+    count = max(1, round(factor * size.utterances))
+    return replace(size, seconds=seconds, utterances=count, converted=factor * size.converted,
+                   characters=factor * size.characters)  # fmt: skip
+
+
 def _prepared(folder: Path) -> SetSize | None:
     lengths = collect_table(folder / "utt2num_samples", Problems(), required=False)
     if not lengths:
@@ -258,7 +322,8 @@ def _prepared(folder: Path) -> SetSize | None:
     written = sum(
         seconds.get(key, 0.0) for key, path in wav.items() if f"/{folder.name}/wav/" in path
     )
-    return SetSize(sum(seconds.values()), len(seconds), written, _characters(folder))
+    known = tuple(seconds.values())
+    return SetSize(sum(known), len(known), written, *_transcripts(folder, known))
 
 
 def _unprepared(folder: Path) -> SetSize | None:
@@ -279,37 +344,21 @@ def _unprepared(folder: Path) -> SetSize | None:
     cut = (folder / "segments").is_file()  # parts are written as files of their own
     share = 1.0 if cut else 1 - len(fine) / len(facts)
     if durations:
-        total = sum(map(float, durations.values()))
-        return SetSize(total, len(durations), share * total, _characters(folder))
+        known = tuple(map(float, durations.values()))
+        return SetSize(sum(known), len(known), share * sum(known), *_transcripts(folder, known))
     if not kept:
         return None
-    total = sum(one.duration for one in kept) / len(kept) * len(wav)
-    return SetSize(total, len(wav), share * total, _characters(folder))
+    known = tuple(one.duration for one in kept)
+    total = sum(known) / len(known) * len(wav)
+    return SetSize(total, len(wav), share * total, *_transcripts(folder, known))
 
 
-def _characters(folder: Path) -> int:
-    texts = collect_table(folder / "text", Problems(), required=False) or {}
-    return sum(map(len, texts.values()))
-
-
-def _numbers(
-    config: TrainConfig, seconds: float, valid_seconds: float, mean: float
-) -> TrainingPlan:
-    """A config in numbers; ESPnet's where it leaves them out."""
-    values = config.espnet
-    if values.get("batch_type", "folded") in ("numel", "length"):
-        batch = float(values.get("batch_bins", 1000000)) / SAMPLE_RATE
-    else:
-        batch = float(values.get("batch_size", 20)) * mean
-    iterations = values.get("num_iters_per_epoch")
-    return TrainingPlan(
-        int(values.get("max_epoch", 40)),
-        batch,
-        seconds,
-        valid_seconds,
-        _count(values.get("keep_nbest_models", 10)),
-        None if iterations is None else int(iterations),
-    )
+def _transcripts(
+    folder: Path, known: tuple[float, ...]
+) -> tuple[int, tuple[float, ...], tuple[str, ...]]:
+    """Characters of all, the lengths that are known, and some transcripts."""
+    texts = list((collect_table(folder / "text", Problems(), required=False) or {}).values())
+    return sum(map(len, texts)), known, tuple(texts[:: max(1, len(texts) // _TEXTS)][:_TEXTS])
 
 
 def _count(value: object) -> int:
@@ -325,8 +374,3 @@ def _with_model_here(config: TrainConfig, folder: Path) -> TrainConfig:
     if not ready.is_dir():
         return config
     return config.with_espnet(encoder_conf={**config.conf("encoder"), "model": str(ready)})
-
-
-def _mean_seconds(sizes: list[SetSize]) -> float:
-    utterances = sum(one.utterances for one in sizes)
-    return sum(one.seconds for one in sizes) / max(1, utterances)

@@ -90,16 +90,13 @@ def _train_and_score(
     """Do what is missing; give the report."""
     import torch
 
+    from distill_asr.train_teacher.kinds import teacher_training
     from distill_asr.train_teacher.report import is_trained
-    from distill_asr.train_teacher.settings import SpeechSettings
-    from distill_asr.train_teacher.speech import SpeechTeacherTraining
-    from distill_asr.train_teacher.text import TextTeacherTraining
     from distill_asr.train_teacher.trainer import TeacherSets, score_missing, train
 
     torch.set_num_threads(args.nthreads)
-    speech = isinstance(settings, SpeechSettings)
     sets = TeacherSets(args.train, args.dev, tuple(args.test))
-    training = (SpeechTeacherTraining if speech else TextTeacherTraining)(settings, sets)
+    training = teacher_training(settings, sets)
     if not is_trained(args.output):
         train(training, args.output)
     return score_missing(training, args.output)

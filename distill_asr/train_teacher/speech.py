@@ -143,6 +143,9 @@ class SpeechTeacherTraining(TeacherTraining[SpeechSettings]):
         rates = {"wer": metrics["test_wer"], "cer": metrics["test_cer"]}
         return {"utterances": len(data), **rates}
 
+    def asked(self, path: str) -> int:  # noqa: D102
+        return len(read_labelled(path).wav)
+
 
 class CtcTrainer(Trainer):
     """Batches utterances of about the same length, and measures error rates."""

@@ -107,6 +107,10 @@ class TextTeacherTraining(TeacherTraining[TextSettings]):
         choices = read_choices(Path(self.sets.dev).parent / CHOICES)
         return fills(model, tokenizer, read_training_text(path), choices)
 
+    def asked(self, path: str) -> int:
+        """Every word is masked once."""
+        return sum(len(line.split()) for line in read_training_text(path))
+
 
 def read_training_text(path: str) -> list[str]:
     """Lines of a file, or the transcripts of a data directory.

@@ -88,6 +88,10 @@ class TeacherTraining(ABC, Generic[AnySettings]):
     def score(self, output: Path, path: str) -> dict[str, Any]:
         """Measure the finished teacher on one set."""
 
+    @abstractmethod
+    def asked(self, path: str) -> int:
+        """How many items the model reads for the score of one set."""
+
     def save_model(self, model: PreTrainedModel, folder: Path) -> None:
         """Write the weights."""
         model.save_pretrained(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from distill_asr.errors import UserError
 from distill_asr.recipe.jobs import Job
 from distill_asr.recipe.plan import Grid, Sets
 from distill_asr.recipe.systems import Systems
+from distill_asr.start.batches import Batches
 from distill_asr.start.cost import (
     TRAIN_START,
     CommonRates,
     Cost,
+    OwnTeacherRates,
     StageCost,
     StudentRates,
     TeacherRates,
@@ -30,7 +33,7 @@ from distill_asr.start.forecast import ForecastOptions, forecast, set_sizes
 from distill_asr.start.plan_command import read_script
 
 MINI = Path(__file__).parents[2] / "egs/mini/asr1"
-COMMON = CommonRates(10.0, 2.0, 6.0, 0.001, 0.002, 1.0, 1e10)
+COMMON = CommonRates(10.0, 12.0, 2.0, 6.0, 0.001, 0.002, 1.0, 1e10)
 HOURS = {"train": 0.07, "unlab": 1.15, "dev": 0.05, "test_clean": 0.14, "test_noisy": 0.14}
 
 
@@ -43,8 +46,11 @@ class Rates:
     def student(self, config, audio, options) -> StudentRates:
         return StudentRates(0.01, 0.004, 0.03, 1_000_000, 900.0)
 
-    def teacher(self, config, seconds) -> TeacherRates:
+    def teacher(self, config, sample, own=None) -> TeacherRates:
         return TeacherRates(0.01, 50 * 128 * 2, 700.0)
+
+    def own_teacher(self, own) -> OwnTeacherRates:
+        return OwnTeacherRates(240.0, 900.0, 12.0)
 
 
 def job(name: str, *after: str) -> Job:
@@ -115,14 +121,32 @@ def test_a_job_waits_for_what_it_needs() -> None:
     assert wall_seconds(jobs, costs, 2, 1) == 16
 
 
-def test_an_epoch_counts_its_updates() -> None:
-    plan = TrainingPlan(10, 20.0, 900.0, 90.0, 5)
-    assert plan.updates_an_epoch == 50 and plan.heard == 900.0
-    few = TrainingPlan(10, 20.0, 900.0, 90.0, 5, iterations=5)
-    assert few.heard == 90.0
-    rates = StudentRates(0.01, 0.005, 0.0, 1000, 1.0)
-    cost = training_cost(few, rates, COMMON)
-    assert cost.seconds == pytest.approx(10 + TRAIN_START + 10 * (90 * 0.011 + 90 * 0.005 + 1))
+def test_a_training_costs_its_padded_audio() -> None:
+    plan = TrainingPlan(10, Batches(50, 900.0), Batches(5, 90.0), 5)
+    rates = StudentRates(0.01, 0.005, 0.0, 1000, 1.0, 0.1)
+    cost = training_cost(plan, rates, COMMON)
+    epoch = 900 * 0.011 + 90 * 0.006 + 1
+    assert cost.seconds == pytest.approx(12 + TRAIN_START + 10 * epoch)
+    assert training_cost(plan, rates, COMMON, 50.0).seconds == pytest.approx(cost.seconds + 5)
+    assert cost.work.startswith("500 updates")
+
+
+def test_a_teacher_that_the_recipe_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    recipe = tmp_path / "asr1"
+    shutil.copytree(MINI.parents[1] / "mini_homophones/asr1/conf", recipe / "conf")
+    monkeypatch.chdir(recipe)
+    systems = Systems.read("conf/systems.yaml")
+    grid = Grid(systems, systems.chosen("baseline,both"), (1,), Sets(test=("test",)))
+    hours = ForecastOptions(2, 2, {"train": 0.6, "dev": 0.1, "test": 0.2})
+    later = {stage.name: stage for stage in forecast(grid, Rates(), hours)}
+    assert later["teachers"].jobs["train-teacher bert"].work == later["dump"].jobs["dump bert"].work
+    assert later["teachers"].wall == 0 and later["train"].wall > 0
+    (recipe / "data/text").mkdir(parents=True)
+    for name in ("train", "dev"):
+        (recipe / f"data/text/{name}.txt").write_text("one two\n")
+    known = {stage.name: stage for stage in forecast(grid, Rates(), hours)}
+    assert known["teachers"].wall == COMMON.start_teacher + 240
+    assert known["dump"].wall > COMMON.start_teacher
 
 
 def test_the_table_and_its_units() -> None:
