@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"NAME is one of {', '.join(CORPORA)}, or the dotted path of your own subclass of "
         "distill_asr.corpora.contract.Corpus. `distill-asr corpus NAME --help` shows its options."
     )
-    parser.add_argument("--list", nargs=0, action=_List, help="what each of them is and needs")
+    parser.add_argument(
+        "--list", nargs=0, action=_List, help="list the corpora, and what each of them needs"
+    )
     parser.add_argument("name", metavar="NAME", help="name of the corpus, or a dotted path")
     parser.add_argument("options", nargs=argparse.REMAINDER, metavar="--out DIR [options]",
         help="directory to write, and the options of the corpus")  # fmt: skip

@@ -156,7 +156,7 @@ def find_recordings(fsdd: str | Path | None) -> Path:
         if folder.is_dir() and files(folder, "*.wav"):
             return folder
     there = Path(fsdd).is_dir()
-    state = "has no wav files, nor has recordings/ in it" if there else "is not a directory"
+    state = "has no wav files, and no recordings/ with any" if there else "is not a directory"
     raise UserError(f"{fsdd} {state}; expected the Free Spoken Digit Dataset: {way_out}")
 
 

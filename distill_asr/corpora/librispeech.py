@@ -154,7 +154,7 @@ def _choose_parts(
             problems.add(
                 "missing part",
                 f"{root}: no {', '.join(absent)}, needed for the set {name}; {_WAY_OUT}, or name "
-                "the sets to make (--sets), or take what is there (--partial)",
+                "the sets to make (--sets), or use only the parts that are there (--partial)",
             )
     return {name: there for name, there in chosen.items() if there}
 

@@ -89,7 +89,9 @@ class DataDir:
         if utterances is None:
             utterances = self._reached(order, seconds, sampling_rate)
         if utterances > len(keys):
-            raise UserError(f"{self.path}: {utterances} utterances asked for, it has {len(keys)}")
+            raise UserError(
+                f"{self.path}: asked for {utterances} utterances, but it has {len(keys)}"
+            )
         return self.select(order[:utterances])
 
     def write(self, path: str | os.PathLike) -> None:
@@ -118,7 +120,7 @@ class DataDir:
         total = np.cumsum([self.num_samples[key] for key in order]) / sampling_rate
         if not len(total) or total[-1] < seconds:
             found = total[-1] if len(total) else 0.0
-            raise UserError(f"{self.path}: {seconds} s asked for, it has {found:.1f} s")
+            raise UserError(f"{self.path}: asked for {seconds} s, but it has {found:.1f} s")
         return int(np.searchsorted(total, seconds)) + 1
 
 

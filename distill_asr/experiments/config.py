@@ -133,7 +133,9 @@ def _find_files(values: dict[str, Any], directory: Path) -> list[str]:
         places.append(directory / named.name)
         found = next((path for path in places if path.is_file()), None)
         if found is None:
-            problems.append(f"{key}: {named} is neither there nor in {directory}; put it there")
+            problems.append(
+                f"{key}: {named} exists neither at that path nor in {directory}; put it there"
+            )
         else:
             place[key] = str(found)
     return problems

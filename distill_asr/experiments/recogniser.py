@@ -120,7 +120,8 @@ class RecogniserTeacher(Teacher):
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"device {self._device}: out of memory with an utterance of "
-                f"{len(waveform) / SAMPLE_RATE:.1f} s; drop utterances that long"
+                f"{len(waveform) / SAMPLE_RATE:.1f} s; leave such utterances out (`distill-asr "
+                "prepare --max-duration`)"
             ) from error
 
     def _encode(self, waveform: np.ndarray) -> Tensor:
@@ -227,7 +228,10 @@ def _require_audio(config: TeacherConfig, trained: ModelConfig) -> None:
     if trained.values.get("input_size") not in (None, 1):  # 1: audio goes to the encoder as it is
         raise UserError(f"{where} reads features, not audio; choose one with a front-end")
     if trained.rate != SAMPLE_RATE:
-        raise UserError(f"{where} wants {trained.rate} Hz audio, data is {SAMPLE_RATE} Hz")
+        raise UserError(
+            f"{where} needs audio at {trained.rate} Hz, but prepared data has {SAMPLE_RATE} Hz; "
+            "choose another model"
+        )
 
 
 def _facts(tokens: tuple[str, ...], trained: ModelConfig, config: TeacherConfig) -> dict[str, Any]:

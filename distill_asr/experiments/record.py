@@ -42,7 +42,7 @@ def altered_files(experiment: Experiment, files: Iterable[Path]) -> list[str]:
     """List the files that changed since the training ended; nothing before its end."""
     way_out = (
         f"put a good copy back, or run the same `distill-asr train` for {experiment.directory} "
-        "again, which makes whole what it can"
+        "again, which mends what it can"
     )
     return altered(experiment.done, {_name(experiment, file): file for file in files}, way_out)
 

@@ -321,5 +321,9 @@ def _one_channel(samples: np.ndarray, channel: int | str | None) -> np.ndarray:
         return samples.mean(axis=1)
     assert isinstance(channel, int)
     if channel >= channels:
-        raise BadAudioError("no such channel", f"channel {channel} asked for, it has {channels}")
+        raise BadAudioError(
+            "no such channel",
+            f"--channel {channel}: the file has {channels} channel(s), counted from 0; choose "
+            "another",
+        )
     return np.ascontiguousarray(samples[:, channel])

@@ -53,7 +53,7 @@ def _training_problems(systems: Systems, training: Training) -> list[str]:
     try:
         config = training.resolved()
         missing = [
-            f"{training.name}: distill: no teacher {name!r} under `teachers:`"
+            f"{training.name}: distill: no teacher {name!r} under `teachers:`; add it there"
             for name in config.teachers
             if name not in systems.teachers and not (systems.recogniser and name == "recogniser")
         ]

@@ -268,7 +268,10 @@ class _Reader:
         if "train" in names and not values.get("train"):
             self.problems.append(f"{key}.train: missing; expected prepared sets, such as [train]")
         if any(mark in name for mark in ",/ "):
-            self.problems.append(f"{key}: a name becomes a directory and is listed with commas")
+            self.problems.append(
+                f"{key}: a name becomes a directory and stands in lists with commas; use "
+                "letters, digits, _ and - only"
+            )
         return kind(name=name, config=config, **values)
 
     def _fields(self, key: str, value: object, allowed: Sequence[str]) -> dict[str, Any]:
@@ -315,7 +318,11 @@ class _Reader:
                 self.problems.append(f"systems.{name}.repeats: {system.repeats!r}{hint}")
             if system.pseudo_labels and recogniser is None:
                 self.problems.append(
-                    f"systems.{name}.pseudo_labels: no `{RECOGNISER}:` is described that makes them"
+                    f"systems.{name}.pseudo_labels: they need a recogniser; describe it under "
+                    f"`{RECOGNISER}:`"
                 )
             if name == RECOGNISER:
-                self.problems.append(f"systems.{name}: the name of the recogniser's experiment")
+                self.problems.append(
+                    f"systems.{name}: this name is taken by the recogniser's experiment; choose "
+                    "another"
+                )

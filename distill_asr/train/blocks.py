@@ -108,8 +108,8 @@ def _check_pair(key: str, block: DistillBlock, matcher: Matcher, loss: Loss) -> 
         )
     if block.tap == LATTICE_TAP and not matcher.reads_lattice:
         problems.append(
-            f"{key}.match: a transducer's logits have no frames alone, and {block.match!r} asks "
-            "for no lattice; use `match: path`"
+            f"{key}.match: a transducer's logits are a lattice of frames and tokens, which "
+            f"{block.match!r} does not pair; use `match: path`"
         )
     if loss.reads != VECTORS and block.mixes_layers:
         problems.append(
@@ -118,7 +118,7 @@ def _check_pair(key: str, block: DistillBlock, matcher: Matcher, loss: Loss) -> 
         )
     if loss.reads == CODES and is_online(block.teacher):
         problems.append(
-            f"{key}.loss: reads codes, which an online teacher does not give; dump it with "
+            f"{key}.loss: takes codes, which an online teacher does not compute; dump it with "
             "`codec: {name: mvq}`, or choose a loss on vectors"
         )
     return problems

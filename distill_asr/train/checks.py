@@ -74,29 +74,32 @@ def _check_student(config: TrainConfig) -> list[str]:
             "bpemodel: missing; token_type hugging_face needs a text model's hub id or directory"
         )
     if not config.needs_text and not config.blocks:
-        problems.append("distill: model encoder_only learns from distillers alone; name one")
+        problems.append("distill: model encoder_only has no other loss; add a block with a teacher")
     return problems + (_check_timing(config) if config.blocks else [])
 
 
 def _check_timing(config: TrainConfig) -> list[str]:
-    """Targets are tied to the audio's timing; what changes it has no place beside distillers."""
+    """Targets are tied to the timing of the audio; distillers forbid what changes it."""
     dumped = not all(is_online(block.teacher) for block in config.blocks.values())
     effects = _effects(config.conf("preprocessor").get("data_aug_effects")) if dumped else ()
     problems = [
-        f"preprocessor_conf.data_aug_effects: {effect}: moves the audio against the targets"
+        f"preprocessor_conf.data_aug_effects: {effect}: changes the timing, so dumped targets do "
+        "not fit; remove it, or use teachers with `online: true`"
         for effect in effects
         if effect in RETIMING_EFFECTS
     ]
     warps = config.conf("specaug").get("apply_time_warp", True)
     if config.espnet.get("specaug") == "specaug" and warps:
         problems.append(
-            "specaug_conf.apply_time_warp: moves frames against the targets; set it to false"
+            "specaug_conf.apply_time_warp: changes the timing of the features, so targets do not "
+            "fit; set it to false"
         )
     layers = sorted({b.tap for b in config.blocks.values() if b.tap.startswith("encoder:")})
     for key in ("layer_drop_rate", "stochastic_depth_rate"):
         if config.conf("encoder").get(key) and layers:
             problems.append(
-                f"encoder_conf.{key}: a dropped layer gives {', '.join(layers)} nothing"
+                f"encoder_conf.{key}: a dropped layer has no output for {', '.join(layers)}; set "
+                "it to 0"
             )
     return problems
 

@@ -110,7 +110,7 @@ def _write_texts(output: Path, teacher: str, sets: Sequence[DataDir]) -> str:
         source = Manifest.load(targets_of(data, teacher)).source
         if not source.text:
             raise UserError(
-                f"{targets_of(data, teacher)}: of a teacher that read no text; leave "
+                f"{targets_of(data, teacher)}: targets of a teacher without text; leave "
                 "match_conf.tokenizer out, or name a text teacher"
             )
         rows |= read_sentences(data.path, source.text)

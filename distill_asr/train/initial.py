@@ -142,7 +142,7 @@ def _misfits(
     problems = []
     for said, names in (
         ("are not in that file, and would stay random", sorted(inside - set(theirs))),
-        ("of that file have no place in this student", sorted(set(theirs) - set(own))),
+        ("of that file are not in this student", sorted(set(theirs) - set(own))),
     ):
         if names:
             problems.append(f"{where}: {len(names)} weights {said} ({_few(names)}); {MEND}")

@@ -99,7 +99,10 @@ def _set_problems(data: DataDir, needs_text: bool) -> list[str]:
             f"{data.path}: no utt2num_samples; make this dir with `distill-asr prepare`"
         )
     if needs_text and data.text is None:
-        problems.append(f"{data.path}: no text, but this student learns from transcripts")
+        problems.append(
+            f"{data.path}: no text, but this student is trained on transcripts; add it and run "
+            "`distill-asr prepare` again"
+        )
     return problems
 
 

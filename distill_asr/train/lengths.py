@@ -92,9 +92,9 @@ def too_short(sets: Sequence[DataDir], frames: FrameCounter) -> list[str]:
         if short:
             first = min(short, key=short.__getitem__)
             problems.append(
-                f"{data.path}: {named(short)} too short for the subsampling of this student's "
-                f"encoder: {first} has {short[first]} samples, which give no frame, and {least} "
-                f"are needed; leave them out with `distill-asr prepare --min-duration {seconds:g}`"
+                f"{data.path}: {named(short)} too short for one frame of this student's "
+                f"encoder: {first} has {short[first]} samples, expected at least {least}; leave "
+                f"them out with `distill-asr prepare --min-duration {seconds:g}`"
             )
     return problems
 
@@ -102,7 +102,7 @@ def too_short(sets: Sequence[DataDir], frames: FrameCounter) -> list[str]:
 def warn_of_transcripts(
     sets: Sequence[DataDir], student: Student, frames: FrameCounter, tokenize: Tokenize
 ) -> None:
-    """Report what of the transcripts cannot be learnt: unknown tokens, more tokens than frames."""
+    """Report transcripts that cannot be trained on: unknown tokens, more tokens than frames."""
     for data in sets:
         coverage = Coverage.of((data.text or {}).values(), tokenize, student.token_list)
         if coverage.unknown:
@@ -114,7 +114,7 @@ def warn_of_transcripts(
             first, (needed, there) = next(iter(crowded.items()))
             _LOG.warning(
                 f"{data.path / 'text'}: {named(crowded)} with more tokens than the student has "
-                f"frames, so that nothing can be learnt from them: {first} needs {needed} frames "
+                f"frames, so they add nothing to the training: {first} needs {needed} frames "
                 f"and has {there}; choose a lower subsampling or longer tokens, or remove them"
             )
 

@@ -109,8 +109,8 @@ def target_problems(sets: Sequence[DataDir], wanted: WantedTargets) -> list[str]
     if wanted.may_miss and sets and not with_targets(sets, wanted.teacher):
         named = ", ".join(str(data.path) for data in sets)
         problems.append(
-            f"{named}: none of them has targets of teacher {wanted.teacher!r}, so nothing could be "
-            f"learnt from it; {_dump_hint(sets[0], wanted.teacher)}"
+            f"{named}: none of them has targets of teacher {wanted.teacher!r}, so this block would "
+            f"have no effect; {_dump_hint(sets[0], wanted.teacher)}"
         )
     return problems
 
@@ -127,7 +127,8 @@ def _problems_of_set(data: DataDir, wanted: WantedTargets) -> list[str]:
             return []
         return [
             f"{directory}: no targets of teacher {wanted.teacher!r}; make them with "
-            f"{_dump_hint(data, wanted.teacher)}, or let it be with `missing: skip`"
+            f"{_dump_hint(data, wanted.teacher)}, or leave these utterances out of the block "
+            "with `missing: skip`"
         ]
     problems = check_targets(directory, data, allow_missing=wanted.may_miss)
     if problems:
@@ -157,7 +158,7 @@ def posterior_problems(
     """
     if known is None:
         return [
-            "holds states, but this loss reads posteriors; use those of a teacher of "
+            "holds states, but this loss takes posteriors; use those of a teacher of "
             "`kind: recogniser`, or a loss on states"
         ]
     if not tokens:
@@ -186,7 +187,7 @@ def _code_problems(directory: Path, manifest: Manifest, wanted: WantedTargets) -
     if codec == "mvq":
         return []
     return [
-        f"distill.{block}.loss: reads codes, but {directory} holds vectors (codec {codec}); dump "
+        f"distill.{block}.loss: takes codes, but {directory} holds vectors (codec {codec}); dump "
         "this teacher with `codec: {name: mvq}`, or choose a loss on vectors"
         for block in wanted.codes
     ]

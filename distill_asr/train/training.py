@@ -264,13 +264,15 @@ def _statistics_problems(config: TrainConfig) -> list[str]:
     file = config.conf("normalize").get("stats_file")
     if not isinstance(file, str):
         return []
-    way_out = "leave stats_file out, and they are measured anew"
+    way_out = "leave stats_file out, so that `train` measures them"
     try:
         with open(file, "rb") as stream:
             found = np.load(stream, allow_pickle=False)
             arrays = found.values() if isinstance(found, np.lib.npyio.NpzFile) else [found]
             if not all(np.isfinite(array).all() for array in arrays):
-                return [f"normalize_conf.stats_file: {file}: not finite; {way_out}"]
+                return [
+                    f"normalize_conf.stats_file: {file}: has values that are not finite; {way_out}"
+                ]
     except FileNotFoundError:
         return [f"normalize_conf.stats_file: no such file: {file}; {way_out}"]
     except Exception as error:  # damage brings up anything

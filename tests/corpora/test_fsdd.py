@@ -132,7 +132,7 @@ def test_one_speaker_is_too_few(tmp_path: Path) -> None:
         (None, "the Free Spoken Digit Dataset is needed: get it"),
         ("", "the Free Spoken Digit Dataset is needed: get it"),
         ("nowhere", "nowhere is not a directory; expected the Free Spoken Digit Dataset"),
-        ("empty", "empty has no wav files, nor has recordings/ in it; expected the Free"),
+        ("empty", "empty has no wav files, and no recordings/ with any; expected the Free"),
     ],
 )
 def test_no_dataset(given: str | None, said: str, tmp_path: Path) -> None:

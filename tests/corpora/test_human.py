@@ -222,7 +222,7 @@ class TestMismatched:
         assert write_mismatched(tmp_path / "list.tsv", readings, "whisper", 0.5) == 2
         given = options(tree, left_out=str(tmp_path / "list.tsv"))
         result = Human().build(tmp_path / "out", given)
-        assert "1 that do not say their text" in result.remarks[0]
+        assert "1 whose audio does not match the text" in result.remarks[0]
         assert result.sets["train"] == first.sets["train"]
         assert result.sets["test_voices"].utterances == first.sets["test_voices"].utterances - 1
 

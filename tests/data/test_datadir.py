@@ -310,9 +310,9 @@ def test_subset_by_duration() -> None:
 
 
 def test_subset_larger_than_the_set() -> None:
-    with pytest.raises(UserError, match="101 utterances asked for, it has 100"):
+    with pytest.raises(UserError, match="asked for 101 utterances, but it has 100"):
         _hundred().subset(101)
-    with pytest.raises(UserError, match=r"1000.0 s asked for, it has 199.0 s"):
+    with pytest.raises(UserError, match=r"asked for 1000.0 s, but it has 199.0 s"):
         _hundred().subset(seconds=1000.0)
     with pytest.raises(ValueError, match="either"):
         _hundred().subset()

@@ -96,7 +96,7 @@ def test_files_are_found_from_any_directory(exp: Path, tmp_path: Path, monkeypat
     config.write_text(text)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="is neither there nor in"):
+    with pytest.raises(UserError, match="exists neither at that path nor in"):
         read_student("../exp", "valid.loss.ave.pth")
     (exp / "bpe.model").write_bytes(b"")
     trained, _ = read_student("../exp", "valid.loss.ave.pth")

@@ -111,7 +111,7 @@ def test_mistakes_of_config_and_data_come_together(recipe, capsys) -> None:
     [
         ({"output_size": 32}, "weights of another size (encoder."),
         ({"num_blocks": 3}, "are not in that file, and would stay random (encoder.encoders.2."),
-        ({"num_blocks": 1}, "of that file have no place in this student (encoder.encoders.1."),
+        ({"num_blocks": 1}, "of that file are not in this student (encoder.encoders.1."),
     ],
 )
 def test_initial_weights_that_do_not_fit(recipe, capsys, change: dict, said: str) -> None:
@@ -128,8 +128,8 @@ def test_initial_weights_that_do_not_fit(recipe, capsys, change: dict, said: str
 def test_an_utterance_too_short_for_the_encoder(recipe, capsys) -> None:
     short = recipe.add_set("short", teachers=(), seconds=(0.03, 1.0), seed=8)
     found = refused(recipe, capsys, recipe.config("ctc", **CTC), "exp", valid=[short])
-    assert f"{short}: " in found and "too short for the subsampling" in found
-    assert "samples, which give no frame" in found and "--min-duration 0." in found
+    assert f"{short}: " in found and "too short for one frame of this student's encoder" in found
+    assert "samples, expected at least " in found and "--min-duration 0." in found
 
 
 def test_transcripts_that_cannot_be_learnt_are_counted(recipe, capsys) -> None:

@@ -177,7 +177,7 @@ def dumped_as_codes(path: Path, seed: int = 0) -> DataDir:
 
 def test_a_loss_on_codes_needs_codes(tmp_path: Path) -> None:
     (problem,) = problems([prepared(tmp_path / "a")], x=BLOCK, y=CODES)
-    assert problem.startswith("distill.y.loss: reads codes, but ")
+    assert problem.startswith("distill.y.loss: takes codes, but ")
     assert "holds vectors (codec fp32)" in problem and "name: mvq" in problem
     codes = dumped_as_codes(tmp_path / "b")
     assert problems([codes], x=BLOCK, y=CODES) == []
@@ -281,7 +281,7 @@ def test_posteriors_over_the_students_tokens(tmp_path: Path) -> None:
     [
         ((*TOKENS[:3], "c"), "number 3 is the first to differ, 'c' and 'b'"),
         (TOKENS[:3], "over 3 tokens, and the student has 4; number 3 is .* nothing and 'b'"),
-        (None, "holds states, but this loss reads posteriors"),
+        (None, "holds states, but this loss takes posteriors"),
     ],
 )
 def test_other_tokens_are_refused(tmp_path: Path, tokens: tuple | None, said: str) -> None:

@@ -330,7 +330,7 @@ def test_a_loss_on_codes_needs_them(recipe, capsys) -> None:
     config = edited(recipe.config("encoder_only", ["one"]), d_one=ONE | {"loss": "codebook"})
     assert cli.main(recipe.train_command(config, "exp")) == 1
     report = capsys.readouterr().err
-    assert report.count("distill.d_one.loss: reads codes, but ") == 2  # of both sets
+    assert report.count("distill.d_one.loss: takes codes, but ") == 2  # of both sets
     assert not (recipe.root / "exp").exists()
 
 

@@ -125,7 +125,9 @@ def find_clips(options: HumanOptions) -> dict[str, Clip]:
         given = vars(options)[name]
         if given and not Path(given).is_dir():
             flag = f"--{name.replace('_', '-')} {given}"
-            problems.add("no such directory", f"{flag}: give another, or leave it out")
+            problems.add(
+                "no such directory", f"{flag}: give another directory, or leave the option out"
+            )
         elif given:
             clips += find(Path(given), problems)
     problems.raise_if_any()
@@ -150,7 +152,10 @@ def _check(options: HumanOptions) -> None:
     if options.check_with and not options.left_out:
         problems.append("--check-with: give the table to write, --left-out FILE")
     elif options.left_out and not options.check_with and not Path(options.left_out).is_file():
-        problems.append(f"--left-out {options.left_out}: no such file")
+        problems.append(
+            f"--left-out {options.left_out}: no such file; correct the path, or write it with "
+            "--check-with"
+        )
     if problems:
         raise UserError(problems)
 
@@ -173,7 +178,7 @@ def _leave_out(division: Division, table: str | None) -> None:
     for name, found in division.sets.items():
         if name not in (TRAIN, UNLAB):
             kept = [one for one in found if one not in listed]
-            division.left_out["that do not say their text"] += len(found) - len(kept)
+            division.left_out["whose audio does not match the text"] += len(found) - len(kept)
             division.sets[name] = kept
 
 

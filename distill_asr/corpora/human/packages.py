@@ -43,7 +43,9 @@ def find_packages(given: str | Path | None, downloads: Path) -> dict[str, Path]:
         return _fetched(downloads)
     folder = Path(given)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such directory; expected one directory a package there")
+        raise UserError(
+            f"{folder}: no such directory; expected a directory with one directory for each package"
+        )
     debs = files(folder, "*.deb")
     if debs:
         return {name: _unpacked(deb, downloads) for name, deb in _named(debs).items()}
@@ -72,7 +74,8 @@ def _fetched(downloads: Path) -> dict[str, Path]:
     for program in ("apt-get", "dpkg-deb"):
         if shutil.which(program) is None:
             raise UserError(
-                f"{program} is not there, so the packages cannot be fetched; on a Debian machine "
+                f"{program} is not installed, so the packages cannot be fetched; on a Debian "
+                "machine, run "
                 f"`apt-get download {' '.join(_DEFAULT)}`, copy the files here, and give their "
                 "directory as HUMAN_PACKAGES=DIR or --packages DIR"
             )
@@ -91,7 +94,9 @@ def _unpacked(deb: Path, downloads: Path) -> Path:
     if (target / _READY).is_file() and (target / _READY).read_text() == deb.name:
         return target
     if shutil.which("dpkg-deb") is None:
-        raise UserError(f"dpkg-deb is not there to unpack {deb}; {_again(target.name)}")
+        raise UserError(
+            f"dpkg-deb is not installed, so {deb} cannot be unpacked; {_again(target.name)}"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
     try:

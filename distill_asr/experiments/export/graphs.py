@@ -70,7 +70,7 @@ def _layered_problems(encoder: nn.Module) -> list[str]:
     problems = []
     if not isinstance(getattr(encoder.embed, "conv", None), nn.Sequential):
         problems.append(
-            "encoder_conf.input_layer: convolutions over features are exported; train with "
+            "encoder_conf.input_layer: only convolutions over features are exported; train with "
             "conv2d, conv2d1, conv2d2, conv2d6 or conv2d8"
         )
     elif isinstance(encoder.embed.out[-1], LegacyRelPositionalEncoding):

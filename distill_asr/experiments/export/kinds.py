@@ -108,8 +108,9 @@ def form_problems(student: nn.Module, wanted: WantedExport) -> list[str]:
     if isinstance(student, TransducerStudent):
         if wanted.sherpa and not isinstance(student.decoder, StatelessDecoder):
             problems.append(
-                f"decoder: {type(student.decoder).__name__} has a state, which sherpa-onnx holds "
-                "for other features than ours alone; train with decoder: stateless, or --to onnx"
+                f"decoder: {type(student.decoder).__name__} has a state, and sherpa-onnx "
+                "supports one "
+                "only with NeMo's features; train with decoder: stateless, or --to onnx"
             )
     elif isinstance(student, CIFStudent):
         problems += _cif_problems(wanted)
@@ -119,7 +120,9 @@ def form_problems(student: nn.Module, wanted: WantedExport) -> list[str]:
             "student"
         )
     elif student.ctc is None:
-        problems.append("model_conf.ctc_weight: 0.0 leaves no CTC to export; train with some")
+        problems.append(
+            "model_conf.ctc_weight: 0.0 leaves no CTC to export; train with a larger one"
+        )
     elif wanted.streaming and isinstance(student.encoder, ChunkedEncoder):
         problems += _streaming_ctc_problems(student, wanted)
     if student.blank_id != 0:
@@ -164,13 +167,10 @@ def _waveform_form_problems(student: nn.Module, wanted: WantedExport) -> list[st
     if not wanted.sherpa:
         return []
     if not isinstance(student, CTCStudent):
-        return [
-            "encoder: hf_speech has a form in sherpa-onnx for ctc students alone; use --to onnx"
-        ]
+        return ["encoder: sherpa-onnx supports hf_speech only for ctc students; use --to onnx"]
     if not student.encoder._input.do_normalize:
         return [
-            "encoder_conf.do_normalize: sherpa-onnx standardises the waveform whatever the model; "
-            "use --to onnx"
+            "encoder_conf.do_normalize: sherpa-onnx always standardises the waveform; use --to onnx"
         ]
     return []
 
@@ -178,9 +178,11 @@ def _waveform_form_problems(student: nn.Module, wanted: WantedExport) -> list[st
 def _cif_problems(wanted: WantedExport) -> list[str]:
     problems = []
     if wanted.sherpa:
-        problems.append("model: cif has no form in sherpa-onnx; use --to onnx, or train another")
+        problems.append("model: sherpa-onnx does not support cif; use --to onnx, or train another")
     if wanted.streaming:
-        problems.append("--streaming: a cif student is exported whole; train a transducer")
+        problems.append(
+            "--streaming: a cif student is exported only for whole utterances; train a transducer"
+        )
     return problems
 
 

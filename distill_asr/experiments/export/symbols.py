@@ -31,8 +31,8 @@ def symbols(config: ModelConfig) -> list[str]:
     bad += sorted({name for name in names if names.count(name) > 1})
     if bad:
         raise UserError(
-            f"token_list: {', '.join(map(repr, bad[:5]))}: not to be written to tokens.txt, whose "
-            "names are different and have no blanks; train with another token list"
+            f"token_list: {', '.join(map(repr, bad[:5]))}: cannot be written to tokens.txt, where "
+            "names differ and have no blanks; train with another token list"
         )
     return names
 

@@ -26,7 +26,7 @@ def waveform_problems(student: nn.Module) -> list[str]:
         )
     if not isinstance(student.encoder._input, WaveformInput):
         problems.append(
-            "encoder_conf.model: wav2vec2-bert computes features of its own, which no graph holds; "
+            "encoder_conf.model: wav2vec2-bert computes its own features, which are not exported; "
             "train with hubert, wav2vec2 or wavlm"
         )
     return problems

@@ -78,7 +78,7 @@ class StreamingCif:
         ValueError : without a ``push`` the width is unknown.
         """
         if self._open is None:
-            raise ValueError("finish() needs a push() before it, if only of no frames")
+            raise ValueError("finish() needs a push() before it, which may be empty")
         left = self._total - self._fired
         kept = int(left > self.tail_threshold + ROUNDING)
         token = self._open[0, :kept] / (left + TAIL_EPS)

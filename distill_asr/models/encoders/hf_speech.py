@@ -283,7 +283,7 @@ def _found_do_normalize(model: str | None, config: Any) -> bool:
     from distill_asr.pretrained.loading import load_extractor
 
     if model is None:
-        raise ValueError("do_normalize: missing, which an architecture does not tell")
+        raise ValueError("do_normalize: missing, and an architecture does not define it")
     request = ModelRequest(model, "encoder_conf")
     if config.model_type == "wav2vec2-bert":
         load_extractor(request, "SeamlessM4TFeatureExtractor", _REMEDY)

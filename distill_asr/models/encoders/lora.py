@@ -50,7 +50,7 @@ def add_lora(
     for target in targets:
         if target in UNHEARD.get(family, ()):
             raise ValueError(
-                f"lora.targets: {target} of {family} is read past adapters; "
+                f"lora.targets: {target} of {family} bypasses adapters; "
                 f"use {', '.join(_TARGETS[family])}"
             )
         if target not in layers:

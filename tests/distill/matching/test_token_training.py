@@ -107,7 +107,7 @@ def test_a_tokenizer_beside_a_speech_teacher(teaching: TextTeaching, capsys) -> 
     block = {"l": teaching.pooled("cif", "mse", teacher="one")}
     with pytest.raises(AssertionError):
         teaching.train(block)
-    assert "targets/one: of a teacher that read no text" in capsys.readouterr().err
+    assert "targets/one: targets of a teacher without text" in capsys.readouterr().err
 
 
 def test_a_tokenizer_that_is_not_there(teaching: TextTeaching, capsys) -> None:

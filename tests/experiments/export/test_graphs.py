@@ -231,8 +231,13 @@ def test_ctc(tmp_path: Path) -> None:
         ("transducer", {}, {}, "rel_pos_type: latest"),
         ("transducer", {}, {"streaming": True}, "--streaming: .* has no chunks"),
         ("transducer", {}, {"chunk_size": 8}, "--chunk-size: .* has no chunks"),
-        ("cif", {}, {"sherpa": True}, "no form in sherpa-onnx; use --to onnx"),
-        ("cif", {}, {"streaming": True}, "--streaming: a cif student is exported whole"),
+        ("cif", {}, {"sherpa": True}, "sherpa-onnx does not support cif; use --to onnx"),
+        (
+            "cif",
+            {},
+            {"streaming": True},
+            "--streaming: a cif student is exported only for whole utterances",
+        ),
         ("encoder_only", {}, {}, "EncoderOnlyStudent is not exported"),
         (
             "ctc",

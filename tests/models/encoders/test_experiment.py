@@ -38,7 +38,7 @@ def test_the_config_is_checked(saved) -> None:
     problems = "\n".join(caught.value.problems)
     assert "encoder_conf.freeze_batch" in problems and "freeze_batches" in problems
     assert "interpolate must be one of" in problems
-    assert "a dropped layer gives encoder:3 nothing" in problems
+    assert "a dropped layer has no output for encoder:3; set it to 0" in problems
 
 
 @pytest.mark.slow

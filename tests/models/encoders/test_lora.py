@@ -38,7 +38,7 @@ def test_layers_may_be_named(saved) -> None:
     ("family", "target", "named"),
     [
         ("wav2vec2", "query", "lora.targets: no layer 'query'"),
-        ("wavlm", "q_proj", "read past adapters"),
+        ("wavlm", "q_proj", "q_proj of wavlm bypasses adapters"),
     ],
 )
 def test_layers_that_cannot_be_adapted(saved, family: str, target: str, named: str) -> None:
