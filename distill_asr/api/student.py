@@ -70,7 +70,7 @@ class LoadedStudent:
 
     @property
     def rate(self) -> int:
-        """Sampling rate of the audio that it reads, in Hz."""
+        """Sampling rate of its input audio, in Hz."""
         return self.config.rate
 
     @overload

@@ -26,7 +26,7 @@ _WAY_OUT = (
 
 @dataclass(frozen=True)
 class AishellOptions:
-    """Of ``Aishell``."""
+    """Options of ``Aishell``."""
 
     aishell: str | None = option(
         None, "directory of the corpus: data_aishell, or the one above it", env="AISHELL"

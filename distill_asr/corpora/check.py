@@ -1,4 +1,4 @@
-"""Holds a corpus against its contract: what its class declares, and what it has built."""
+"""Checks a corpus against its contract: what its class declares, and what it has built."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def kind_of(hint: object) -> Any:
 
 
 def check_class(name: str, corpus: type[Corpus[Any]]) -> None:
-    """See whether a corpus can be made and its options be asked for.
+    """Check that a corpus can be made, and that its options can be given.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def _option_problems(one: dataclasses.Field[Any], hint: object) -> list[str]:
 
 
 def check_built(name: str, out: Path, built: object) -> Built:
-    """See whether the sets are there, as ``prepare`` reads them; audio is not opened.
+    """Check that ``prepare`` can read the sets; audio is not opened.
 
     Raises
     ------

@@ -84,7 +84,7 @@ class CommonVoiceClip:
 
 @dataclass(frozen=True)
 class CommonVoiceOptions:
-    """Of ``CommonVoice``."""
+    """Options of ``CommonVoice``."""
 
     language: str | None = option(None, "Common Voice's code of the language, such as ta; needed")
     commonvoice: str | None = option(

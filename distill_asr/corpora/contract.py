@@ -42,7 +42,7 @@ class Built:
     remarks: tuple[str, ...] = ()
 
     def table(self) -> str:
-        """The sets, a line each, then the remarks; columns that no set fills are left away."""
+        """A line for each set, then the remarks; columns that no set fills are left out."""
         columns = {"set": list(self.sets)}
         sets = self.sets.values()
         columns["utterances"] = [str(one.utterances) for one in sets]

@@ -64,7 +64,7 @@ def write_sets(
 
 
 def transcript_lines(path: Path, problems: Problems) -> Iterator[Row]:
-    """Rows of ``ID words``; what cannot be used goes to ``problems``.
+    """Rows of ``ID words``; ``problems`` gets what cannot be used.
 
     A line that is not UTF-8 still gives its id, so that its audio is not reported as well.
     """

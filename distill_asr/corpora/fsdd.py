@@ -65,7 +65,7 @@ class DigitRecording:
 
 @dataclass(frozen=True)
 class FsddOptions:
-    """Of ``Fsdd``."""
+    """Options of ``Fsdd``."""
 
     fsdd: str | None = option(
         None, "directory of the dataset, with or without recordings/ at the end", env="FSDD"

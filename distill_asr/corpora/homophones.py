@@ -177,7 +177,7 @@ def write_text(
 
 
 def drawn(rng: np.random.Generator) -> Iterator[str]:
-    """Sentences without end.
+    """An endless series of sentences.
 
     No pattern, topic or word again before all had their turn, so that few utterances have most
     words.

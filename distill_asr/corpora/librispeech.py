@@ -34,7 +34,7 @@ _ID = re.compile(r"(\d+)-(\d+)-(\d+)")
 
 @dataclass(frozen=True)
 class LibriSpeechOptions:
-    """Of ``LibriSpeech``."""
+    """Options of ``LibriSpeech``."""
 
     librispeech: str | None = option(
         None, "directory of the corpus: LibriSpeech, or the one above it", env="LIBRISPEECH"

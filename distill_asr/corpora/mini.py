@@ -64,7 +64,7 @@ TEACHER_DEV_VOICES = ("en-us+benjamin", "en+klatt3", "en-gb-x-rp+aunty", "en-us-
 
 @dataclass(frozen=True)
 class Conditions:
-    """How a set sounds.
+    """Noise and speaking style of a set.
 
     ``snr`` in dB and ``noisy`` (the share of utterances with any noise) describe the noise,
     ``rate`` in words a minute and ``pitch`` (0 to 100) the speaking style; pairs are limits.
@@ -104,7 +104,7 @@ SETS = {
 
 @dataclass(frozen=True)
 class MiniOptions:
-    """Of ``Mini`` and of ``Homophones``."""
+    """Options of ``Mini`` and of ``Homophones``."""
 
     seed: int = option(0, "seed of texts, voices, styles and noise")
     nj: int = option(2, "number of processes; the result does not depend on it")
@@ -178,7 +178,7 @@ def build_sets(
 
 
 def sentences(rng: np.random.Generator) -> Iterator[str]:
-    """Sentences without end."""
+    """An endless series of sentences."""
     while True:
         yield sentence(rng)
 
@@ -348,7 +348,7 @@ def _noise(
 
 @functools.lru_cache(maxsize=2)
 def _talkers(voices: tuple[str, ...], seed: tuple[int, int]) -> list[np.ndarray]:
-    """Recordings for the babble of one set, by the set's own voices, so none occurs elsewhere."""
+    """Recordings for the babble of one set, by its own voices, so that none occurs elsewhere."""
     rng = np.random.default_rng([*seed, 2])
     plain = Conditions(snr=(0, 0), noisy=0.0)
     return [_speak(sentence(rng), voices[i % len(voices)], plain, rng) for i in range(24)]

@@ -1,4 +1,4 @@
-"""Twenty languages with a long tail, and others, from CLDR's words and espeak-ng's voices.
+"""Twenty languages, most with little audio, and others: CLDR's words, espeak-ng's voices.
 
 Sentences are made of what CLDR has in a language's own script and wording alone: territories,
 cities, languages, currencies, months, weekdays, and the words for "and" and "or". Words that stand
@@ -52,7 +52,7 @@ LONGEST_PIECE = 28  # characters
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is; smaller for tests."""
+    """Sizes of the sets; smaller for tests."""
 
     minutes: tuple[float, float] = MINUTES
     dev: int = DEV_UTTERANCES
@@ -89,7 +89,7 @@ class MultilingualOptions:
 
 
 class Multilingual(Corpus[MultilingualOptions]):
-    """Twenty languages, one or several at a time, or what both models are pre-trained on."""
+    """Twenty languages, one or several at a time, or pre-training data for both models."""
 
     summary = "Synthetic speech of twenty languages, most of them with little audio."
     needs = "one of --language, --joint, --pretraining and --text"
@@ -116,7 +116,7 @@ class Multilingual(Corpus[MultilingualOptions]):
 
 
 def minutes(language: str, limits: tuple[float, float] = MINUTES) -> float:
-    """Training audio of a language that the plan aims at."""
+    """Planned training audio of a language."""
     first, last = limits
     place = LANGUAGES.index(language) / (len(LANGUAGES) - 1)
     return first * (last / first) ** place
@@ -375,7 +375,7 @@ _PATTERNS: tuple[Callable[[Pieces, np.random.Generator], str], ...] = (
 
 
 def _held_out(language: str, name: str, seed: int, size: Size) -> frozenset[str]:
-    """Sentences that a set must not have: dev and test share none with any other."""
+    """Sentences that a set must not contain: dev and test share none with any other."""
     if name == "test":
         return frozenset()
     test = draw(language, "test", size.test, seed, frozenset())

@@ -18,7 +18,7 @@ _CONTROL = ("<unk>", "<s>", "</s>")  # pieces that ESPnet has tokens of its own 
 def train_bpe(
     texts: Sequence[str], vocab_size: int, tags: Sequence[str] = ()
 ) -> tuple[bytes, list[str]]:
-    """Learn merges (Sennrich et al., arXiv 1508.07909) from transcripts without ids.
+    """Train merges (Sennrich et al., arXiv 1508.07909) from transcripts without ids.
 
     Every character has its piece, language tags are a piece each, and no text is normalised, so
     that pieces spell what was transcribed. The same transcripts give the same model.
@@ -72,7 +72,7 @@ def write_bpe(
     path: str | os.PathLike,
     tags: Sequence[str] = (),
 ) -> list[str]:
-    """Learn, write the sentencepiece model and the token list, one a line; give the list."""
+    """Train, write the sentencepiece model and the token list, one a line; return the list."""
     content, tokens = train_bpe(texts, vocab_size, tags)
     with atomic_write(model) as temporary:
         Path(temporary).write_bytes(content)

@@ -212,7 +212,7 @@ def read_tables(folder: Path, problems: Problems) -> DataDir:
 
 
 def read_raw_tables(folder: Path, problems: Problems) -> DataDir:
-    """The tables one by one; ``check_tables`` holds them against each other.
+    """The tables one by one; ``check_tables`` compares them.
 
     An entry without a path, or with a wrong number (-1 then), is kept and is in ``problems``.
     """
@@ -232,7 +232,7 @@ def read_raw_tables(folder: Path, problems: Problems) -> DataDir:
 def check_tables(
     data: DataDir, listed: set[str], problems: Problems, audio: str = "wav.scp"
 ) -> None:
-    """Hold the tables against each other.
+    """Compare the tables with each other.
 
     Parameters
     ----------

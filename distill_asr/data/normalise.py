@@ -1,6 +1,6 @@
-"""Transcripts as a student learns them: one spelling of each character, no punctuation.
+"""Transcripts as students are trained on them: one spelling of each character, no punctuation.
 
-What a text teacher reads is another matter; it wants sentences as people write them.
+What a text teacher reads is another matter; its input is sentences as people write them.
 """
 
 import itertools

@@ -106,7 +106,7 @@ def _few(messages: list[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How a token list takes transcripts."""
+    """How much of the transcripts a token list covers."""
 
     tokens: int  # in all
     unknown: Counter[str]  # tokens that are not in the list, with their counts

@@ -1,4 +1,4 @@
-"""What a recipe's jobs took, and what ``distill-asr plan`` had expected; files of ``exp/``."""
+"""Costs of a recipe's jobs, and those that ``distill-asr plan`` expected; files of ``exp/``."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def _load(config: TeacherConfig) -> tuple[Any, ModelConfig]:
 
 
 def _checkpoint(config: TeacherConfig, directory: Path) -> str:
-    """The file asked for, the averaged one, or the only one there is."""
+    """The file that the config names, the averaged one, or the only one there is."""
     if config.checkpoint is not None:
         return config.checkpoint
     found = sorted(path.name for path in directory.glob("*.pth"))

@@ -1,4 +1,4 @@
-"""What a finished training vouches for: the files of an experiment that decide its words."""
+"""The record of a finished training: checksums of the files that decide its words."""
 
 from __future__ import annotations
 

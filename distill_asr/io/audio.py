@@ -1,4 +1,4 @@
-"""Reading one audio file to its end, and saying exactly what is wrong with it.
+"""Reads one audio file to its end, and reports exactly what is wrong with it.
 
 No length that a header declares, or that a library guesses, is trusted: what can be decoded is
 decoded and counted, and a header that promises more, or hides a part, is an error.

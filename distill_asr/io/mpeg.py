@@ -1,4 +1,4 @@
-"""How many samples an MP3 stream really has: its frames, counted.
+"""Counts the samples of an MP3 stream by its frames.
 
 A stream of variable bit rate gives its length only in a Xing header, which its writer may not have
 been able to put in front. Without it, libsndfile guesses from the first frames and stops where it

@@ -1,4 +1,4 @@
-"""What lies in a directory: a command writes into a new one or one of its own, into no other."""
+"""Finds what a directory holds: a command writes only into a new one or one of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record that a command leaves: a JSON object that vouches for itself and for files.
+"""The record of a command: a JSON object with the checksums of itself and of files.
 
 It holds its own SHA-256, and under ``files`` that of each file whose content decides what later
 commands compute. Whoever reads such a file compares it with the record. Records of older versions

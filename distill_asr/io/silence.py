@@ -1,4 +1,4 @@
-"""Long audio cut where it is quiet. Legend: N samples."""
+"""Cuts long audio where it is quiet. Legend: N samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the files of a recipe are right: every training of its grid, every teacher."""
+"""Checks the files of a recipe: every training of its grid, every teacher."""
 
 from __future__ import annotations
 

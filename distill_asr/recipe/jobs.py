@@ -1,4 +1,4 @@
-"""Commands that depend on each other, some at a time, each with a log and one line."""
+"""Runs commands that depend on each other, several at a time, each with a log and one line."""
 
 from __future__ import annotations
 

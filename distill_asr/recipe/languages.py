@@ -1,4 +1,4 @@
-"""The same systems in many languages: a folder each, and who was chosen on dev."""
+"""The same systems in many languages: a folder each, and the system chosen on dev."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which commands the stages of a recipe take for the systems asked for."""
+"""The commands of a recipe's stages for the chosen systems."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Sets:
 
 @dataclass(frozen=True)
 class Grid:
-    """The systems asked for, and how to compute them."""
+    """The chosen systems, and how to compute them."""
 
     systems: Systems
     chosen: list[System]
@@ -73,7 +73,7 @@ def pretrain_jobs(grid: Grid) -> list[Job]:
 
 
 def train_jobs(grid: Grid) -> list[Job]:
-    """Stages 1 and 2: a system goes on as soon as its own stage 1 is done."""
+    """Stages 1 and 2: a system's stage 2 starts when its own stage 1 is done."""
     first = {job.name: job for job in pretrain_jobs(grid)}
     return [
         *first.values(),
@@ -95,7 +95,7 @@ def decode_jobs(grid: Grid, options: Sequence[str] = ()) -> list[Job]:
 
 
 def recogniser_jobs(grid: Grid, decode: Sequence[str], pseudo: Sequence[str]) -> list[Job]:
-    """Train the recogniser, decode with it, label; nothing where no system asks for it.
+    """Train the recogniser, decode with it and label; nothing if no system needs it.
 
     Parameters
     ----------
@@ -128,17 +128,17 @@ def recogniser_jobs(grid: Grid, decode: Sequence[str], pseudo: Sequence[str]) ->
 
 
 def needs_recogniser(grid: Grid) -> bool:
-    """Whether a system learns from the recogniser's paths or words."""
+    """Whether a system is trained on the recogniser's paths or words."""
     return RECOGNISER in targets(grid) or bool(pseudo_labelled(grid))
 
 
 def pseudo_labelled(grid: Grid) -> list[str]:
-    """Unlabelled sets that some system learns the recogniser's words of."""
+    """Unlabelled sets whose pseudo-labels some system is trained on."""
     return list(dict.fromkeys(name for system in grid.chosen for name in system.pseudo_labels))
 
 
 def dump_jobs(grid: Grid, options: Sequence[str] = ()) -> list[Job]:
-    """Targets of each teacher, on the sets that systems learn from it on.
+    """Targets of each teacher, for the sets whose trainings use them.
 
     ``options``: further ones of ``dump``.
     """
@@ -157,10 +157,10 @@ def dump_jobs(grid: Grid, options: Sequence[str] = ()) -> list[Job]:
 
 
 def targets(grid: Grid) -> dict[str, list[str]]:
-    """Sets by teacher: whose targets the chosen systems learn from, and where.
+    """Sets by teacher: the targets that the chosen systems need.
 
-    Stage 1 is judged on the validation sets by its distillation loss, so it needs targets there;
-    stage 2 is judged by the recognition loss alone.
+    Stage 1 is validated by its distillation loss, so it needs targets there;
+    stage 2 is validated by the recognition loss alone.
     """
     wanted: dict[str, set[str]] = {}
     for training, sets in _trainings(grid):
@@ -189,7 +189,7 @@ def teacher_jobs(grid: Grid, more: Sequence[str] = ()) -> list[Job]:
 def own_teachers(grid: Grid) -> list[RecipeTeacher]:
     """Teachers that the recipe trains and the chosen systems need.
 
-    A training needs the teachers whose targets it learns from, and those whose directory stands in
+    A training needs the teachers whose targets it uses, and those whose directory stands in
     its config, as that of a recogniser that starts from one, or in the file of a teacher that runs
     in its steps.
     """
@@ -255,7 +255,7 @@ def _teacher_arguments(
 
 
 def _trainings(grid: Grid) -> Iterator[tuple[Training, tuple[str, ...]]]:
-    """Every training, with the sets it learns from."""
+    """Every training, with its training sets."""
     for system in grid.chosen:
         if system.pretrain:
             pretraining = grid.systems.pretrain[system.pretrain]

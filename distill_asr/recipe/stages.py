@@ -1,4 +1,4 @@
-"""What a stage does besides its jobs: teachers that come with the recipe, tables that are shown."""
+"""Work of a stage besides its jobs: copies a recipe's trained teachers, and prints tables."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def take_teachers(grid: Grid) -> None:
 
 
 def run_scores(jobs: Sequence[Job]) -> None:
-    """Run one after the other, and show what they print.
+    """Run jobs one after the other, and print their output.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def run_scores(jobs: Sequence[Job]) -> None:
 
 
 def print_teachers(grid: Grid) -> None:
-    """The ceiling: what the recipe's own teachers reach by themselves."""
+    """Print the error rates of the recipe's own teachers."""
     for teacher in own_teachers(grid):
         place = grid.folder / TEACHERS / teacher.name
         if (place / REPORT).is_file():

@@ -102,7 +102,7 @@ class System(Training):
 
     pretrain: str | None = None
     init_parts: tuple[str, ...] = INIT_PARTS  # what stage 2 takes over from stage 1
-    pseudo_labels: tuple[str, ...] = ()  # unlabelled sets that it learns the recogniser's words of
+    pseudo_labels: tuple[str, ...] = ()  # unlabelled sets with the recogniser's words
     repeats: str | None = None  # a system, trained again: how much its errors differ by chance
 
 
@@ -233,7 +233,7 @@ class _Reader:
         return RecipeTraining(name, **values)
 
     def _configured(self, key: str, value: object, more: Sequence[str] = ()) -> dict[str, Any]:
-        """What describes a teacher: files, ``set``, or both; and ``more``, as it stands."""
+        """Description of a teacher: files, ``set``, or both; and ``more``, unchanged."""
         given = {"config": value} if isinstance(value, (str, list)) else value
         values = self._fields(key, given, ("config", "set", *more))
         files = self._words(f"{key}.config", values.pop("config", None))

@@ -1,4 +1,4 @@
-"""Listeners that need no student: they say how much they have heard."""
+"""Listeners without a student: their words are the seconds of audio received."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from distill_asr.demo.contract import Listener, Session, Words
 
 
 class CountingListener(Listener):
-    """Says the seconds and the loudness of what came in; hostile to a page that reads markup."""
+    """Gives seconds and loudness of the audio as words, with markup in them to try the page."""
 
     how = "counts"
 

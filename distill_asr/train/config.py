@@ -119,7 +119,7 @@ class TrainConfig:
 
     @property
     def needs_text(self) -> bool:
-        """Whether the student learns from transcripts."""
+        """Whether the student is trained on transcripts."""
         return self.model not in WITHOUT_TEXT
 
     @property
@@ -152,7 +152,7 @@ class TrainConfig:
 
     @property
     def teachers(self) -> list[str]:
-        """Names of the teachers whose targets it learns from."""
+        """Names of the teachers whose targets it is trained on."""
         return [name for name in self._named() if not is_online(name)]
 
     @property
@@ -161,7 +161,7 @@ class TrainConfig:
         return [name for name in self._named() if is_online(name)]
 
     def blocks_of(self, teacher: str) -> dict[str, DistillBlock]:
-        """The blocks that learn from a teacher."""
+        """The blocks of ``distill:``, each with its teacher."""
         return {name: block for name, block in self.blocks.items() if block.teacher == teacher}
 
     def _named(self) -> list[str]:

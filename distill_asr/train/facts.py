@@ -54,7 +54,7 @@ def write_teacher_records(
     Parameters
     ----------
     train : statistics are taken from these sets.
-    judged : validation sets that the teachers judge too.
+    judged : validation sets that need targets, too.
 
     Raises
     ------

@@ -47,7 +47,7 @@ class Identity:
 
     @classmethod
     def of(cls, config: TrainConfig, options: TrainOptions) -> Identity:
-        """What this command line asks for."""
+        """The training that the command line describes."""
         content = config.content
         return cls(
             content,
@@ -74,7 +74,7 @@ class Identity:
         return yaml.safe_dump(asdict(self), sort_keys=False)
 
     def differences(self, before: dict[str, Any]) -> list[str]:
-        """What of another experiment's record is not as here, and may not change."""
+        """The parts of another experiment's record that differ from this one and must not."""
         config = before["config"]
         keys = {*config, *self.config} - (MAY_CHANGE - _lengths_that_count(self.config))
         differ = sorted(key for key in keys if config.get(key) != self.config.get(key))
@@ -153,7 +153,7 @@ def _content(path: str) -> object:
 
 
 def is_done(experiment: Experiment, identity: Identity) -> bool:
-    """Whether this very training was finished, and what came of it is as it was written.
+    """Whether this training is finished and its files are unchanged.
 
     A damaged record counts as absent, so it was not.
     """
@@ -163,7 +163,7 @@ def is_done(experiment: Experiment, identity: Identity) -> bool:
 
 
 def same_experiment(experiment: Experiment, identity: Identity) -> bool:
-    """Whether a directory holds nothing but what this very training left there.
+    """Whether a directory holds only files of this training.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def place_problems(experiment: Experiment) -> list[str]:
 
 
 def begin_anew(experiment: Experiment) -> None:
-    """Remove what an attempt that came to no weights measured, maybe on other data."""
+    """Remove measurements of an attempt that made no weights, since they may be of other data."""
     measured = experiment.statistics.parents[1]
     for directory in (measured, unfinished(measured), experiment.inputs):
         if directory.is_dir():

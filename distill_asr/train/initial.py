@@ -1,4 +1,4 @@
-"""Weights that a student starts with: parts of another experiment, found and held against it."""
+"""Initial weights of a student: parts of another experiment, found and compared with it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEND = (
 def with_initial_parts(
     config: TrainConfig, source: Experiment, parts: Iterable[str]
 ) -> TrainConfig:
-    """The config that starts with parts of an experiment, and with the statistics they knew.
+    """The config that starts with parts of an experiment, and with their statistics.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ def read_train_and_valid(
 ) -> tuple[list[DataDir], list[DataDir]]:
     """Both parts of the data; what is wrong with either is in one report.
 
-    A student with text is judged by its recognition loss, so its validation needs no targets.
+    A student with text is validated by its recognition loss, so validation needs no targets.
     """
     text, wanted = config.needs_text, wanted_targets(config)
     parts: list[list[DataDir]] = []

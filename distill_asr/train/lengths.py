@@ -1,4 +1,4 @@
-"""Holds utterances against the student: long enough for its encoder, and for their transcripts.
+"""Checks that utterances are long enough for the student's encoder and for their transcripts.
 
 Legend: N samples, T frames of the encoder's output, U tokens.
 """
@@ -80,7 +80,7 @@ class FrameCounter:
 
 
 def too_short(sets: Sequence[DataDir], frames: FrameCounter) -> list[str]:
-    """Utterances of which the student's encoder makes no frame."""
+    """Utterances that are too short for one frame of the student's encoder."""
     lengths = {count for data in sets for count in (data.num_samples or {}).values()}
     if not lengths or not frames.works or frames(min(lengths)) > 0:
         return []

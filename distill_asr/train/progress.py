@@ -28,7 +28,7 @@ class TrainLog:
     """Takes all logging and warnings of the process, while it is open.
 
     Until ``open`` names a file the records wait, since nothing is written for a training that
-    does not begin. What other packages warn of belongs to the log, not to the terminal.
+    does not begin. Warnings of other packages belong to the log, not to the terminal.
     """
 
     def __init__(self) -> None:

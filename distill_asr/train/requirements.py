@@ -1,4 +1,4 @@
-"""What a training asks of its teachers' targets, and whether they are there in that state."""
+"""What a training needs of its teachers' targets, and whether they have it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class WantedTargets:
     layers: tuple[tuple[str, DistillBlock], ...] = ()  # blocks that choose among layers
 
     def layer_problems(self, layers: Sequence[int], combine: str | None) -> list[str]:
-        """Why a teacher with these layers cannot give the blocks theirs."""
+        """Why a teacher with these layers lacks those of the blocks."""
         return [
             f"distill.{name}.{problem}"
             for name, block in self.layers
@@ -45,7 +45,7 @@ def wanted_targets(config: TrainConfig) -> list[WantedTargets]:
 
 
 def wanted_of(config: TrainConfig, teacher: str) -> WantedTargets:
-    """What a config asks of one teacher; blocks that cannot be made, for mistakes, ask little."""
+    """What a config needs of one teacher; blocks with mistakes need little."""
     codes: list[str] = []
     posteriors: list[tuple[str, int]] = []
     blocks = config.blocks_of(teacher)
@@ -81,7 +81,7 @@ def student_tokens(config: TrainConfig) -> tuple[str, ...]:
 
 
 def reads_text(config: TrainConfig, teacher: str) -> bool:
-    """Whether a block of this teacher has a matcher that asks what the teacher read.
+    """Whether a block of this teacher has a matcher that needs the teacher's input text.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def _problems_of_set(data: DataDir, wanted: WantedTargets) -> list[str]:
 def posterior_problems(
     known: tuple[str, ...] | None, width: int, columns: int, tokens: tuple[str, ...]
 ) -> list[str]:
-    """Why a student cannot learn a teacher's posteriors.
+    """Why a teacher's posteriors do not fit a student.
 
     Parameters
     ----------

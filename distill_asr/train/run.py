@@ -1,4 +1,4 @@
-"""A training as it is asked for: done already, continued, or begun."""
+"""Begins a training, continues it, or finds that it is done."""
 
 from __future__ import annotations
 

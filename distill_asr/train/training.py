@@ -123,7 +123,7 @@ def prepare_training(config: TrainConfig, options: TrainOptions, anew: bool = Fa
 
 
 def _checked(config: TrainConfig, options: TrainOptions) -> tuple[list[DataDir], list[DataDir]]:
-    """The data that is trained on and the data that judges.
+    """Training data and validation data.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def _check_utterances(
     judged: list[DataDir],
     quiet: bool,
 ) -> list[str]:
-    """Utterances too short for the student; warnings of transcripts that cannot be learnt.
+    """Utterances too short for the student; warnings of transcripts that cannot be trained on.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ NO_PACKAGES = "none"
 
 @dataclass(frozen=True)
 class HumanOptions:
-    """Of ``Human``."""
+    """Options of ``Human``."""
 
     langs: tuple[str, ...] = option(("ru",), "languages with labels, split by commas")
     packages: str | None = option(

@@ -1,4 +1,4 @@
-"""What a source gives: recordings with or without a text."""
+"""Recordings of a source, with or without a text."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Clip:
 
     @property
     def words(self) -> str | None:
-        """The text as a student learns it; None where the text is not what is spoken."""
+        """The text as students are trained on it; None if it is not what is spoken."""
         if self.text is None or _NOT_SAID.search(self.text):
             return None
         return spoken_words(self.text, self.language) or None
 
 
 def spoken_words(text: str, language: str) -> str:
-    """A text as a student learns it; ``language`` as a collection spells its code."""
+    """A text as students are trained on it; ``language`` as a collection spells its code."""
     code = language.replace("_", "-").split("@")[0]
     return unicode_words(text, language=code.lower())

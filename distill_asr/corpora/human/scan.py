@@ -1,4 +1,4 @@
-"""Reading recordings: G.722 too, stereo mixed; how long they are, and whether they are silent."""
+"""Reads recordings, G.722 among them, and mixes stereo; finds their length and silent ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Heard:
 
     @property
     def is_silent(self) -> bool:
-        """Whether there is nothing to learn from."""
+        """Whether it is silent."""
         return self.peak < _SILENT or self.seconds < _SHORTEST
 
 

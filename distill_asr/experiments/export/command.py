@@ -1,4 +1,4 @@
-"""``distill-asr export``: a student where it is meant to run."""
+"""``distill-asr export``: writes a student for the machine where it runs."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def encoder_problems(student: nn.Module) -> list[str]:
 
 
 def extra_parts(student: nn.Module) -> list[str]:
-    """Problems of what stands before and behind an encoder; an adapter is none."""
+    """Problems of parts before and behind an encoder; an adapter is allowed."""
     return [
         f"{key}: {_name(getattr(student, key))} is not exported; train without it"
         for key in ("preencoder", "postencoder")
@@ -66,7 +66,7 @@ def extra_parts(student: nn.Module) -> list[str]:
 
 
 def _layered_problems(encoder: nn.Module) -> list[str]:
-    """Options of ESPnet's encoders that have no place in a graph."""
+    """Options of ESPnet's encoders that cannot be exported."""
     problems = []
     if not isinstance(getattr(encoder.embed, "conv", None), nn.Sequential):
         problems.append(
@@ -329,7 +329,7 @@ class Adapted(nn.Module):
 
 
 def adapted(student: nn.Module, head: nn.Module) -> nn.Module:
-    """``head``, behind the student's adapter where it has one."""
+    """``head``, behind the student's adapter if it has one."""
     return head if student.postencoder is None else Adapted(student.postencoder, head)
 
 

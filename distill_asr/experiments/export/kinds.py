@@ -83,7 +83,7 @@ class Form:
 
 @dataclass(frozen=True)
 class WantedExport:
-    """What the user asks for.
+    """What the user wants.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class WantedExport:
 
 
 def form_problems(student: nn.Module, wanted: WantedExport) -> list[str]:
-    """Everything that keeps a student from being exported; nothing where it can be."""
+    """Everything that keeps a student from being exported; empty if nothing does."""
     if reads_waveform(student):
         problems = waveform_problems(student) + _waveform_form_problems(student, wanted)
     else:

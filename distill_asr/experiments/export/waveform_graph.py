@@ -17,7 +17,7 @@ from distill_asr.pretrained.padding import UtteranceGroupNorm
 
 
 def waveform_problems(student: nn.Module) -> list[str]:
-    """What keeps a student with encoder ``hf_speech`` out of a graph, by config key."""
+    """Reasons that keep a student with encoder ``hf_speech`` out of a graph, by config key."""
     problems = extra_parts(student)
     if student.normalize is not None:
         problems.append(
@@ -78,7 +78,7 @@ class WaveformGraph(nn.Module):
 
 
 class OneWaveform(nn.Module):
-    """What sherpa-onnx asks of a model on the waveform: [1, S] in, [1, F, V] out, no lengths.
+    """The form of a model on the waveform in sherpa-onnx: [1, S] in, [1, F, V] out, no lengths.
 
     It standardises the audio itself, which does not hinder the graph from doing so again.
     """

@@ -24,7 +24,7 @@ def add_lora(
     dropout: float = 0.0,
     targets: list[str] | None = None,
 ) -> None:
-    """Put adapters beside linear layers, in place; everything else stops learning.
+    """Put adapters beside linear layers, in place; everything else is frozen.
 
     Parameters
     ----------

@@ -225,13 +225,13 @@ def _vocabulary_layer(width: int, vocab_size: int) -> nn.Linear:
 
 
 def _no_look_ahead(cif: Tensor) -> Tensor:
-    """[U, U], each position sees itself and those before."""
+    """[U, U], each position attends to itself and those before."""
     place = torch.arange(cif.size(1), device=cif.device)
     return place <= place[:, None]
 
 
 def _within(cif: Tensor, lengths: Tensor) -> Tensor:
-    """[B, 1, 1, U], every position sees the valid ones; all of them where none is valid."""
+    """[B, 1, 1, U], every position attends to the valid ones; to all if none is valid."""
     place = torch.arange(cif.size(1), device=cif.device)
     seen = (place < lengths.unsqueeze(1)) | (lengths == 0).unsqueeze(1)
     return seen[:, None, None]

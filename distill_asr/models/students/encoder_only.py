@@ -1,4 +1,4 @@
-"""Stage 1: an encoder that learns from teachers alone and needs no text."""
+"""Stage 1: an encoder that is trained on teachers' targets alone and needs no text."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ class StatelessPredictor(StatelessDecoder):
     Parameters
     ----------
     vocab_size : V, blank at 0.
-    encoder_output_size : not used, a predictor does not see the encoder.
+    encoder_output_size : not used; the encoder is no input of a predictor.
     embed_size : output width.
     """
 
@@ -30,7 +30,7 @@ class LSTMPredictor(RNNDecoder):
     Parameters
     ----------
     vocab_size : V, blank at 0.
-    encoder_output_size : not used, a predictor does not see the encoder.
+    encoder_output_size : not used; the encoder is no input of a predictor.
     hidden_size : output width.
     """
 

@@ -52,7 +52,7 @@ def vocabulary_layer(decoder: nn.Module | None) -> nn.Linear | None:
 
 
 class TapRecorder:
-    """Records what was asked for, and only that, during one call of the student.
+    """Records the watched taps, and only those, during one call of the student.
 
     It is not a module, so it does not belong to the student's state dict.
     """

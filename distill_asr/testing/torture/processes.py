@@ -28,7 +28,7 @@ _KEPT = 4000  # characters of a command's last words
 
 @dataclass(frozen=True)
 class Limits:
-    """What a command has to live with."""
+    """The conditions that a command runs under."""
 
     file_bytes: int | None = None  # no file may become longer
     modes: bool = False  # root, too, may write only where the modes allow it

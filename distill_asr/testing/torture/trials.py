@@ -165,7 +165,7 @@ class Trial:
             self.done = f"{self.step.name:12s} "
 
     def _strike(self, running: Running, victim: str) -> str:
-        """Kill; a child is one worker, or one loader of a training. Say what was killed."""
+        """Kill; a child is one worker, or one loader of a training. Return what was killed."""
         if victim == "child":
             children = running.children()
             if children:
@@ -178,7 +178,7 @@ class Trial:
         return "group"
 
     def _after(self, what: str, outcome: Outcome) -> Verdict:
-        """The command has met the accident; run it again without."""
+        """Run the command again without the accident."""
         self.done += f"{what}: {outcome.code}; "
         if outcome.fault:
             return self._verdict(outcome.fault)
