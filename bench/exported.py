@@ -2,7 +2,8 @@
 
 Every utterance of the sets is recognised by PyTorch, ONNX Runtime and, where the export is for it,
 sherpa-onnx, float32 and int8, in turns in one process, by the search of the runtimes (one token a
-frame at most). Processor time, so that other work on the machine changes all sides alike.
+frame at most). Processor time, so that other work on the machine changes all sides alike. For a
+streaming transducer also the first-token delay in pieces of 20 ms.
 
     OMP_NUM_THREADS=1 python bench/exported.py --exp exp/plain_seed1 dump/test_clean dump/test_noisy
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from first_token import delays
 
 from distill_asr.data.datadir import DataDir
 from distill_asr.experiments.export.expected import Expected
@@ -44,13 +46,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "export"
         runtimes = make_runtimes(options, out, next(iter(speech.values()))[0])
-        words, busy = recognise(runtimes, {utt: samples for utt, (_, samples) in speech.items()})
+        samples = {utt: one for utt, (_, one) in speech.items()}
+        words, busy = recognise(runtimes, samples)
+        waits = first_tokens(options, out, list(samples.values()))
         sizes = {form: size(out, form) for form in ("fp32", "int8")}
     seconds = sum(len(samples) for _, samples in speech.values()) / 16000
     print(f"{len(speech)} utterances, {seconds:.0f} s; float32 {sizes['fp32'] / 1e6:.2f} MB, "
           f"int8 {sizes['int8'] / 1e6:.2f} MB, {sizes['fp32'] / sizes['int8']:.2f} times smaller\n"
           "| runtime | utterances that differ | WER, % | against PyTorch, relative, % | "
-          "real-time factor | of PyTorch's |\n|---|---|---|---|---|---|")  # fmt: skip
+          "real-time factor | of PyTorch's | first token, ms |\n"
+          "|---|---|---|---|---|---|---|")  # fmt: skip
     counts = {name: errors(texts, found) for name, found in words.items()}
     right, differing = words["PyTorch"], {}
     for name, found in words.items():
@@ -58,7 +63,8 @@ def main() -> int:
         rate, (change, low, high) = compared(counts[name], counts["PyTorch"])
         interval = f"{change:+.2f} ({low:+.2f} to {high:+.2f})"
         print(f"| {name} | {differing[name]} | {rate:.2f} | {interval} "
-              f"| {busy[name] / seconds:.4f} | {busy[name] / busy['PyTorch']:.2f} |")  # fmt: skip
+              f"| {busy[name] / seconds:.4f} | {busy[name] / busy['PyTorch']:.2f} "
+              f"| {waits.get(name, '')} |")  # fmt: skip
     return int(any(count for name, count in differing.items() if "int8" not in name))
 
 
@@ -70,6 +76,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--streaming", action="store_true")
     parser.add_argument("--to", choices=["onnx", "sherpa"], default="sherpa")
     parser.add_argument("--limit", type=int, help="utterances of each set")
+    parser.add_argument("--every", type=int, default=5,
+                        help="every so many utterances, for the first-token delay")  # fmt: skip
     return parser.parse_args()
 
 
@@ -119,6 +127,16 @@ def recognise(
             words[name][utt] = run(samples)
             busy[name] += time.process_time() - begin
     return words, busy
+
+
+def first_tokens(
+    options: argparse.Namespace, out: Path, speech: list[np.ndarray]
+) -> dict[str, str]:
+    """First-token delay by runtime; empty where no transducer streams."""
+    facts = json.loads((out / "export.json").read_text(encoding="utf-8"))
+    if facts["kind"] != "streaming_transducer":
+        return {}
+    return delays(load_student(options.exp)[0], out, speech[:: options.every])
 
 
 def errors(texts: dict[str, str], found: dict[str, str]) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""Size and real-time factor of an exported student of 10 million parameters, on one core.
+"""Size, real-time factor and first-token delay of exported students of 10 or 30 M parameters.
 
-PyTorch, ONNX Runtime and sherpa-onnx recognise the same audio in one process, in turns; streaming
-and whole utterances, float32 and int8. Weights are random, so words are too: the blank is made
-likely until about as many tokens come out as in speech.
+PyTorch, ONNX Runtime and sherpa-onnx recognise the same audio in one process on one core, in turns;
+streaming and whole utterances, float32 and int8. Weights are random, so words are too: the blank
+is made likely until about as many tokens come out as in speech.
 
-    OMP_NUM_THREADS=1 python bench/runtime.py
+    OMP_NUM_THREADS=1 python bench/runtime.py --size 30
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from first_token import delays
 
 from distill_asr.decode.greedy import TransducerGreedySearch
 from distill_asr.decode.streaming import StreamingSession
@@ -29,17 +30,18 @@ from distill_asr.testing.recognisers import save_recogniser
 
 RATE, VOCABULARY = 16000, 256
 TOKENS = ["<blank>", "<unk>", *map(str, range(VOCABULARY - 3)), "<sos/eos>"]
-ENCODER = {"output_size": 144, "attention_heads": 4, "linear_units": 576, "num_blocks": 16,
-           "cnn_module_kernel": 31, "chunk_size": 8, "left_frames": 64}  # fmt: skip
+# of conf/student/stream_10m.yaml and stream_30m.yaml, with a stateless predictor
+WIDTHS = {10: (144, 320), 30: (256, 512)}
+ENCODER = {"attention_heads": 4, "num_blocks": 16, "cnn_module_kernel": 15, "chunk_size": 8,
+           "left_frames": 64}  # fmt: skip
 CHANGES = {
     "token_list": TOKENS,
     "token_type": "word",
     "frontend_conf": {"n_mels": 80},
     "encoder": "chunked",
-    "decoder_conf": {"embed_size": 320},
-    "joint_net_conf": {"joint_space_size": 320},
 }
 TOKENS_PER_SECOND = 5.0
+BEGINNINGS = 15  # places in the audio where a stream is begun, for the first-token delay
 
 
 def main() -> int:
@@ -48,10 +50,12 @@ def main() -> int:
     torch.set_num_threads(1)
     speech = made_up_speech(options.seconds)
     with tempfile.TemporaryDirectory() as folder:
-        exp = make_experiment(Path(folder) / "exp", options.blocks)
+        exp = make_experiment(Path(folder) / "exp", options.size, options.blocks)
         for name, streaming in (("streaming, 320 ms chunks", True), ("whole utterances", False)):
             out = export(exp, Path(folder) / name, streaming)
-            report(name, out, measure(runtimes(exp, out, streaming), speech, options.repeats))
+            factors = measure(runtimes(exp, out, streaming), speech, options.repeats)
+            waits = delays(load_student(exp)[0], out, beginnings(speech)) if streaming else {}
+            report(name, out, factors, waits)
     return 0
 
 
@@ -60,6 +64,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=10, help="of audio")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", type=int, choices=WIDTHS, default=10, help="million parameters")
     parser.add_argument("--blocks", type=int, default=ENCODER["num_blocks"], help="of the encoder")
     return parser.parse_args()
 
@@ -73,9 +78,12 @@ def made_up_speech(seconds: int) -> np.ndarray:
     return (tones + rng.normal(0, 0.01, len(now))).astype(np.float32)
 
 
-def make_experiment(directory: Path, blocks: int) -> Path:
-    """An experiment whose student says about as much as there is in speech."""
-    exp = save_recogniser(directory, encoder_conf=ENCODER | {"num_blocks": blocks}, **CHANGES)
+def make_experiment(directory: Path, size: int, blocks: int) -> Path:
+    """An experiment whose student gives about as many tokens as there are in speech."""
+    width, joint = WIDTHS[size]
+    encoder = ENCODER | {"output_size": width, "linear_units": 4 * width, "num_blocks": blocks}
+    exp = save_recogniser(directory, encoder_conf=encoder, decoder_conf={"embed_size": joint},
+                          joint_net_conf={"joint_space_size": joint}, **CHANGES)  # fmt: skip
     weights = torch.load(exp / AVERAGED, weights_only=True)
     student, _ = load_student(exp)
     speech, bias = torch.from_numpy(made_up_speech(4)), student.joint_network.lin_out.bias
@@ -145,19 +153,24 @@ def measure(
     return {name: statistics.median(times) for name, times in busy.items()}
 
 
-def report(name: str, out: Path, factors: dict[str, float]) -> None:
+def beginnings(speech: np.ndarray) -> list[np.ndarray]:
+    """Audio [samples] that begins at places all over the first half of what is given."""
+    return [speech[at:] for at in np.linspace(0, len(speech) // 2, BEGINNINGS).astype(int)]
+
+
+def report(name: str, out: Path, factors: dict[str, float], waits: dict[str, str]) -> None:
     """Print one table."""
     sizes = {
         form: sum(path.stat().st_size for path in out.glob("*.onnx")
                   if (".int8." in path.name) == (form == "int8"))
         for form in ("fp32", "int8")
     }  # fmt: skip
-    sizes["int8"] += (out / "decoder.onnx").stat().st_size
     print(f"{name}: float32 {sizes['fp32'] / 1e6:.1f} MB, int8 {sizes['int8'] / 1e6:.1f} MB, "
           f"{sizes['fp32'] / sizes['int8']:.2f} times smaller")  # fmt: skip
-    print("| runtime | real-time factor | of PyTorch's |\n|---|---|---|")
+    print("| runtime | real-time factor | of PyTorch's | first token, ms |\n|---|---|---|---|")
     for runtime, factor in factors.items():
-        print(f"| {runtime} | {factor:.4f} | {factor / factors['PyTorch']:.2f} |")
+        ratio = factor / factors["PyTorch"]
+        print(f"| {runtime} | {factor:.4f} | {ratio:.2f} | {waits.get(runtime, '')} |")
 
 
 if __name__ == "__main__":
