@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _to_espnet(args: argparse.Namespace) -> int:
     from distill_asr.experiments.export.espnet_model import export_model
-    from distill_asr.experiments.export.espnet_zip import check_archive, pack_model
+    from distill_asr.experiments.export.espnet_zip import check_archive
 
     given = [
         option
@@ -119,10 +119,10 @@ def _to_espnet(args: argparse.Namespace) -> int:
         raise UserError([f"{option}: goes with --to onnx or sherpa" for option in given])
     if args.pack:
         check_archive(args.pack)
-    config, weights = export_model(args.exp, args.output, args.checkpoint)
+    config, weights = export_model(args.exp, args.output, args.checkpoint, args.pack)
     print(f"{config}\n{weights}")
     if args.pack:
-        print(pack_model(Path(args.output), args.pack))
+        print(args.pack)
     return 0
 
 

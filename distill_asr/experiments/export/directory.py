@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from distill_asr.errors import UserError
+from distill_asr.experiments.layout import AVERAGED, Experiment
 from distill_asr.io.checksum import file_sha256
 
 SHA256SUMS = "SHA256SUMS"  # as sha256sum writes and checks them
@@ -36,11 +37,23 @@ def new_directory(path: Path) -> Iterator[Path]:
         temporary.chmod(0o777 & ~umask)  # mkdtemp makes private ones
         os.rename(temporary, path)
     except OSError as error:
-        where = error.filename or path
+        named = error.filename
+        inside = named is None or temporary in Path(os.fsdecode(named)).parents
+        where = path if inside else named
         raise UserError(f"{where}: {error.strerror or error}; nothing was written") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_finished(experiment: Path, checkpoint: str) -> None:
+    """Raise UserError where a training is under way: its average is another training's."""
+    files = Experiment(experiment)
+    if checkpoint == AVERAGED and files.record.exists() and not files.done.exists():
+        raise UserError(
+            f"{experiment}: the training is not finished ({files.done.name} is missing); "
+            "finish it with the same command, or choose an epoch by --checkpoint"
+        )
 
 
 def refuse_existing(path: Path) -> None:

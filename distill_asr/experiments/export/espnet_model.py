@@ -15,13 +15,18 @@ from distill_asr.data.pieces import KIND as PIECES
 from distill_asr.errors import UserError
 from distill_asr.espnet.plugin import ENCODERS, FRONTENDS, POSTENCODERS
 from distill_asr.experiments.config import ModelConfig
+from distill_asr.experiments.export.directory import new_directory, require_finished
+from distill_asr.experiments.export.espnet_zip import pack_model
 from distill_asr.experiments.layout import AVERAGED
 from distill_asr.experiments.student import build, fit, read_student
 from distill_asr.io.files import atomic_write, write_text_atomic
 
 
 def export_model(
-    experiment: str | Path, output: str | Path, checkpoint: str = AVERAGED
+    experiment: str | Path,
+    output: str | Path,
+    checkpoint: str = AVERAGED,
+    archive: Path | None = None,
 ) -> tuple[Path, Path]:
     """Write ``config.yaml`` and ``model.pth`` for ``espnet2.bin.asr_inference``.
 
@@ -30,15 +35,21 @@ def export_model(
     below ``output`` as it is given here. Pieces of a text model (``token_type: hugging_face``) are
     words to stock ESPnet: it gives them separately.
 
+    Parameters
+    ----------
+    archive : zip file that is written too.
+
     Returns
     -------
     The two paths.
 
     Raises
     ------
-    UserError : the student or a part of it is not one that stock ESPnet has, its files are
-        missing, or its weights do not fit its config; nothing is written.
+    UserError : the training is not finished, the student or a part of it is not one that stock
+        ESPnet has, its files are missing, its weights do not fit its config, or there is no room;
+        nothing is written.
     """
+    require_finished(Path(experiment), checkpoint)
     trained, weights = read_student(experiment, checkpoint)
     if trained.model != "ctc":
         raise UserError(
@@ -47,7 +58,12 @@ def export_model(
         )
     fit(build(trained), weights, Path(experiment) / checkpoint)
     _refuse_own_parts(trained)
-    return write_model(trained, weights, Path(output))
+    output = Path(output)
+    with new_directory(output) as directory:
+        written = write_model(trained, weights, directory, output)
+        if archive is not None:
+            pack_model(directory, archive)
+    return output / written[0].name, output / written[1].name
 
 
 def _refuse_own_parts(trained: ModelConfig) -> None:
@@ -68,9 +84,14 @@ def _refuse_own_parts(trained: ModelConfig) -> None:
 
 
 def write_model(
-    trained: ModelConfig, weights: Mapping[str, Tensor], output: Path
+    trained: ModelConfig, weights: Mapping[str, Tensor], output: Path, place: Path | None = None
 ) -> tuple[Path, Path]:
-    """Write a CTC student that is loaded already, see ``export_model``."""
+    """Write a CTC student that is loaded already, see ``export_model``.
+
+    Parameters
+    ----------
+    place : where ``output`` will lie when the config is read, if not there.
+    """
     config = copy.deepcopy(trained.values) | {"model": "espnet"}
     # decoding needs neither the training data nor what training started from
     for key in list(config):
@@ -80,19 +101,19 @@ def write_model(
         config.pop(key, None)
     if trained.token_type == PIECES:  # which stock ESPnet would number by the whole vocabulary
         config |= {"token_type": "word", "bpemodel": None}
-    _copy_files(config, output)
+    _copy_files(config, output, place or output)
     with atomic_write(output / "model.pth") as temporary:
         torch.save(weights, temporary)
     write_text_atomic(output / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     return output / "config.yaml", output / "model.pth"
 
 
-def _copy_files(config: dict, output: Path) -> None:
-    """Put what the config names beside it, and name the copies."""
+def _copy_files(config: dict, output: Path, place: Path) -> None:
+    """Put what the config names beside it, and name the copies by where they will lie."""
     conf = config.get("normalize_conf") or {}
-    for place, key in ((conf, "stats_file"), (config, "bpemodel")):
-        if place.get(key):
-            copy = output / Path(place[key]).name
-            with atomic_write(copy) as temporary:
-                shutil.copyfile(place[key], temporary)
-            place[key] = str(copy)
+    for part, key in ((conf, "stats_file"), (config, "bpemodel")):
+        if part.get(key):
+            name = Path(part[key]).name
+            with atomic_write(output / name) as temporary:
+                shutil.copyfile(part[key], temporary)
+            part[key] = str(place / name)

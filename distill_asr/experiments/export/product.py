@@ -22,7 +22,11 @@ from distill_asr.errors import UserError
 from distill_asr.experiments.config import ModelConfig
 from distill_asr.experiments.export import recognise, sherpa
 from distill_asr.experiments.export.card import Card, write_card
-from distill_asr.experiments.export.directory import new_directory, write_sha256sums
+from distill_asr.experiments.export.directory import (
+    new_directory,
+    require_finished,
+    write_sha256sums,
+)
 from distill_asr.experiments.export.expected import Expected, tail_samples
 from distill_asr.experiments.export.kinds import (
     OPTIONS,
@@ -41,7 +45,6 @@ from distill_asr.experiments.export.onnx_file import (
     write_graph,
 )
 from distill_asr.experiments.export.symbols import UNKNOWN, Words, plain, symbols
-from distill_asr.experiments.layout import AVERAGED, Experiment
 from distill_asr.experiments.student import load_student
 from distill_asr.io.checksum import file_sha256
 
@@ -86,7 +89,7 @@ def export_product(order: Order) -> Made:
     ------
     UserError : the student cannot be exported, or the export gives other words.
     """
-    _require_finished(order)
+    require_finished(order.experiment, order.checkpoint)
     student, config = load_student(order.experiment, order.checkpoint)
     problems = form_problems(student, order.wanted)
     if problems:
@@ -102,16 +105,6 @@ def export_product(order: Order) -> Made:
         write_card(directory, card)
         write_sha256sums(directory)
     return made
-
-
-def _require_finished(order: Order) -> None:
-    """Raise UserError where a training is under way: its average is another training's."""
-    files = Experiment(order.experiment)
-    if order.checkpoint == AVERAGED and files.record.exists() and not files.done.exists():
-        raise UserError(
-            f"{order.experiment}: the training is not finished ({files.done.name} is missing); "
-            "finish it with the same command, or choose an epoch by --checkpoint"
-        )
 
 
 def _facts(order: Order, student: nn.Module, config: ModelConfig, form: Form) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,9 @@ pytest.importorskip("espnet2")
 from distill_asr import cli
 from distill_asr.data.datadir import DataDir
 from distill_asr.errors import UserError
+from distill_asr.experiments.export import espnet_zip
 from distill_asr.experiments.export.espnet_model import export_model
+from distill_asr.testing.recognisers import save_recogniser
 
 PURE_CTC = {"decoder": None, "decoder_conf": {}, "model_conf": {"ctc_weight": 1.0}}
 STOCK = {"frontend": "default", "frontend_conf": {"n_fft": 400, "hop_length": 160, "n_mels": 16}}
@@ -111,6 +114,30 @@ def test_packed(make_recipe, tmp_path: Path) -> None:
     assert config["normalize_conf"]["stats_file"] == str(tmp_path / "here/feats_stats.npz")
     assert in_stock_espnet(tmp_path / "here", recipe.train_set, beam_size=2, ctc_weight=0.4)
     assert cli.main([str(word) for word in [*words[:-1], "student.tar"]]) == 1
+
+
+def test_nothing_is_half_written(tmp_path: Path, monkeypatch, capsys) -> None:
+    exp = save_recogniser(tmp_path / "exp", "ctc", **STOCK)
+    words = ["export", "--to", "espnet", "--exp", exp, "--output", tmp_path / "out"]
+    words = [str(word) for word in [*words, "--pack", tmp_path / "student.zip"]]
+
+    def full(*args, **options) -> None:
+        raise OSError(28, "No space left on device")
+
+    zipper = SimpleNamespace(ZipFile=full)
+    for owner, name, broken, where in (
+        (torch, "save", full, "out"), (espnet_zip, "zipfile", zipper, "student.zip"),
+    ):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, broken)
+            assert cli.main(words) == 1
+        error = capsys.readouterr().err
+        assert f"{tmp_path / where}: No space left on device; nothing was written" in error
+        assert list(tmp_path.iterdir()) == [exp]
+    (exp / "train.yaml").write_text("{}\n")  # of a training that has not ended
+    assert cli.main(words) == 1
+    assert "the training is not finished (done.json is missing)" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [exp]
 
 
 def test_parts_that_espnet_lacks(make_recipe) -> None:
