@@ -51,6 +51,7 @@ from distill_asr.train.config import TrainConfig
 
 LONGEST_BATCH = 40.0  # seconds of audio in a measured batch; larger ones are proportional
 TOKENS_OF_BPE = 3.5  # characters of a piece
+_ALIKE = 1.2  # sizes of audio that differ by less share their rates
 _STEPS = 5  # measured, after one that is not
 BLANK_BIAS = 8.0  # added to a random student's logit of blank
 # frames of blank that a symbol costs in a greedy and in a beam search of 4; measured on mini
@@ -90,9 +91,7 @@ class Calibration:
         keys = {key: v for key, v in config.espnet.items() if key.startswith(parts)}
         what = {
             "espnet": keys,
-            "batch": round(audio.batch_seconds),
-            "seconds": round(audio.seconds, 1),
-            "spoken": round(audio.spoken),
+            "shape": [_near(audio.batch_seconds), _near(audio.seconds), _near(audio.spoken)],
             "search": [options.method, options.beam],
         }
 
@@ -110,8 +109,7 @@ class Calibration:
             "layers": [config.kind, config.layers, config.combine, config.context, config.codec],
             "window": config.window,
             "dtype": config.dtype,
-            "seconds": round(sample.seconds, 1),
-            "characters": round(sum(map(len, sample.texts)) / max(1, len(sample.texts))),
+            "shape": [_near(sample.seconds), _near(1 + sum(map(len, sample.texts)))],
         }
 
         def measure() -> TeacherRates:
@@ -384,6 +382,11 @@ def _peak() -> float:
         return int(peak) * 1024 / MIB
     except (OSError, StopIteration, ValueError):
         return math.nan
+
+
+def _near(size: float) -> int:
+    """The same for sizes that differ little, so that languages share what was measured."""
+    return round(math.log(max(size, 1e-3)) / math.log(_ALIKE))
 
 
 def _key(kind: str, what: dict[str, Any]) -> str:

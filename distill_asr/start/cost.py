@@ -18,6 +18,7 @@ PCM = 32000  # bytes of a second of 16-bit audio at 16 kHz
 _KEPT = 3.0  # models of an epoch's size that a training keeps besides its best: resumed, optimiser
 TRAIN_START = 2.5  # seconds of processor time: checks, the model, the average at the end
 MIB, GIB = 2**20, 2**30
+PREPARE = "prepare"  # the stage whose jobs run by themselves
 SPOKEN = 15.0  # characters a second of read speech, where no text gives it
 
 
@@ -162,7 +163,7 @@ class StageCost:
     name: str
     jobs: dict[str, Cost]
     wall: float
-    notes: tuple[str, ...] = field(default=())
+    after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what jobs wait for
 
     @property
     def disk(self) -> float:
@@ -223,7 +224,7 @@ def prepare_cost(sizes: Mapping[str, SetSize], common: CommonRates, nj: int) -> 
         for name, one in sizes.items()
     }
     audio = sum(cost.seconds - common.start_small for cost in jobs.values())
-    return StageCost("prepare", jobs, len(jobs) * common.start_small + audio / max(1, nj))
+    return StageCost(PREPARE, jobs, len(jobs) * common.start_small + audio / max(1, nj))
 
 
 def wall_seconds(jobs: Sequence[Job], costs: Mapping[str, Cost], nj: int, cores: float) -> float:
@@ -248,6 +249,28 @@ def wall_seconds(jobs: Sequence[Job], costs: Mapping[str, Cost], nj: int, cores:
         name = min(running, key=lambda one: running[one])
         now = ends[name] = running.pop(name)
     return now
+
+
+def joined(folders: Mapping[str, Sequence[StageCost]], nj: int, cores: float) -> list[StageCost]:
+    """Stages of several folders whose jobs run together, ``nj`` at a time."""
+    found: dict[str, list[tuple[str, StageCost]]] = {}
+    for folder, stages in folders.items():
+        for stage in stages:
+            found.setdefault(stage.name, []).append((f"{folder}: ", stage))
+    return [_joined(name, parts, nj, cores) for name, parts in found.items()]
+
+
+def _joined(stage: str, parts: Sequence[tuple[str, StageCost]], nj: int, cores: float) -> StageCost:
+    costs = {f"{label}{name}": cost for label, one in parts for name, cost in one.jobs.items()}
+    after = {
+        f"{label}{name}": tuple(f"{label}{other}" for other in one.after.get(name, ()))
+        for label, one in parts
+        for name in one.jobs
+    }
+    if stage == PREPARE:  # a folder after the other
+        return StageCost(stage, costs, sum(one.wall for _, one in parts), after)
+    jobs = [Job(name, (), Path(), after=after[name]) for name in costs]
+    return StageCost(stage, costs, wall_seconds(jobs, costs, nj, cores), after)
 
 
 def table(stages: Sequence[StageCost], jobs: bool = True) -> list[str]:

@@ -132,7 +132,7 @@ class _Forecast:
             return []
         costs = {job.name: cost(job) for job in jobs}
         wall = wall_seconds(jobs, costs, self.options.nj, self.options.cores)
-        return [StageCost(name, costs, wall)]
+        return [StageCost(name, costs, wall, {job.name: job.after for job in jobs})]
 
     def _own_teacher(self, job: Job) -> Cost:
         name = job.name.split()[-1]

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 from distill_asr.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from distill_asr.decode.options import DecodeOptions
     from distill_asr.experiments.costs import Forecast
     from distill_asr.recipe.plan import Grid
     from distill_asr.start.cost import StageCost
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 _SETS = ("train_sets", "unlabelled_sets", "valid_set", "test_sets")
 BUSY = 1.5  # programs that want a core, for each core
+_JOINT = "joint"  # folder of one student for all languages
+_PLAIN, _GREEDY = "plain", "--method greedy"  # of egs/common/languages.sh
 _RATES = ("dump", "train", "decode")
 
 
@@ -70,10 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
     from distill_asr.dump.machine import usable_cores
-    from distill_asr.experiments.costs import write_forecast
     from distill_asr.recipe.check import inside
     from distill_asr.start.calibration import Calibration, cache_file
-    from distill_asr.start.cost import table
+    from distill_asr.start.cost import joined, table
     from distill_asr.start.forecast import ForecastOptions, forecast
 
     if not (args.recipe / args.file).is_file():
@@ -93,13 +97,19 @@ def run(args: argparse.Namespace) -> int:
     with inside(args.recipe.resolve()):
         script = read_script(Path("run.sh"))
         nj = args.nj or int(script.get("nj", 2))
-        options = ForecastOptions(nj, args.cores or usable_cores(), hours, rates)
+        cores = args.cores or usable_cores()
+        options = ForecastOptions(nj, cores, hours, rates, search_of(script))
         if args.measure:
             cache_file().unlink(missing_ok=True)
         measures = Calibration(cache_file(), lambda line: print(line, file=sys.stderr, flush=True))
-        stages = forecast(_grid(args, script), measures, options)
-        if not args.hours:  # else it is of another recipe than this one
-            write_forecast(Path("exp"), _kept(stages, options), table(stages))
+        parts = {}
+        for folder in folders_of(hours):
+            with inside(folder):
+                parts[folder.name] = forecast(_grid(args, script, folder), measures, options)
+                _keep(parts[folder.name], options)
+        alone = len(parts) == 1
+        stages = next(iter(parts.values())) if alone else joined(parts, nj, cores)
+        _keep(stages, options)
     print(*table(stages, not args.brief), sep="\n")
     if measures.measured and (load := os.getloadavg()[0]) > BUSY * usable_cores():
         print(
@@ -107,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
             "allowed for, but --measure on an idle machine is surer",
             file=sys.stderr,
         )
-    print(f"{nj} job(s) at a time, a thread each, on {options.cores} core(s) that are free")
+    print(f"{nj} job(s) at a time, a thread each, on {cores} core(s) that are free")
     return 0
 
 
@@ -120,8 +130,39 @@ def read_script(path: Path) -> dict[str, str]:
     return {
         name[2:].replace("-", "_"): value
         for name, value in pairwise(words)
-        if name.startswith("--")
+        if name.startswith("--") and "$" not in value  # known when the script runs
     }
+
+
+def folders_of(hours: Mapping[str, float]) -> list[Path]:
+    """Where data, dump and exp lie: here, or in a folder a language, ``langs/<code>``."""
+    here = [Path()]
+    if hours or Path("data").is_dir() or Path("dump").is_dir():
+        return here
+    found = sorted(
+        {one.parent for kind in ("data", "dump") for one in Path("langs").glob(f"*/{kind}")}
+    )
+    return [one for one in found if one.name != _JOINT] or here
+
+
+def search_of(script: Mapping[str, str]) -> DecodeOptions:
+    """Options of decoding that a recipe's run.sh gives; those of the common stages otherwise."""
+    from distill_asr.decode.options import DecodeOptions
+
+    words = script.get("decode_opts", _GREEDY if "candidates" in script else "").split()
+    given = dict(pairwise(words))
+    if given.get("--method") == "greedy":
+        return DecodeOptions(method="greedy")
+    return DecodeOptions(beam_size=int(given.get("--beam-size", 4)))
+
+
+def _keep(stages: list[StageCost], options: ForecastOptions) -> None:
+    """Beside the experiments; not that of other hours, which is of another recipe."""
+    from distill_asr.experiments.costs import write_forecast
+    from distill_asr.start.cost import table
+
+    if not options.hours:
+        write_forecast(Path("exp"), _kept(stages, options), table(stages))
 
 
 def _kept(stages: list[StageCost], options: ForecastOptions) -> Forecast:
@@ -139,17 +180,22 @@ def _kept(stages: list[StageCost], options: ForecastOptions) -> Forecast:
     return Forecast(jobs, lasting, options.cores, options.nj)
 
 
-def _grid(args: argparse.Namespace, script: dict[str, str]) -> Grid:
+def _grid(args: argparse.Namespace, script: Mapping[str, str], folder: Path) -> Grid:
+    """Of a folder, which is the working directory."""
     from distill_asr.recipe.plan import Grid, Sets
     from distill_asr.recipe.systems import Systems
 
-    systems = Systems.read(args.file)
+    systems = Systems.read(Path(os.path.relpath(Path(), folder)) / args.file)
     train, unlabelled, valid, test = (tuple(script.get(name, "").split()) for name in _SETS)
+    tests = test or tuple(sorted(one.name for one in Path("data").glob("test*")))
+    names = args.systems or script.get("systems")
+    if names is None and "candidates" in script:
+        names = f"{script.get('baseline', _PLAIN)},{script['candidates']}"
     return Grid(
         systems=systems,
-        chosen=systems.chosen(args.systems or script.get("systems", "all")),
+        chosen=systems.chosen(names or "all"),
         seeds=tuple(range(1, args.seeds + 1)),
-        sets=Sets(train or ("train",), unlabelled, valid or ("dev",), test),
+        sets=Sets(train or ("train",), unlabelled, valid or ("dev",), tests),
         set=tuple(args.set),
     )
 

@@ -24,8 +24,9 @@ class SpeechModel:
     model : hub id.
     layers : of its transformer; the last one's states are learnt.
     language : code, or ``any``.
-    millions : of parameters.
+    millions : of parameters, of the encoder.
     width : of its states.
+    windowed : it reads windows of 30 s, whatever the length of the audio.
     """
 
     name: str
@@ -34,6 +35,7 @@ class SpeechModel:
     language: str
     millions: int
     width: int
+    windowed: bool = False
 
     @property
     def large(self) -> bool:
@@ -50,6 +52,9 @@ PUBLISHED = (
     SpeechModel("w2v_bert", "facebook/w2v-bert-2.0", 24, ANY, 580, 1024),
     SpeechModel("xlsr", "facebook/wav2vec2-xls-r-300m", 24, ANY, 316, 1024),
     SpeechModel("mhubert", "utter-project/mHuBERT-147", 12, ANY, 95, 768),
+    SpeechModel("whisper", "openai/whisper-large-v3", 32, ANY, 637, 1280, windowed=True),
+    SpeechModel("whisper", "openai/whisper-base", 6, ANY, 21, 512, windowed=True),
+    SpeechModel("whisper", "openai/whisper-small", 12, ANY, 88, 768, windowed=True),
 )
 SPEECH_TYPES = (
     "wav2vec2", "hubert", "wavlm", "data2vec-audio", "wav2vec2-bert", "wav2vec2-conformer",
@@ -105,7 +110,7 @@ def choose_teachers(
         size = "large, for the GPU" if machine.gpus else "base size, since there is no GPU"
         why = f"not in the local cache: `dump` fetches it from the hub; {size}"
     return [
-        ChosenTeacher(one.name, one.model, one.layers, bool(cached), why)
+        ChosenTeacher(one.name, one.model, one.layers, bool(cached), why, one.windowed)
         for one in list(chosen.values())[:count]
     ]
 

@@ -59,15 +59,10 @@ grid=(--file "$systems_file" --systems "$systems" --seeds "$seeds" --nj "$nj"
     --train-sets "${train_sets[@]}" --unlabelled-sets "${unlabelled_sets[@]}"
     --valid-sets "${valid_set[@]}" --test-sets "${test_sets[@]}")
 
-at() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
-expected() { # what distill-asr plan said of a stage
-    [ ! -f exp/plan.txt ] || awk -v stage="$1" \
-        '$0 ~ "^" stage " " {print ", by plan " $2 " " $3 ", " $4 " " $5 " of disk, " $6 " " $7 " of memory"}' exp/plan.txt
-}
-log() { echo "$(date '+%H:%M:%S') stage $1$(expected "${1##* }")" >&2; }
+. "$(dirname "${BASH_SOURCE[0]}")/log.sh"
 chosen=$(distill-asr recipe list "${grid[@]}")
 log "$stage to $stop_stage: systems $chosen"
-[ -f exp/plan.txt ] || echo "    (distill-asr plan . measures this machine and says what the stages will take)" >&2
+hint
 
 if at 1 && [ -n "$corpus" ]; then
     log "1: data"

@@ -55,9 +55,10 @@ mkdir -p exp "${folders[@]}"
 grid=(--file "$systems" --seeds "$seeds" --nj "$nj" --folders "${folders[@]}"
     --train-sets "${train[@]}" --valid-sets "${dev[@]}")
 
-at() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
-log() { echo "$(date '+%H:%M:%S') stage $*" >&2; }
+. "$common/log.sh"
 
+log "$stage to $stop_stage: languages $languages"
+hint
 if at 1; then
     log "1: data"
     if [ "$joint" = true ]; then

@@ -24,13 +24,14 @@ from distill_asr.start.cost import (
     StudentRates,
     TeacherRates,
     TrainingPlan,
+    joined,
     readable_time,
     table,
     training_cost,
     wall_seconds,
 )
 from distill_asr.start.forecast import ForecastOptions, forecast, set_sizes
-from distill_asr.start.plan_command import read_script
+from distill_asr.start.plan_command import folders_of, read_script, search_of
 
 MINI = Path(__file__).parents[2] / "egs/mini/asr1"
 COMMON = CommonRates(10.0, 12.0, 2.0, 6.0, 0.001, 0.002, 1.0, 1e10)
@@ -153,6 +154,34 @@ def test_the_table_and_its_units() -> None:
     lines = table([StageCost("train", {"train a": Cost(90, 10, 2048, "work")}, 5400)])
     assert lines[1].split() == ["train", "1.5", "h", "10", "MiB", "2.0", "GiB"]
     assert [readable_time(s) for s in (40, 120, 86400 * 3)] == ["40 s", "2.0 min", "3.0 d"]
+
+
+def test_folders_share_the_jobs_at_a_time() -> None:
+    def stages(seconds: float) -> list[StageCost]:
+        jobs = {"pretrain a_seed1": Cost(seconds), "train a_seed1": Cost(seconds)}
+        after = {"train a_seed1": ("pretrain a_seed1",)}
+        prepared = StageCost("prepare", {"prepare train": Cost(2.0)}, 2.0)
+        return [prepared, StageCost("train", jobs, 2 * seconds, after)]
+
+    prepare, train = joined({"ta": stages(10), "ka": stages(10)}, 2, 2)
+    assert prepare.wall == 4.0 and list(prepare.jobs) == ["ta: prepare train", "ka: prepare train"]
+    assert train.wall == 20.0, "one language beside the other"
+    assert joined({"ta": stages(10), "ka": stages(10)}, 1, 2)[1].wall == 40.0
+
+
+def test_a_language_recipe_is_planned_by_its_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert folders_of({}) == [Path()]
+    for name in ("ta/data", "ka/dump", "joint/data"):
+        (tmp_path / "langs" / name).mkdir(parents=True)
+    assert folders_of({}) == [Path("langs/ka"), Path("langs/ta")]
+    assert folders_of({"train": 1.0}) == [Path()]
+    script = read_script(MINI.parents[1] / "mini_multilingual/asr1/run.sh")
+    assert script["candidates"] == "l2s_0.25,l2s_0.5,l2s_1" and "languages" not in script
+    assert search_of(script).method == "greedy" and search_of({}).beam_size == 4
+    assert search_of({"decode_opts": "--beam-size 10"}).beam_size == 10
 
 
 def test_run_sh_tells_the_sets() -> None:

@@ -172,7 +172,7 @@ def test_three_languages_are_refused_unless_one_is_chosen(
     with pytest.raises(UserError, match="expected at least 10"):
         init(tmp_path / "recipe", recordings.folder, language="de")
     both = init(tmp_path / "recipe", recordings.folder, several_languages=True)
-    assert {teacher.name for teacher in both.teachers} == {"mhubert"}
+    assert {teacher.name for teacher in both.teachers} == {"mhubert", "whisper"}
 
 
 def test_all_bad_files_at_once(recordings: Recordings, tmp_path: Path) -> None:
