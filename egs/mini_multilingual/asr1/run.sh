@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Twenty languages with a long tail: a text model teaches a pre-trained speech model. See README.md.
+# Twenty languages: a pretrained speech model is fine-tuned with a text model's targets. See README.md.
 # ./run.sh --languages "ka hi ta" --candidates l2s_0.5     a first look
 # ./run.sh                                                 the grid
 # ./run.sh --joint true                                    one student for all languages
