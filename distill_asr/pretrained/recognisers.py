@@ -9,8 +9,6 @@ import copy
 import inspect
 import math
 import re
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,48 +30,18 @@ from distill_asr.pretrained.loading import (
     require_device,
     tokenizer_facts,
 )
+from distill_asr.pretrained.recognition import Heard, PretrainedRecogniser, words_of
 from distill_asr.pretrained.request import ModelRequest
+from distill_asr.pretrained.transducers import TRANSDUCERS, TransducerRecogniser
 
 _FILES = "config.json, preprocessor_config.json, tokenizer.json and model.safetensors"
 COPY = "copy it from where the model was published"
 _WHISPER = "whisper"
+_PARAKEET = "parakeet_ctc"
 WITHOUT_PROMPT = ("moonshine", "speech_to_text")  # encoder-decoders without prompts
 WHISPER_MULTILINGUAL = 51865  # tokens, from which on OpenAI's checkpoints have languages
 MOST_TOKENS = 50  # a second; scripts that fall into bytes need most. More is a loop
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
-_UNKNOWN = "<unk>"  # in words, whatever a tokenizer calls it
-_LONGEST = 30 * SAMPLE_RATE  # samples that a recogniser gets at once, window or not
-
-
-@dataclass(frozen=True)
-class Heard:
-    """Words of one piece of audio, by the best path of a greedy search.
-
-    ``score`` is the path's log-probability (natural logarithm), ``tokens`` how many tokens it has,
-    the one that ends it included. ``finished``: the search came to an end by itself.
-    """
-
-    words: str
-    score: float
-    tokens: int
-    finished: bool = True
-
-
-class PretrainedRecogniser(ABC):
-    """A frozen recogniser; get one from ``load_recogniser``.
-
-    Attributes
-    ----------
-    max_samples : longest audio that it takes.
-    fingerprint : SHA-256 of everything that decides its words.
-    """
-
-    max_samples: int = _LONGEST
-    fingerprint: str
-
-    @abstractmethod
-    def recognise(self, waveforms: list[np.ndarray]) -> list[Heard]:
-        """Words of each waveform, float32 [N] at 16 kHz; the same alone and in a batch."""
 
 
 class CTCRecogniser(PretrainedRecogniser):
@@ -94,7 +62,8 @@ class CTCRecogniser(PretrainedRecogniser):
         if known is None or getattr(model.config, "add_adapter", False):
             self._family = None
         else:
-            self._family = known(model.base_model, extractor)
+            self._encoder, self._head = _parts(model)
+            self._family = known(self._encoder, extractor)
         self._accepted = inspect.signature(model.forward).parameters
 
     @torch.inference_mode()
@@ -106,8 +75,8 @@ class CTCRecogniser(PretrainedRecogniser):
         found = [Heard("", 0.0, 0)] * len(waveforms)
         if long:
             inputs, counts = self._family.inputs([waveforms[i] for i in long])
-            states = self._model.base_model(**self._moved(inputs)).last_hidden_state
-            for i, row, count in zip(long, self._model.lm_head(states), counts, strict=True):
+            states = self._encoder(**self._moved(inputs)).last_hidden_state
+            for i, row, count in zip(long, self._head(states), counts, strict=True):
                 found[i] = self._heard(row[:count])
         return found
 
@@ -127,11 +96,15 @@ class CTCRecogniser(PretrainedRecogniser):
         tokens = runs[runs != self._blank]
         # these tokenizers merge equal neighbours and drop blanks themselves, others must be told
         grouped = "group_tokens" in inspect.signature(self._tokenizer._decode).parameters
-        # special tokens stay until here: they part equal letters, and unknown ones must be seen
-        words = self._tokenizer.decode(path if grouped else tokens, skip_special_tokens=False)
-        for token in self._tokenizer.all_special_tokens:
-            words = words.replace(token, _UNKNOWN if token == self._tokenizer.unk_token else "")
-        return Heard(words.strip(), float(best.sum()), len(tokens))
+        words = words_of(self._tokenizer, path if grouped else tokens)
+        return Heard(words, float(best.sum()), len(tokens))
+
+
+def _parts(model: Any) -> tuple[Any, Any]:
+    """The encoder of a CTC model, and what makes logits of its states."""
+    if model.config.model_type == _PARAKEET:
+        return model.encoder, model.ctc_head
+    return model.base_model, model.lm_head
 
 
 class AttentionRecogniser(PretrainedRecogniser):
@@ -253,11 +226,11 @@ def load_recogniser(
     config = load_model_config(request, _FILES)
     where = f"{request.where}: model: {request.name} is of family {config.model_type!r}"
     ctc = transformers.models.auto.modeling_auto.MODEL_FOR_CTC_MAPPING_NAMES
-    attention = (_WHISPER, *WITHOUT_PROMPT)
-    if config.model_type not in attention and config.model_type not in ctc:
+    others = (_WHISPER, *WITHOUT_PROMPT, *TRANSDUCERS)
+    if config.model_type not in others and config.model_type not in ctc:
         raise UserError(
             f"{where}, which writes no words here; expected a CTC model ({', '.join(ctc)}) or one "
-            f"of {', '.join(attention)}"
+            f"of {', '.join(others)}"
         )
     if config.model_type != _WHISPER and (language is not None or task != "transcribe"):
         raise UserError(f"{where}, which cannot be asked for a language or a task; remove both")
@@ -266,6 +239,10 @@ def load_recogniser(
     if config.model_type in ctc:
         model = load_model(request, transformers.AutoModelForCTC, config, _FILES)
         return CTCRecogniser(model, extractor, tokenizer, device)
+    if config.model_type in TRANSDUCERS:
+        kind = TRANSDUCERS[config.model_type]
+        model = load_model(request, getattr(transformers, kind), config, _FILES)
+        return TransducerRecogniser(model, extractor, tokenizer, device)
     model = load_model(request, transformers.AutoModelForSpeechSeq2Seq, config, _FILES)
     prompt: list[int] = []
     if config.model_type == _WHISPER:

@@ -83,6 +83,9 @@ FAMILIES = {
         ("Wav2Vec2FeatureExtractor", {"do_normalize": False}),
     ),
     "parakeet-ctc": TinyFamily("ParakeetCTCConfig", "ParakeetForCTC", PARAKEET, MELS),
+    "parakeet-rnnt": TinyFamily(
+        "ParakeetRNNTConfig", "ParakeetForRNNT", PARAKEET | RNNT | {"pad_token_id": 2}, MELS
+    ),
     "parakeet-tdt": TinyFamily(
         "ParakeetTDTConfig", "ParakeetForTDT", PARAKEET | RNNT | {"pad_token_id": 2}, MELS
     ),

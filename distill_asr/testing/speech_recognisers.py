@@ -87,6 +87,33 @@ def save_ctc(path: Path, family: str = "Wav2Vec2", norm: str = "group", seed: in
     return Path(path)
 
 
+def save_parakeet(path: Path, kind: str = "ctc", seed: int = 0) -> Path:
+    """A random Parakeet (``ctc``, ``rnnt`` or ``tdt``) that writes letters; give the directory."""
+    tokens = ["<unk>", *_LETTERS, "<pad>"]
+    blank = len(tokens) - 1
+    options: dict[str, Any] = {"vocab_size": len(tokens), "pad_token_id": blank}
+    if kind != "ctc":  # padding of theirs is no blank
+        options |= {"pad_token_id": 0, "blank_token_id": blank}
+    save_speech_model(path, f"parakeet-{kind}", seed=seed, **options)
+    kept = f"Parakeet{'For' + kind.upper()}"
+    model = getattr(transformers, kept).from_pretrained(path)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        head = model.ctc_head if kind == "ctc" else model.joint.head
+        head.weight.data += torch.randn_like(head.weight)  # so that symbols differ
+        if kind != "ctc":
+            for parameter in model.decoder.parameters():
+                parameter.data += 2 * torch.randn_like(parameter)
+    model.save_pretrained(path)
+    tokenizer = Tokenizer(models.WordLevel({t: i for i, t in enumerate(tokens)}, "<unk>"))
+    tokenizer.add_special_tokens(["<unk>", "<pad>"])
+    tokenizer.decoder = decoders.Fuse()
+    transformers.ParakeetTokenizer(
+        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>"
+    ).save_pretrained(path)
+    return Path(path)
+
+
 def save_tokenizer(path: Path, ids: dict[str, int], special: list[str], end: str) -> None:
     """A tokenizer of whole tokens, which ``AutoTokenizer`` loads."""
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=special[0]))

@@ -19,8 +19,11 @@ from distill_asr.testing.speech_recognisers import (
     LETTERS_OF,
     save_ctc,
     save_moonshine,
+    save_parakeet,
     save_whisper,
 )
+
+PARAKEETS = ("ctc", "rnnt", "tdt")
 
 
 def load(path: Path, language: str | None = None, task: str = "transcribe") -> PretrainedRecogniser:
@@ -40,10 +43,11 @@ def models(tmp_path_factory) -> dict[str, tuple[Path, str | None]]:
         "moonshine": (save_moonshine(root / "moonshine"), None),
         "group": (save_ctc(root / "group"), None),
         "layer": (save_ctc(root / "layer", norm="layer"), None),
+        **{kind: (save_parakeet(root / kind, kind), None) for kind in PARAKEETS},
     }
 
 
-@pytest.mark.parametrize("name", ["whisper", "english", "moonshine", "group", "layer"])
+@pytest.mark.parametrize("name", ["whisper", "english", "moonshine", "group", "layer", *PARAKEETS])
 def test_the_same_alone_and_in_a_batch(models, name: str) -> None:
     recogniser = load(*models[name])
     waveforms = audio(1.2, 0.5, 0.9)
@@ -109,6 +113,50 @@ def test_ctc_writes_the_best_path(models, norm: str) -> None:
     assert heard.words == "".join(names[token] for token in runs).strip()
     assert heard.tokens == len(runs)
     assert heard.score == pytest.approx(float(best.sum()), abs=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["rnnt", "tdt"])
+def test_a_transducer_walks_through_the_frames(models, kind: str) -> None:
+    path, _ = models[kind]
+    model = getattr(transformers, f"ParakeetFor{kind.upper()}").from_pretrained(path).eval()
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(path)
+    (waveform,) = audio(1.6)
+    inputs = extractor([waveform], sampling_rate=16000, return_tensors="pt")
+    blank, count = model.config.blank_token_id, model.config.vocab_size
+    written, score, frame, here = [], 0.0, 0, 0
+    with torch.inference_mode():
+        encoded = model.get_audio_features(**inputs)
+        frames = encoded.pooler_output[0, : encoded.attention_mask.sum()]
+        while frame < len(frames):
+            predicted = model.decoder(torch.tensor([[blank, *written]]))[0, -1]
+            logits = model.joint(predicted, frames[frame])
+            best, symbol = logits[:count].log_softmax(-1).max(-1)
+            score, step = score + float(best), int(symbol == blank)
+            if kind == "tdt":
+                best, duration = logits[count:].log_softmax(-1).max(-1)
+                score, step = score + float(best), max(int(duration), step)
+            written += [] if symbol == blank else [int(symbol)]
+            here = 0 if step else here + 1
+            if here == model.config.max_symbols_per_step:
+                here, step = 0, 1
+            frame += step
+    (heard,) = load(path).recognise([waveform])
+    names = ["<unk>", *"abcdefgh"]
+    assert heard.words == "".join(names[token] for token in written) and written
+    assert (heard.tokens, heard.finished) == (len(written), True)
+    assert heard.score == pytest.approx(score, abs=1e-3)
+
+
+def test_parakeets_ctc_writes_what_the_library_does(models) -> None:
+    path, _ = models["ctc"]
+    model = transformers.ParakeetForCTC.from_pretrained(path).eval()
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+    waveforms = audio(1.6, 0.8)
+    inputs = extractor(waveforms, sampling_rate=16000, return_tensors="pt")
+    expected = tokenizer.batch_decode(model.generate(**inputs))
+    found = load(path).recognise(waveforms)
+    assert [heard.words for heard in found] == expected and all(expected)
 
 
 def test_audio_too_short_for_a_frame_has_no_words(models) -> None:
