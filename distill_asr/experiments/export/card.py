@@ -211,7 +211,7 @@ def _use(card: Card) -> list[str]:
         )])  # fmt: skip
     program = "sherpa-onnx" if card.facts["stream"] else "sherpa-onnx-offline"
     lines += ["", "With sherpa-onnx (one token a frame at most, as in the words above):", "",
-              "    pip install sherpa-onnx",
+              "    pip install sherpa-onnx sherpa-onnx-bin",
               f"    {program} --tokens=tokens.txt {models}{features} test_wavs/0.wav"]  # fmt: skip
     if card.facts["stream"]:
         seconds = card.facts["tail_samples"] / card.facts["sample_rate"]

@@ -314,7 +314,8 @@ def _encoder(student: nn.Module) -> Part:
     graph = _whole(student, student.joint_network.lin_enc)
     axes = {"x": TIME, "x_lens": _BATCH, "encoder_out": OUTPUT, "encoder_out_lens": _BATCH}
     signature = Signature(["x", "x_lens"], ["encoder_out", "encoder_out_lens"], axes)
-    return Part(graph, _features(student), signature, {"model_type": "transducer"})
+    metadata = {"model_type": "conformer"}  # by which the runtime's programs know a transducer
+    return Part(graph, _features(student), signature, metadata)
 
 
 def _stream(student: nn.Module, shape: StreamShape) -> Part:

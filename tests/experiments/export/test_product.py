@@ -16,6 +16,8 @@ import torch
 pytest.importorskip("espnet2")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("sherpa_onnx")
+import onnxruntime
+
 from distill_asr import cli
 from distill_asr.experiments.layout import AVERAGED
 from distill_asr.experiments.student import load_student
@@ -210,6 +212,10 @@ def test_what_lies_there(exported, prepared: Path) -> None:
     assert len((out / "test_wavs/words.txt").read_text().splitlines()) == 3
     checked = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=out)
     assert checked.returncode == 0
+    encoder = onnxruntime.InferenceSession(out / "encoder.onnx")
+    # sherpa-onnx's programs take an encoder of this type for a transducer, and of no other of ours
+    assert encoder.get_modelmeta().custom_metadata_map == {"model_type": "conformer"}
+    assert "pip install sherpa-onnx sherpa-onnx-bin" in (out / "README.md").read_text()
 
 
 def test_smaller_models(tmp_path: Path, exported, prepared: Path) -> None:
