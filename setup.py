@@ -63,6 +63,7 @@ setup(
         "torchaudio>=2.5",
         "transformers>=5.0",
         "numpy>=2.0",
+        "numba",
         "sentencepiece",
         "kaldiio",
         "soundfile",

@@ -19,7 +19,7 @@ from distill_asr.distill.block import DistillBlock
 from distill_asr.distill.build import build_distillers
 from distill_asr.distill.facts import TeacherRecord
 from distill_asr.errors import UserError
-from distill_asr.espnet.learning_rates import parameter_groups
+from distill_asr.espnet.learning_rates import parameter_groups, update_together
 from distill_asr.espnet.plugin import ASRTask
 from distill_asr.espnet.trainer import DistillTrainer
 from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
@@ -100,11 +100,15 @@ class DistillTask(ASRTask):
     ) -> list[torch.optim.Optimizer]:
         """ESPnet's optimizer, with ``learning_rates`` for parts."""
         if not args.learning_rates:
-            return super().build_optimizers(args, model)
-        if args.sharded_ddp or args.exclude_weight_decay:
+            optimizers = super().build_optimizers(args, model)
+        elif args.sharded_ddp or args.exclude_weight_decay:
             raise UserError("learning_rates: not with sharded_ddp or exclude_weight_decay")
-        groups = parameter_groups(model, args.learning_rates)
-        return [optim_classes[args.optim](groups, **args.optim_conf)]
+        else:
+            groups = parameter_groups(model, args.learning_rates)
+            optimizers = [optim_classes[args.optim](groups, **args.optim_conf)]
+        for optimizer in optimizers:
+            update_together(optimizer)
+        return optimizers
 
 
 def attach_distillers(student: Student, args: argparse.Namespace) -> None:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torchaudio.functional import rnnt_loss
 
+from distill_asr.models.students.lattice_loss import LatticeLoss
+
 FLOAT32 = 4  # bytes
 # gradients below 6e-8 are zero in half precision; a power of two leaves the others as they are
 HALF_PRECISION_SCALE = 1024.0
@@ -161,14 +163,14 @@ def _accumulate(
 
 def _losses(logits: Tensor, lattice: Lattice) -> Tensor:
     """[B] losses in float32 under any autocast."""
+    labels, frames, tokens = (
+        tensor.to(torch.int32) for tensor in (lattice.labels, lattice.frames, lattice.tokens)
+    )
     with torch.autocast(device_type=logits.device.type, enabled=False):
+        if logits.device.type == "cpu":
+            return LatticeLoss.apply(logits.float(), labels, frames, tokens, lattice.blank)
         return rnnt_loss(
-            logits.float(),
-            lattice.labels.to(torch.int32),
-            lattice.frames.to(torch.int32),
-            lattice.tokens.to(torch.int32),
-            blank=lattice.blank,
-            reduction="none",
+            logits.float(), labels, frames, tokens, blank=lattice.blank, reduction="none"
         )
 
 
