@@ -1,9 +1,11 @@
-"""The transducer loss in parts against the loss of the whole batch: time and peak memory.
+"""The transducer loss, whole and in parts, against torchaudio's: time and peak memory.
 
 One forward and backward pass of the joint network and the loss. The budgets are fractions of what
-the logits of the whole batch take; they take turns with the plain loss in one process.
+the logits of the whole batch take; all take turns in one process. Seconds of a CPU are the
+processor's.
 
     OMP_NUM_THREADS=1 python bench/transducer_loss.py
+    OMP_NUM_THREADS=1 python bench/transducer_loss.py --vocabulary 500
 """
 
 from __future__ import annotations
@@ -16,13 +18,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import torch
+from torchaudio.functional import rnnt_loss
 from tqdm import tqdm
 
+from distill_asr.models.students import joint_loss
 from distill_asr.models.students.joint_loss import FLOAT32, Lattice, transducer_loss
 
-PARTS = (1, 2, 4, 16)  # one over the fraction; 1 is the plain loss
+PARTS = (0, 1, 2, 4, 16)  # one over the fraction; 1 is the whole batch, 0 with torchaudio's loss
+THEIRS = SimpleNamespace(apply=lambda *arguments: rnnt_loss(*arguments, reduction="none"))
 M_MMAP_THRESHOLD = -3  # of glibc's mallopt
 
 
@@ -31,7 +38,14 @@ def main() -> int:
     options = parse()
     logits_mb = FLOAT32 * options.batch * options.frames * (options.tokens + 1)
     logits_mb *= options.vocabulary / 2**20
-    steps = {parts: make_step(options, logits_mb / parts) for parts in PARTS}
+    steps = {parts: make_step(options, logits_mb / max(parts, 1)) for parts in PARTS}
+    plain = steps[0]
+
+    def theirs() -> None:
+        with patch.object(joint_loss, "LatticeLoss", THEIRS):
+            plain()
+
+    steps[0] = theirs
     times: dict[int, list[float]] = {parts: [] for parts in PARTS}
     for turn in tqdm(range(-1, options.repeats), desc="turns"):
         for parts in sorted(PARTS, reverse=bool(turn % 2)):
@@ -83,11 +97,12 @@ def make_step(options: argparse.Namespace, budget_mb: float) -> Callable[[], Non
 
 def timed(step: Callable[[], None], device: str) -> float:
     """Seconds of a step."""
+    clock = time.process_time if torch.device(device).type == "cpu" else time.perf_counter
     synchronize(device)
-    begin = time.perf_counter()
+    begin = clock()
     step()
     synchronize(device)
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
 def synchronize(device: str) -> None:
@@ -129,7 +144,7 @@ def report(
     times: dict[int, list[float]],
     peaks: dict[int, float],
 ) -> None:
-    """Medians, and their ratios to the plain loss."""
+    """Medians, and their ratios to torchaudio's loss."""
     print(
         f"B {options.batch}, T {options.frames}, U {options.tokens}, V {options.vocabulary}: "
         f"logits {logits_mb:.0f} MiB; {options.device}, {torch.get_num_threads()} thread(s), "
@@ -137,10 +152,10 @@ def report(
     )
     seconds = {parts: statistics.median(values) for parts, values in times.items()}
     for parts in PARTS:
-        name = "plain" if parts == 1 else f"budget {logits_mb / parts:.0f} MiB"
+        name = {0: "torchaudio", 1: "whole"}.get(parts) or f"budget {logits_mb / parts:.0f} MiB"
         print(
-            f"{name:<16}{1000 * seconds[parts]:7.0f} ms ({seconds[parts] / seconds[1]:.2f})"
-            f"{peaks[parts]:8.0f} MiB ({peaks[parts] / peaks[1]:.2f})"
+            f"{name:<16}{1000 * seconds[parts]:7.0f} ms ({seconds[parts] / seconds[0]:.2f})"
+            f"{peaks[parts]:8.0f} MiB ({peaks[parts] / peaks[0]:.2f})"
         )
 
 
