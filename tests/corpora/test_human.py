@@ -134,6 +134,10 @@ class TestMistakes:
         problem = refused(tmp_path, options(tree, minutes=20.0))
         assert "ru: festvox-ru_msu_ru_nsh_clunits has 1.0 labelled minutes, but 20" in problem
         assert "--minutes" in problem and "--reader" in problem
+        only = tmp_path / "only"
+        shutil.copytree(tree / "packages/tuxpaint-stamps-default", only / "tuxpaint-stamps-default")
+        problem = refused(tmp_path, options(tree, packages=str(only)))
+        assert f"missing packages: {only}: has no festvox-ru, klettres-data, gcin-voice" in problem
 
     def test_unknown_language_and_reader(self, tree: Path, tmp_path: Path) -> None:
         problem = refused(tmp_path, options(tree, langs=("xx", "es"), reader="nobody"))

@@ -15,7 +15,7 @@ from distill_asr.corpora.contract import Built, Corpus, CorpusSet, option
 from distill_asr.corpora.generated import Planned, build_set
 from distill_asr.corpora.human.clips import Clip, spoken_words
 from distill_asr.corpora.human.mismatched import LIMIT, read_mismatched, write_mismatched
-from distill_asr.corpora.human.packages import SPACE, find_packages
+from distill_asr.corpora.human.packages import SPACE, absent_packages, find_packages
 from distill_asr.corpora.human.scan import read_clip, scan
 from distill_asr.corpora.human.sets import TRAIN, UNLAB, Division, Shares, divide
 from distill_asr.corpora.human.sources import OTHERS, package_clips
@@ -87,15 +87,7 @@ class Human(Corpus[HumanOptions]):
         silent = {name for name, clip in clips.items() if heard[clip.path].is_silent}
         clips = {name: clip for name, clip in clips.items() if name not in silent}
         minutes = {name: heard[clip.path].seconds / 60 for name, clip in clips.items()}
-        division = divide(
-            clips,
-            minutes,
-            options.langs,
-            Shares(options.minutes, options.dev_minutes, options.test_minutes),
-            reader=options.reader,
-            other_languages=options.unlab_langs == "all",
-            seed=options.seed,
-        )
+        division = _divided(clips, minutes, options)
         division.left_out["silent"] += len(silent)
         if options.check_with:
             _check_texts(division, clips, options)
@@ -107,6 +99,33 @@ class Human(Corpus[HumanOptions]):
         }
         reasons = ", ".join(f"{n} {why}" for why, n in division.left_out.items() if n)
         return Built(built, (f"left out: {reasons or 'none'}",))
+
+
+def _divided(
+    clips: Mapping[str, Clip], minutes: Mapping[str, float], options: HumanOptions
+) -> Division:
+    """The sets; where there is too little, an error names the packages that were not given."""
+    try:
+        return divide(
+            clips,
+            minutes,
+            options.langs,
+            Shares(options.minutes, options.dev_minutes, options.test_minutes),
+            reader=options.reader,
+            other_languages=options.unlab_langs == "all",
+            seed=options.seed,
+        )
+    except UserError as error:
+        absent = [] if options.packages == NO_PACKAGES else absent_packages(options.packages)
+        if not absent:
+            raise
+        raise UserError(
+            [
+                *error.problems,
+                f"missing packages: {options.packages}: has no {', '.join(absent)}; unpack those "
+                "whose recordings are wanted there",
+            ]
+        ) from error
 
 
 def find_clips(options: HumanOptions) -> dict[str, Clip]:

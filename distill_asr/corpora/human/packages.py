@@ -61,6 +61,14 @@ def find_packages(given: str | Path | None, downloads: Path) -> dict[str, Path]:
     return roots
 
 
+def absent_packages(given: str | Path | None) -> list[str]:
+    """Packages that a directory of them lacks; none where they are fetched."""
+    if given is None:
+        return []
+    present = {path.name.partition("_")[0] for path in Path(given).iterdir()}
+    return [name for name in _DEFAULT if name not in present]
+
+
 def _again(name: str) -> str:
     return f"`apt-get download {name}` and `dpkg-deb -x {name}_*.deb {name}` there"
 

@@ -18,6 +18,7 @@ from distill_asr.corpora.generated import SAMPLING_RATE
 from distill_asr.corpora.human.mismatched import Reading, character_error
 from distill_asr.errors import UserError
 from distill_asr.io.progress import Bar
+from distill_asr.pretrained.loading import quiet
 from distill_asr.pretrained.request import locate_model
 
 _WINDOWS = (5, 10, 15, 30)  # seconds
@@ -73,12 +74,13 @@ class WhisperReader:
         ).input_features
         forced = {"language": _code(language), "task": "transcribe"} if self._languages else {}
         longest = max(map(len, waveforms)) / SAMPLING_RATE
-        tokens = self._model.generate(
-            features,
-            attention_mask=torch.ones(features.shape[0], features.shape[2], dtype=torch.int64),
-            max_new_tokens=20 + round(TOKENS_A_SECOND * longest),
-            **forced,
-        )
+        with quiet():  # of limits that the model's own settings have as well
+            tokens = self._model.generate(
+                features,
+                attention_mask=torch.ones(features.shape[0], features.shape[2], dtype=torch.int64),
+                max_new_tokens=20 + round(TOKENS_A_SECOND * longest),
+                **forced,
+            )
         return self._processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
 
     def _cut(self, window: int) -> None:
