@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distill_asr.data.pieces import PieceTokenizer
 from distill_asr.errors import UserError
 from distill_asr.pretrained.loading import damaged_weights
-from distill_asr.pretrained.request import locate_model
+from distill_asr.pretrained.recognisers import load_recogniser
+from distill_asr.pretrained.request import ModelRequest, locate_model
 from distill_asr.teachers import TeacherConfig, load_teacher
 from distill_asr.testing.speech_models import save_speech_model
+from distill_asr.testing.speech_recognisers import save_whisper
+from distill_asr.testing.text_models import save_text_model
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
@@ -106,6 +110,24 @@ def test_good_weights_have_no_problem(published: Path) -> None:
     assert damaged_weights(published) == []
 
 
+def cache(model: Path, name: str, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy a directory into a cache of the hub, and read from there alone."""
+    import huggingface_hub.constants
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    place = hub / f"models--{name.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs/main").write_text(commit)
+    (place / "blobs").mkdir()
+    (place / "snapshots" / commit).mkdir(parents=True)
+    for number, path in enumerate(sorted(model.iterdir())):
+        (place / "blobs" / str(number)).write_bytes(path.read_bytes())
+        (place / "snapshots" / commit / path.name).symlink_to(f"../../blobs/{number}")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(hub))
+    monkeypatch.setattr(transformers.utils.hub.constants, "HF_HUB_CACHE", str(hub))
+
+
 class TestWhereAModelLies:
     """Hub ids alone, in configs; directories and the hub's cache behind them."""
 
@@ -126,22 +148,26 @@ class TestWhereAModelLies:
     def test_in_a_cache_laid_out_as_the_hubs(
         self, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import huggingface_hub.constants
-
-        commit = "0123456789abcdef0123456789abcdef01234567"
-        place = tmp_path / "models--somebody--hubert-tiny"
-        (place / "refs").mkdir(parents=True)
-        (place / "refs/main").write_text(commit)
-        (place / "blobs").mkdir()
-        (place / "snapshots" / commit).mkdir(parents=True)
-        for number, path in enumerate(sorted(published.iterdir())):
-            (place / "blobs" / str(number)).write_bytes(path.read_bytes())
-            (place / "snapshots" / commit / path.name).symlink_to(f"../../blobs/{number}")
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-        monkeypatch.setattr(transformers.utils.hub.constants, "HF_HUB_CACHE", str(tmp_path))
+        cache(published, self.NAME, tmp_path, monkeypatch)
         found = load_teacher(TeacherConfig("t.yaml", "speech", self.NAME, (2,)))
         assert len(found.states([np.zeros(4000, dtype=np.float32)])) == 1
+
+    def test_every_kind_of_model_in_that_cache(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = {"whisper": "openai/whisper-tiny", "bert": "google/bert-tiny"}
+        hub = tmp_path / "hub"
+        cache(save_whisper(tmp_path / "w"), names["whisper"], hub, monkeypatch)
+        cache(save_text_model(tmp_path / "b"), names["bert"], hub, monkeypatch)
+        text = load_teacher(TeacherConfig("t.yaml", "text", names["bert"], (2,)))
+        random = load_teacher(TeacherConfig("t.yaml", "random", names["bert"]))
+        assert [len(one.states(["ab c"])[0]) for one in (text, random)] == [4, 4]
+        assert PieceTokenizer(names["bert"]).text2tokens("ab c") == ["ab", "c"]
+        window = TeacherConfig("t.yaml", "speech", names["whisper"], (2,))
+        assert len(load_teacher(window).states([np.zeros(4000, dtype=np.float32)])) == 1
+        asked = ModelRequest(names["whisper"], "t.yaml")
+        recogniser = load_recogniser(asked, "ru", "transcribe", "cpu")
+        assert len(recogniser.recognise([np.zeros(4000, dtype=np.float32)])) == 1
 
     def test_models_that_are_not_there(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

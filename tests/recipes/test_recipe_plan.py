@@ -86,6 +86,12 @@ def test_the_teachers_that_the_chosen_systems_need() -> None:
     only_paths = replace(MINI.systems["two_teachers_path"], pretrain=None)
     chosen = replace(grid("baseline"), chosen=[only_paths])
     assert [one.name for one in plan.own_teachers(chosen)] == ["wavlm"]
+    # a teacher that runs in the step has nothing to dump
+    recipe = EGS / "mini_homophones" / "asr1"
+    systems = Systems.read(recipe / "conf" / "systems_ctc.yaml")
+    nbest = Grid(systems, systems.chosen("nbest"), (1,), SETS, folder=recipe)
+    assert plan.targets(nbest) == {}
+    assert [one.name for one in plan.own_teachers(nbest)] == ["bert"]
 
 
 def test_the_recogniser_is_trained_where_a_system_asks_for_it() -> None:
