@@ -224,5 +224,5 @@ def _samples(given: np.ndarray | Tensor, number: int) -> np.ndarray:
             "[n] in [-1, 1]"
         )
     if not np.isfinite(array).all():
-        raise UserError(f"audio {number}: NaN or infinite samples")
+        raise UserError(f"audio {number}: NaN or infinite samples; expected finite ones in [-1, 1]")
     return np.ascontiguousarray(array, dtype=np.float32)

@@ -78,7 +78,10 @@ def build(out: Path, aishell: str | Path | None) -> Built:
                 f"such as {first}; at most {MOST_UNTRANSCRIBED:.0%} may lack it: {_WAY_OUT}",
             )
     for key in sorted(texts.keys() - found):
-        problems.add("missing audio", f"{key}: has a transcript, but no wav/*/*/{key}.wav")
+        problems.add(
+            "missing audio",
+            f"{key}: has a transcript, but no wav/*/*/{key}.wav; unpack the archives in wav/ again",
+        )
     built = write_sets(out, sets, problems)
     counts = {name: f"{count} without a transcript" for name, count in left_out.items() if count}
     return Built({n: replace(one, left_out=counts.get(n, "")) for n, one in built.items()})

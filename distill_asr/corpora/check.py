@@ -34,7 +34,7 @@ def check_class(name: str, corpus: type[Corpus[Any]]) -> None:
     """
     problems = []
     if inspect.isabstract(corpus):
-        problems.append("has no build(self, out, options)")
+        problems.append("has no build(self, out, options); write one")
     options = corpus.options
     if not (isinstance(options, type) and dataclasses.is_dataclass(options)):
         problems.append(f"options is {options!r}; expected a class under @dataclass(frozen=True)")
@@ -82,7 +82,7 @@ def check_built(name: str, out: Path, built: object) -> Built:
             problems.add(
                 "miscounted",
                 f"{out / folder}: CorpusSet has {given.utterances} utterances, wav.scp has "
-                f"{len(data)}",
+                f"{len(data)}; give the number that was written",
             )
         if len(problems) == before and given.labelled != (data.text is not None):
             said = "has transcripts" if given.labelled else "has none"

@@ -267,7 +267,9 @@ def read_splits(folder: Path, problems: Problems) -> dict[str, dict[str, CommonV
                 utterance = f"{clip.speaker}-{Path(clip.path).stem}"
                 splits[name][utterance] = clip
         if not splits[name]:
-            problems.add("empty split", f"{folder / f'{name}.tsv'}: no usable row")
+            problems.add(
+                "empty split", f"{folder / f'{name}.tsv'}: no usable row; get the file again"
+            )
     return splits
 
 
@@ -380,7 +382,10 @@ def _write(
             reasons[reason] = reasons.get(reason, 0) + 1
             dropped.append(utterance)
     if not kept:
-        raise UserError(f"{target}: the limits leave none of {len(clips)} clips: {reasons}")
+        raise UserError(
+            f"{target}: the limits leave none of {len(clips)} clips: {reasons}; raise "
+            "--max-seconds or --max-characters, or take this set out of --limit"
+        )
     (target / _MANIFEST).unlink(missing_ok=True)
     DataDir(
         target,

@@ -70,5 +70,8 @@ def transcript_lines(path: Path, problems: Problems) -> Iterator[Row]:
     """
     for row in table_rows(path, problems):
         if not row.value:
-            problems.add("empty transcript", f"{path}:{row.line}: {row.key}: no words after the id")
+            problems.add(
+                "empty transcript",
+                f"{path}:{row.line}: {row.key}: no words after the id; get the file again",
+            )
         yield row

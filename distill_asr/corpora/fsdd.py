@@ -324,7 +324,9 @@ def _check_split(recordings: Sequence[DigitRecording], left_out: str, label_shar
             f"out of training; get all with `{GIT}`"
         )
     if left_out not in speakers:
-        problems.append(f"--left-out {left_out}: the speakers are {', '.join(speakers)}")
+        problems.append(
+            f"--left-out {left_out}: no such speaker; expected one of {', '.join(speakers)}"
+        )
     if not 0.0 < label_share < 1.0:
         problems.append(f"--label-share {label_share}: expected a share between 0 and 1")
     if problems:

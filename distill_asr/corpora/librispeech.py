@@ -182,6 +182,9 @@ def _read_chapter(folder: Path, problems: Problems) -> list[Utterance]:
 
 def _compare(path: Path, texts: set[str], audio: set[str], problems: Problems) -> None:
     for key in sorted(texts - audio):
-        problems.add("missing audio", f"{path.parent / key}.flac: it has a line in {path.name}")
+        problems.add(
+            "missing audio",
+            f"{path.parent / key}.flac: no such file, but {path.name} has its line; get it again",
+        )
     for key in sorted(audio - texts):
         problems.add("missing transcript", f"{path}: no line for {key}.flac; get the file again")

@@ -221,7 +221,10 @@ def read_raw_tables(folder: Path, problems: Problems) -> DataDir:
         return DataDir(folder, {}, None, {})
     wav = collect_table(folder / "wav.scp", problems) or {}
     for key in (key for key, value in wav.items() if not value):
-        problems.add("missing path", f"{folder / 'wav.scp'}: {key}: no path after the id")
+        problems.add(
+            "missing path",
+            f"{folder / 'wav.scp'}: {key}: no path after the id; add the path of its audio",
+        )
     text = collect_table(folder / "text", problems, required=False)
     utt2spk = collect_table(folder / "utt2spk", problems) or {}
     lengths = collect_table(folder / "utt2num_samples", problems, required=False)

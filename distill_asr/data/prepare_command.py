@@ -241,7 +241,11 @@ def _texts(paths: tuple[Path, ...]) -> tuple[list[str], list[str]]:
     reserved = sorted({word for text in texts for word in text.split()} & tokens.RESERVED)
     if reserved:
         files = ", ".join(map(str, paths))
-        problems.add("reserved word", f"{files}: {', '.join(reserved)}: a symbol of token lists")
+        problems.add(
+            "reserved word",
+            f"{files}: {', '.join(reserved)}: a symbol of token lists and cannot be a word; "
+            "write another one",
+        )
     problems.raise_if_any()
     return texts, list(tags)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from distill_asr.data.tokens import BLANK, SOS_EOS, UNKNOWN
 from distill_asr.errors import UserError
+from distill_asr.io.tables import read_utf8
 
 _NAMED = 5  # mistakes of a kind, or unknown tokens, that a message names
 WRITE = "`distill-asr prepare --token-list` writes one"
@@ -26,18 +27,7 @@ def read_token_list(path: str | Path) -> list[str]:
     UserError : every mistake with its line: not UTF-8, empty, blank lines, several columns,
         duplicates, special tokens missing or in another place.
     """
-    path = Path(path)
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{path}:{line}: not UTF-8 (byte 0x{error.object[error.start]:02x}); convert it "
-            "(`iconv -f OLD -t UTF-8`)"
-        ) from error
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; {WRITE}") from error
-    lines = text.split("\n")
+    lines = read_utf8(path, WRITE).split("\n")
     if lines[-1] == "":
         lines.pop()
     tokens = [line.removesuffix("\r") for line in lines]

@@ -94,7 +94,7 @@ class LabelLimits:
             )
         slowest, fastest = self.slowest or 0, self.fastest or math.inf
         if not problems and slowest >= fastest:
-            problems.append(f"--min-rate {slowest}: not below --max-rate {fastest}")
+            problems.append(f"--min-rate {slowest}: expected less than --max-rate {fastest}")
         return problems
 
     def deciding(self) -> dict[str, object]:

@@ -133,7 +133,9 @@ class StreamOptions:
         missing = [name for name in self.wav if name != STDIN and not Path(name).is_file()]
         problems = [f"{name}: no such file; correct the path" for name in missing]
         if self.wav.count(STDIN) > 1:
-            problems.append("'-' given more than once: standard input can be read only once")
+            problems.append(
+                "'-' given more than once: standard input can be read only once; remove one"
+            )
         if self.chunk_size is not None and self.chunk_size < 1:
             problems.append(f"--chunk-size {self.chunk_size}: expected at least 1 frame to stream")
         if self.piece_ms <= 0:

@@ -64,7 +64,7 @@ class DistillBlock:
             ]
         problems = []
         if len(given) != (count or 0):
-            problems.append(f"layers: {self.layers!r}: a layer occurs twice")
+            problems.append(f"layers: {self.layers!r}: a layer occurs twice; name each once")
         if not all(0 < weight < math.inf for weight in given.values()):
             problems.append(f"layers: {self.layers!r}: expected weights above 0")
         if self.learn_layers and count == 1:

@@ -160,7 +160,7 @@ def check_pairs(
             "override paired_width"
         )
     if loss.needs_tokens and pairs.tokens is None:
-        problems.append("pairs have no tokens, which the loss compares")
+        problems.append("pairs have no tokens, which the loss compares; give Pairs its tokens")
     if loss.reads == CODES and pairs.teacher.is_floating_point():
         problems.append(
             f"the teacher's side is of type {_type(pairs.teacher)}, and the loss reads codes; "

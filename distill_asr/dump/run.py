@@ -83,7 +83,9 @@ def _checked(options: DumpOptions) -> TeacherConfig:
         raise UserError("--teacher: missing; give a file such as conf/teacher/hubert_large.yaml")
     problems = []
     if len({Path(path).resolve() for path in options.data_dirs}) < len(options.data_dirs):
-        problems.append(f"data dirs: one is given twice in {' '.join(options.data_dirs)}")
+        problems.append(
+            f"data dirs: one is given twice in {' '.join(options.data_dirs)}; name each once"
+        )
     for option in ("shard_utts", "nj", "threads", "batch_seconds", "batch_tokens", "tolerance"):
         value = getattr(options, option)
         if value is not None and not value > 0:

@@ -130,7 +130,9 @@ class AudioSource(DataSource):
         self.wav = {utterance: data_dir.wav[utterance] for utterance in sorted(data_dir.wav)}
         self.ids = list(self.wav)
         if not self.wav:
-            raise UserError(f"{self.path / 'wav.scp'}: no utterances, nothing to dump")
+            raise UserError(
+                f"{self.path / 'wav.scp'}: no utterances, nothing to dump; prepare a set with audio"
+            )
         if data_dir.num_samples is None:
             raise UserError(
                 f"{self.path}: has no utt2num_samples; run `distill-asr prepare`, and give the "

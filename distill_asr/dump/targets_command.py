@@ -246,7 +246,9 @@ def _incomparable(a: TargetReader, b: TargetReader, common: list[str]) -> list[s
                 f"{b.paths[0]}: {what} {y}, but {a.paths[0]} has {x}; nothing to compare"
             )
     if not common:
-        problems.append(f"{b.paths[0]}: no utterance in common with {a.paths[0]}")
+        problems.append(
+            f"{b.paths[0]}: no utterance in common with {a.paths[0]}; compare targets of one set"
+        )
     return problems
 
 

@@ -102,7 +102,10 @@ class DistillTask(ASRTask):
         if not args.learning_rates:
             optimizers = super().build_optimizers(args, model)
         elif args.sharded_ddp or args.exclude_weight_decay:
-            raise UserError("learning_rates: not with sharded_ddp or exclude_weight_decay")
+            raise UserError(
+                "learning_rates: not supported with sharded_ddp or exclude_weight_decay; remove "
+                "one of them"
+            )
         else:
             groups = parameter_groups(model, args.learning_rates)
             optimizers = [optim_classes[args.optim](groups, **args.optim_conf)]

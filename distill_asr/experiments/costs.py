@@ -120,7 +120,7 @@ def _both(first: JobCost, second: JobCost) -> JobCost:
 
 def _lines(file: Path) -> list[JobCost]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     found = []

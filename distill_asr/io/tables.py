@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from distill_asr.errors import Problems
+from distill_asr.errors import Problems, UserError
 
 _SPACES = re.compile(r"[ \t]+")
 _VISIBLE = "\u200c\u200d"  # joiners; then number signs and the like of Arabic, Syriac, Kaithi
@@ -94,6 +94,29 @@ def table_rows(path: Path, problems: Problems) -> Iterator[Row]:
         key, *rest = _SPACES.split(line, maxsplit=1)
         _check_key(key, where, problems)
         yield Row(number, key, rest[0] if rest else "")
+
+
+def read_utf8(path: str | PathLike, way_out: str = "correct the path") -> str:
+    """The text of a file that is no table.
+
+    Parameters
+    ----------
+    way_out : what to do about a file that cannot be read; ends the message.
+
+    Raises
+    ------
+    UserError : it cannot be read, or is not UTF-8; names the line.
+    """
+    try:
+        return Path(path).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; {way_out}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}:{line}: not UTF-8 (byte 0x{error.object[error.start]:02x}); convert it "
+            "(`iconv -f OLD -t UTF-8`)"
+        ) from error
 
 
 def named_character(character: str) -> str:

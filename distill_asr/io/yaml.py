@@ -109,7 +109,7 @@ def _load_extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     resolved = path.resolve()
     if resolved in seen:
         circle = " -> ".join(str(p) for p in (*seen, resolved))
-        raise UserError(f"{path}: 'extends' runs in a circle: {circle}")
+        raise UserError(f"{path}: 'extends' runs in a circle: {circle}; remove one of them")
     config = load_yaml(path)
     bases = config.pop("extends", [])
     bases = [bases] if isinstance(bases, str) else bases

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from distill_asr.errors import UserError
+from distill_asr.io.tables import read_utf8
 from distill_asr.recipe.plan import Grid
 
 ALL = "all"  # choose one system for all languages
@@ -40,12 +41,7 @@ def read_choice(path: Path) -> dict[str, str]:
     ------
     UserError : the file cannot be read, or a line is no ``LANGUAGE SYSTEM``.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(
-            f"{path}: {error.strerror}; `distill-asr report --choose {path}` writes it"
-        ) from error
+    lines = read_utf8(path, f"`distill-asr report --choose {path}` writes it").splitlines()
     rows = [line.split() for line in lines if line.strip()]
     wrong = [" ".join(row) for row in rows if len(row) != 2]
     if wrong:

@@ -299,7 +299,8 @@ class _Reader:
         path = find_shared(value, self.folder)
         if not path.is_file():
             self.problems.append(
-                f"{key}: no such file: {value}, neither in {self.folder} nor in a conf/ above it"
+                f"{key}: no such file: {value}, neither in {self.folder} nor in a conf/ above "
+                "it; correct the name"
             )
         return path.resolve()
 

@@ -168,7 +168,7 @@ def _facts(folder: Path, model: str) -> tuple[str, int]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"--teacher {model}: {folder / 'config.json'} is not that of a transformers model "
-            f"({error})"
+            f"({error}); give another directory, or a hub id"
         ) from error
     if kind not in SPEECH_TYPES:
         raise UserError(

@@ -46,13 +46,13 @@ def reader_for(path: Path, kind: str | None) -> Reader:
     UserError : the source does not exist, or no reader recognises it.
     """
     if not path.exists():
-        raise UserError(f"{path}: no such file or folder")
+        raise UserError(f"{path}: no such file or folder; correct the path")
     if kind is not None:
         return find_reader(kind)
     for name in READERS:
         if (reader := find_reader(name)).recognises(path):
             return reader
     if path.is_dir() and not any(path.iterdir()):
-        raise UserError(f"{path}: the folder is empty")
+        raise UserError(f"{path}: the folder is empty; give one with audio")
     kinds = "; ".join(find_reader(name).summary for name in READERS)
     raise UserError(f"{path}: holds nothing that can be read; expected one of: {kinds}")

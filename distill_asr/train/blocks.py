@@ -104,7 +104,8 @@ def _check_pair(key: str, block: DistillBlock, matcher: Matcher, loss: Loss) -> 
         )
     if matcher.only_tap is not None and block.tap not in ("", matcher.only_tap):
         problems.append(
-            f"{key}.tap: {block.tap!r}, but match {block.match!r} pairs {matcher.only_tap!r}"
+            f"{key}.tap: {block.tap!r}, but match {block.match!r} pairs {matcher.only_tap!r}; "
+            f"use `tap: {matcher.only_tap}`"
         )
     if block.tap == LATTICE_TAP and not matcher.reads_lattice:
         problems.append(

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from distill_asr.errors import UserError
-from distill_asr.io.tables import read_table
+from distill_asr.io.tables import read_table, read_utf8
 from distill_asr.train_teacher.settings import WORDS, TextSettings, seed
 from distill_asr.train_teacher.trainer import TeacherTraining
 
@@ -121,12 +121,9 @@ def read_training_text(path: str) -> list[str]:
     """
     if Path(path).is_dir():
         return list(read_table(Path(path) / "text").values())
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
+    lines = read_utf8(path).split("\n")
     if not (found := [" ".join(line.split()) for line in lines if line.strip()]):
-        raise UserError(f"{path}: no sentences")
+        raise UserError(f"{path}: no sentences; write one in each line")
     return found
 
 

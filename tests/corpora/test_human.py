@@ -16,7 +16,7 @@ from distill_asr.corpora.human.mismatched import (
     read_mismatched,
     write_mismatched,
 )
-from distill_asr.corpora.human.scan import read_clip
+from distill_asr.corpora.human.scan import _Heard, _read_cache, read_clip
 from distill_asr.data.datadir import DataDir
 from distill_asr.data.normalise import unicode_words
 from distill_asr.errors import Problems, UserError
@@ -296,3 +296,10 @@ class TestWhisperReads:
         reader.require_language("pt_BR")
         with pytest.raises(UserError, match=r"does not know the language 'nds'.*known: pt ru"):
             reader.require_language("nds")
+
+
+def test_a_damaged_scan_is_read_again_from_the_audio(tmp_path: Path) -> None:
+    path = tmp_path / "scan.tsv"
+    path.write_bytes(b"a.ogg\t5\t1.5\t0.25\nb.ogg\nc.ogg\tx\t\xff\n")
+    (one,) = _read_cache(path).items()
+    assert one == ("a.ogg\t5", _Heard(1.5, 0.25))

@@ -156,7 +156,8 @@ def test_broken_transcripts_come_in_one_report(corpus: Path, tmp_path: Path) -> 
         f"duplicate id: {first}:2: 100-5000-0000 occurs before",
         f"bad line: {first}:3: '999-1-0000': expected an id like 100-5000-0000; get the file",
         f"empty transcript: {first}:4: 100-5000-0009",
-        f"missing audio: {chapter(corpus) / '100-5000-0009.flac'}: it has a line in {first.name}",
+        f"missing audio: {chapter(corpus) / '100-5000-0009.flac'}: no such file, but "
+        f"{first.name} has its line; get it again",
         f"missing transcript: {first}: no line for 100-5000-0001.flac; get the file again",
         "missing audio: " + str(chapter(corpus, "dev-clean")),
         "missing file: " + str(chapter(corpus, "dev-other")),

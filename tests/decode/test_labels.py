@@ -56,7 +56,7 @@ def test_bad_limits() -> None:
         "--max-compression", "--max-repeats", "--max-disagreement",
     ]  # fmt: skip
     assert LabelLimits(slowest=30, fastest=20).problems() == [
-        "--min-rate 30: not below --max-rate 20"
+        "--min-rate 30: expected less than --max-rate 20"
     ]
 
 

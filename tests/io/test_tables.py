@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_asr.errors import UserError
-from distill_asr.io.tables import read_table
+from distill_asr.io.tables import read_table, read_utf8
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -74,3 +74,14 @@ def test_any_bytes_give_a_table_or_a_user_error(
         return
     write(path, "".join(f"{key} {value}\n" for key, value in table.items()))
     assert read_table(path) == table
+
+
+def test_a_text_that_is_no_table(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "one\u2028two\r\n")
+    assert read_utf8(path) == "one\u2028two\r\n"
+    with pytest.raises(UserError, match=r"a\.txt:2: not UTF-8 \(byte 0xfc\); convert it \(`iconv"):
+        read_utf8(write(path, b"one\ngr\xfcn\n"))
+    with pytest.raises(UserError, match=r"b\.txt: No such file or directory; write it"):
+        read_utf8(tmp_path / "b.txt", "write it")
+    with pytest.raises(UserError, match="Is a directory; correct the path"):
+        read_utf8(tmp_path)

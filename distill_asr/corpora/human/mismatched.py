@@ -11,6 +11,7 @@ from pathlib import Path
 
 from distill_asr.errors import Problems
 from distill_asr.io.files import write_text_atomic
+from distill_asr.io.tables import read_utf8
 
 _HEADER = "utterance\tcer\tset\ttext\twhisper"
 LIMIT = 0.6  # character error rate above which a text does not match its recording
@@ -36,10 +37,10 @@ def read_mismatched(path: Path) -> dict[str, float]:
 
     Raises
     ------
-    UserError : lines of another form, all of them.
+    UserError : not UTF-8; lines of another form, all of them.
     """
     problems, found = Problems(), {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_utf8(path).splitlines(), start=1):
         if line.startswith("#") or line == _HEADER or not line:
             continue
         cells = line.split("\t")
@@ -61,7 +62,7 @@ def write_mismatched(path: Path, readings: Sequence[Reading], model: str, limit:
     new = {one.utterance: one.line() for one in readings if one.cer > limit}
     read = {one.utterance for one in readings}
     rows = dict(new)
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in read_utf8(path).splitlines() if path.is_file() else []:
         name = line.split("\t")[0]
         if not line.startswith("#") and line not in ("", _HEADER) and name not in read:
             rows[name] = line

@@ -76,9 +76,10 @@ def scan(clips: Sequence[Clip], folder: Path, nj: int) -> dict[Path, _Heard]:
 def _read_cache(path: Path) -> dict[str, _Heard]:
     """What an earlier scan found; a line that was cut short is read again from its audio."""
     found = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        *stamp, seconds, peak = line.split("\t")
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for line in text.splitlines():
         try:
+            *stamp, seconds, peak = line.split("\t")
             found["\t".join(stamp)] = _Heard(float(seconds), float(peak))
         except ValueError:
             continue

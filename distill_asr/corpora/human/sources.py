@@ -162,7 +162,10 @@ def fsdd(root: Path, problems: Problems) -> Iterator[Clip]:
     """English digits of the Free Spoken Digit Dataset, with or without ``recordings/``."""
     found = files(root / "recordings", "*.wav") or files(root, "*.wav")
     if not found:
-        problems.add("missing recordings", f"{root}: no *.wav, nor recordings/*.wav there")
+        problems.add(
+            "missing recordings",
+            f"{root}: no *.wav, nor recordings/*.wav there; give the directory of the dataset",
+        )
     for path in found:
         if name := _DIGIT.fullmatch(path.stem):
             yield Clip(path, "fsdd", "en", f"fsdd_{name[2]}", path.stem, DIGITS[int(name[1])])
@@ -189,7 +192,11 @@ def _gcompris_texts(table: Path, problems: Problems) -> dict[str, str]:
     with open(table, encoding="utf-8", newline="") as stream:
         rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         if absent := [one for one in ("path", "text") if one not in (rows.fieldnames or [])]:
-            problems.add("missing column", f"{table}: no column {', '.join(absent)}")
+            problems.add(
+                "missing column",
+                f"{table}: no column {', '.join(absent)}; expected a header line with path and "
+                "text",
+            )
             return {}
         return {row["path"]: row["text"] for row in rows if row["path"] and row["text"]}
 

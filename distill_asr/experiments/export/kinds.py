@@ -144,8 +144,9 @@ def _streaming_ctc_problems(student: nn.Module, wanted: WantedExport) -> list[st
         )
     if isinstance(student.frontend, KaldiFbank) and not _log_of_power(student.frontend):
         problems.append(
-            "frontend_conf: a streaming ctc student is exported with kaldi_fbank's use_log, "
-            "use_power and input_scale as they are by default"
+            "frontend_conf: a streaming ctc student is exported only with kaldi_fbank's "
+            "defaults of "
+            "use_log, use_power and input_scale; train with them"
         )
     return problems
 

@@ -31,7 +31,10 @@ class AudioFolderReader(Reader):
         ]
         report_foreign(folder, problems)
         if not clips:
-            problems.add("no audio", f"{path}: no audio file that can be read")
+            problems.add(
+                "no audio",
+                f"{path}: no audio file that can be read; give a folder with wav, flac or mp3",
+            )
         return Source(path, self.name, clips)
 
 

@@ -225,7 +225,9 @@ def _clip(
         return None
     place, name = found
     if columns.text is not None and not (cells["text"] or "").strip():
-        problems.add("no text", f"{where}: the cell {columns.text!r} is empty")
+        problems.add(
+            "no text", f"{where}: the cell {columns.text!r} is empty; fill it, or give --skip-bad"
+        )
         return None
     return Clip(
         f"{shard.split or shard.path.stem}-{number:07d}-{name}",

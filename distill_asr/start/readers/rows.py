@@ -83,7 +83,8 @@ def _text(path: Path, problems: Problems) -> str | None:
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         problems.add(
-            "unreadable table", f"{path}:{line}: it has a NUL character, so it is not text"
+            "unreadable table",
+            f"{path}:{line}: it has a NUL character, so it is not text; save it as UTF-8",
         )
         return None
     if not text.strip():
@@ -145,7 +146,8 @@ def _delimited(
     names = tuple(records[0][1]) if headed else tuple(str(i + 1) for i in range(width))
     if headed and len({name.strip() for name in names}) < len(names):
         problems.add(
-            "bad header", f"{path}:{records[0][0]}: two columns have the same name: {names}"
+            "bad header",
+            f"{path}:{records[0][0]}: two columns have the same name: {names}; rename one",
         )
         return None
     names = tuple(name.strip() for name in names)
@@ -160,7 +162,9 @@ def _delimited(
             continue
         rows.append((line, dict(zip(names, cells, strict=True))))
     if not rows:
-        problems.add("empty table", f"{path}: no rows that can be used")
+        problems.add(
+            "empty table", f"{path}: no rows that can be used; give a table with audio and texts"
+        )
         return None
     quotes = "" if quoting == csv.QUOTE_NONE else ", quoted cells"
     return Table(path, names, rows, headed, f"cells split by {_said(delimiter)}{quotes}")

@@ -147,7 +147,11 @@ def _clip(
         problems.add("text without audio", message)
         return None
     if not cells["text"]:
-        problems.add("no text", f"{where}: {cells['audio']}: the cell {columns.text!r} is empty")
+        problems.add(
+            "no text",
+            f"{where}: {cells['audio']}: the cell {columns.text!r} is empty; fill it, or give "
+            "--skip-bad",
+        )
         return None
     location = _part(where, str(file), cells, columns, problems)
     if location is None:
