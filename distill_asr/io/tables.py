@@ -96,7 +96,7 @@ def table_rows(path: Path, problems: Problems) -> Iterator[Row]:
         yield Row(number, key, rest[0] if rest else "")
 
 
-def read_utf8(path: str | PathLike, way_out: str = "correct the path") -> str:
+def read_utf8(path: str | Path, way_out: str = "correct the path") -> str:
     """The text of a file that is no table.
 
     Parameters

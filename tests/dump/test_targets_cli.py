@@ -197,5 +197,5 @@ def test_what_cannot_be_compared(make_targets: Callable, capsys) -> None:
     assert [problem.split(": ")[1] for problem in problems] == [
         "width 4, but " + str(one) + " has 3; nothing to compare",
         "step 40.0, but " + str(one) + " has 20.0; nothing to compare",
-        "no utterance in common with " + str(one),
+        "no utterance in common with " + str(one) + "; compare targets of one set",
     ]

@@ -86,7 +86,7 @@ def test_systems_by_name_come_in_the_order_of_the_file(conf: Path) -> None:
         ("  odd: {config: student.yaml, set: 3}", "systems.odd.set: expected"),
         ("  odd: {config: [3]}", "systems.odd.config: expected a name or a list of names"),
         ("  a/b: {config: student.yaml}", "systems.a/b: a name becomes a directory"),
-        ("  recogniser: {config: student.yaml}", "the name of the recogniser's experiment"),
+        ("  recogniser: {config: student.yaml}", "this name is taken by the recogniser's"),
     ],
 )
 def test_mistakes_are_named(conf: Path, line: str, message: str) -> None:
