@@ -96,8 +96,7 @@ class CommonVoiceOptions:
     max_seconds: float | None = option(None, "longest clip, in seconds (published: 10)")
     max_characters: int | None = option(None, "longest sentence, in characters (published: 200)")
     limit: tuple[str, ...] = option(
-        ("train",),
-        "sets that these two limits apply to, split by commas (published: train,dev,test)",
+        ("train",), "sets under these limits, split by commas (published: train,dev,test)"
     )
     nj: int = option(2, "number of processes that read the lengths of clips")
 
@@ -382,10 +381,7 @@ def _write(
             reasons[reason] = reasons.get(reason, 0) + 1
             dropped.append(utterance)
     if not kept:
-        raise UserError(
-            f"{target}: the limits leave none of {len(clips)} clips: {reasons}; raise "
-            "--max-seconds or --max-characters, or take this set out of --limit"
-        )
+        raise UserError(f"{target}: limits leave none of {len(clips)} clips: {reasons}; raise them")
     (target / _MANIFEST).unlink(missing_ok=True)
     DataDir(
         target,
