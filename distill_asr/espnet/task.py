@@ -25,7 +25,7 @@ from distill_asr.espnet.trainer import DistillTrainer
 from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
 from distill_asr.models.frontends.rate import sampling_rate_of
 from distill_asr.models.students.base import Student, probe_taps
-from distill_asr.teachers.online import OnlineTeacher, from_mapping, hears_audio
+from distill_asr.teachers.online import OnlineTeacher, from_mapping, reads_audio
 from distill_asr.teachers.online_text import OnlineReader
 
 
@@ -127,7 +127,7 @@ def attach_distillers(student: Student, args: argparse.Namespace) -> None:
         for name, record in records.items()
         if record.online is not None
     }
-    online = {name: OnlineTeacher(one) for name, one in configs.items() if hears_audio(one)}
+    online = {name: OnlineTeacher(one) for name, one in configs.items() if reads_audio(one)}
     readers = {
         name: OnlineReader(one, TokenWords(student.token_list, args.token_type, args.bpemodel))
         for name, one in configs.items()

@@ -139,7 +139,7 @@ def read_online(path: str) -> TeacherConfig:
     return config
 
 
-def hears_audio(config: TeacherConfig) -> bool:
+def reads_audio(config: TeacherConfig) -> bool:
     """Whether a teacher is one of audio; one of text reads hypotheses in the step."""
     return config.kind not in OF_TEXT
 

@@ -15,7 +15,7 @@ from distill_asr.distill.schedule import weight_problems
 from distill_asr.errors import UserError, nearest
 from distill_asr.io.arguments import check_arguments
 from distill_asr.teachers.config import TeacherConfig
-from distill_asr.teachers.online import hears_audio, is_online, read_online
+from distill_asr.teachers.online import is_online, read_online, reads_audio
 from distill_asr.train.config import TrainConfig
 
 LATTICE_TAP = "logits"  # of a transducer, at nodes of the lattice and not at frames
@@ -153,7 +153,7 @@ def _check_reading(
         return [f"{key}.learn_layers: both sides of a pair are the teacher's; remove it"]
     if not block.teacher or (is_online(block.teacher) and online is None):
         return []  # reported already
-    reads = online is not None and not hears_audio(online)
+    reads = online is not None and not reads_audio(online)
     if matcher.reads_hypotheses and not reads:
         return [
             f"{key}.teacher: {block.teacher!r}, but `match: {block.match}` needs a text teacher "

@@ -17,7 +17,7 @@ from distill_asr.experiments.layout import AVERAGED, Experiment
 from distill_asr.io.locks import HeldError
 from distill_asr.targets.loader import TargetList
 from distill_asr.teachers import TeacherConfig
-from distill_asr.teachers.online import hears_audio, read_online
+from distill_asr.teachers.online import read_online, reads_audio
 from distill_asr.train.config import TrainConfig
 from distill_asr.train.requirements import targets_of
 
@@ -64,7 +64,7 @@ def cache_problems(config: TrainConfig, source: Experiment | None) -> list[str]:
 def _hears(path: str) -> bool:
     """Whether an online teacher needs audio; mistakes of its file are reported elsewhere."""
     try:
-        return hears_audio(read_online(path))
+        return reads_audio(read_online(path))
     except UserError:
         return True
 

@@ -24,9 +24,9 @@ from distill_asr.teachers import Teacher
 from distill_asr.teachers.config import TeacherConfig
 from distill_asr.teachers.online import (
     OnlineTeacher,
-    hears_audio,
     is_online,
     read_online,
+    reads_audio,
     sample_statistics,
     to_mapping,
 )
@@ -128,7 +128,7 @@ def _record_online(
 ) -> TeacherRecord:
     config = read_online(path)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not hears_audio(config):
+    if not reads_audio(config):
         return _record_reader(output, path, config, device, train, wanted)
     online = OnlineTeacher(config)
     teacher = online.on(device)
