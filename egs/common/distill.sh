@@ -3,6 +3,7 @@
 # Each stage skips what is done and continues what was killed; each command can be typed by hand.
 # shellcheck disable=SC2086,SC2206,SC1091 # options are lists of words, split on purpose
 set -euo pipefail
+{ # read as a whole before it runs, so that a change of this file does not touch a run
 
 help_message="Usage: ./run.sh [options]
   --stage N --stop_stage N   1 data, 2 prepare, 3 teachers, 4 dump, 5 pretrain, 6 train, 7 decode, 8 score
@@ -115,3 +116,5 @@ if at 8; then
     distill-asr recipe score "${grid[@]}" --baseline "$baseline" ${control:+--control "$control"}
     echo "    the table is in exp/RESULTS.md; distill-asr report exp/*_seed* makes a page with curves and utterances" >&2
 fi
+exit
+}

@@ -4,6 +4,7 @@
 # --joint true: one student for all languages, in langs/joint.
 # shellcheck disable=SC2086,SC2206,SC1091 # options are lists of words, split on purpose
 set -euo pipefail
+{ # read as a whole before it runs, so that a change of this file does not touch a run
 
 help_message="Usage: ./run.sh [options]
   --languages 'ta ka'        codes
@@ -117,3 +118,5 @@ if at 8; then
     log "8: report"
     distill-asr report "${study[@]}" --out "$out"
 fi
+exit
+}
