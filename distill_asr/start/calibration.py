@@ -29,6 +29,7 @@ from distill_asr import __version__
 from distill_asr.decode.greedy import TransducerGreedySearch
 from distill_asr.decode.options import DecodeOptions
 from distill_asr.decode.search import TransducerSearch, encode
+from distill_asr.espnet.learning_rates import update_together
 from distill_asr.espnet.task import build_untrained
 from distill_asr.io.audio import SAMPLE_RATE, resample
 from distill_asr.io.files import write_text_atomic
@@ -60,7 +61,7 @@ EPOCH = 0.3  # seconds of processor time besides the audio: checkpoint, averages
 OWN_TEACHERS = "distill_asr.start.own_teachers"  # imports transformers' trainer
 _OF_TRAINING = ("distill_asr.espnet.task", "distill_asr.train.run", "torch.utils.tensorboard",
                 "matplotlib.pyplot")  # fmt: skip
-METHOD = 4  # of measuring; rates of another one are measured anew
+METHOD = 5  # of measuring; rates of another one are measured anew
 Rates = TypeVar("Rates", CommonRates, StudentRates, TeacherRates, OwnTeacherRates)
 
 
@@ -203,6 +204,7 @@ def _build(config: TrainConfig, tokens: list[str]) -> Any:
 def _step(student: Any, batch: dict[str, Any], needs_text: bool) -> Callable[[], None]:
     """Forward, backward, clipping, optimiser."""
     optimiser = torch.optim.AdamW(student.parameters(), lr=1e-4)
+    update_together(optimiser)
 
     def step() -> None:
         _loss(student, batch, needs_text).backward()
