@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--systems", metavar="NAMES", help="systems, separated by commas, or all (those of run.sh)")
     add("--seeds", type=int, default=1, metavar="N", help="number of seeds (%(default)s)")
-    add("--nj", type=int, help="jobs at a time (that of run.sh)")
+    add("--nj", type=int, help="number of jobs at a time (that of run.sh)")
     add(
         "--cores",
         type=int,
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY.PATH=VALUE",
-        help="change of a key for every training",
+        help="change a key of every training's config; may be repeated",
     )
     add("--brief", action="store_true", help="print stages without their jobs")
     add("--measure", action="store_true", help="measure the rates again")
