@@ -123,6 +123,21 @@ def test_all_problems_of_a_table_at_once(recordings: Recordings) -> None:
     read(recordings.folder, problems)
     kinds = {message.partition(":")[0] for message in problems.messages()}
     assert kinds == {"text without audio", "no text", "bad row", "foreign format"}
+    assert "the cell 'sentence' is empty; fill it, or give --skip-bad" in str(problems.messages())
+
+
+@pytest.mark.parametrize("parquet", [False, True])
+def test_an_empty_text_of_a_hugging_face_data_set(
+    recordings: Recordings, parquet: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    monkeypatch.chdir(tmp_path)  # audio of the data set is written there
+    recordings.rows[1]["sentence"] = " "
+    folder = recordings.hugging_face(recordings.folder.parent / "saved", parquet)
+    problems = Problems()
+    assert len(read(folder, problems).clips) == len(recordings.rows) - 1
+    (message,) = problems.messages()
+    assert "the cell 'text' is empty; fill it, or give --skip-bad" in message
 
 
 def test_what_is_no_text_is_said_with_its_place(recordings: Recordings) -> None:
