@@ -166,7 +166,8 @@ def _take(
 ) -> set[int]:
     """Units in an order that their names decide, until the share of seconds is reached.
 
-    Of few speakers those with little audio go first, so that train keeps the most.
+    One stays at least. Of few speakers those with little audio go first, so that train keeps the
+    most, and as many as come closest to the share.
     """
     members: dict[str, list[Seen]] = defaultdict(list)
     for one in train:
@@ -181,7 +182,9 @@ def _take(
 
     chosen: set[int] = set()
     taken = 0.0
-    for key in sorted(members, key=rank):
+    for key in sorted(members, key=rank)[:-1]:
+        if few and chosen and taken + seconds[key] / 2 > wanted:
+            break
         chosen |= {id(one) for one in members[key]}
         taken += seconds[key]
         if taken >= wanted:
