@@ -56,11 +56,13 @@ class GreedyMatcher(SoftMatcher):
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             ours, theirs = projected(sides, context)
             near = ours @ theirs.transpose(1, 2)
-        batch, unit, place, weight = nearest(near, sides.counts, sides.positions, self.direction)
+        batch, unit, place, weight = nearest_pairs(
+            near, sides.counts, sides.positions, self.direction
+        )
         return Pairs(sides.values[batch, unit], sides.targets[batch, place], batch, weight=weight)
 
 
-def nearest(
+def nearest_pairs(
     near: Tensor, counts: Tensor, positions: Tensor, direction: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Each position with its nearest unit, and each unit with its nearest position.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from distill_asr.distill.contracts import VECTORS, Matcher
-from distill_asr.distill.matching.greedy import DIRECTIONS, nearest
+from distill_asr.distill.matching.greedy import DIRECTIONS, nearest_pairs
 from distill_asr.distill.matching.prefix_beams import path_scores, prefix_beams
 from distill_asr.distill.matching.shrink import SPECIAL_TOKENS
 from distill_asr.distill.matching.sides import cut_special
@@ -95,7 +95,7 @@ class NBestMatcher(Matcher):
         values = _with_zeros(values, ~read)
         scores = path_scores(log_probs, lengths, found, self.blank)
         near = _cosines(values, references[utterance])
-        pair, unit, place, weight = nearest(
+        pair, unit, place, weight = nearest_pairs(
             near, counts.clamp(min=1), positions[utterance], self.direction
         )
         posterior = renormalised(scores, utterance, student.values.size(0))
