@@ -145,7 +145,7 @@ def _epochs(updates: float, batch_seconds: float, hours: float) -> int:
 
 def _why_schedule(updates: float, batch: float, epochs: int, amount: Amount) -> str:
     return (
-        f"schedule: {updates:.0f} updates of {batch:g} s of audio, {epochs} epochs of the "
+        f"schedule: about {updates:.0f} updates of {batch:g} s of audio, {epochs} epochs of the "
         f"baseline, for {amount.labelled:.3g} h; the distilled system gets the same number in "
         "two stages "
         "(--epochs, --batch-seconds)"
