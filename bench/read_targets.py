@@ -3,7 +3,7 @@
 The same utterances go through ESPnet's dataset and collate function as audio (16-bit WAV), as
 targets of codec fp16, and as codes of codec mvq; a teacher of width 1024 at 50 positions a second.
 They take turns, batch by batch, in one process, so that whatever else the machine does hits all.
-Codes are also decoded, as a distiller does in the training step.
+Codes are also decoded, as a distiller does in the training step. Times are the processor's.
 
     OMP_NUM_THREADS=1 python bench/read_targets.py
 """
@@ -106,9 +106,9 @@ def measure(
         passes = dict.fromkeys(readers, 0.0)
         for group in groups:
             for name in sorted(readers, reverse=number % 2 == 0):
-                begin = time.perf_counter()
+                begin = time.process_time()
                 readers[name](group)
-                passes[name] += time.perf_counter() - begin
+                passes[name] += time.process_time() - begin
         if number >= 0:  # the first ones warm up
             for name, seconds in passes.items():
                 times[name].append(seconds)

@@ -19,6 +19,7 @@ from distill_asr.targets.codebooks import Codebooks
 
 _LOG = logging.getLogger(__name__)
 PATIENCE = 20  # batches without one pair, before a warning
+CACHED_COLUMNS = 64  # of 16 codebooks: 1 MiB
 
 
 class CodeReader:
@@ -31,21 +32,30 @@ class CodeReader:
     def __init__(self, codebooks: Codebooks) -> None:
         count, entries, width = codebooks.entries.shape
         table = torch.from_numpy(codebooks.centers() * codebooks.std).reshape(-1, width)
-        first = torch.arange(count) * entries
-        self._arrays = {torch.device("cpu"): (table, torch.from_numpy(codebooks.mean), first)}
+        mean = torch.from_numpy(codebooks.mean)
+        self._width = width
+        # columns of which a core keeps the table in its cache, and adds the codebooks there
+        places = [slice(i, i + CACHED_COLUMNS) for i in range(0, width, CACHED_COLUMNS)]
+        parts = [(table[:, place].contiguous(), mean[place], place) for place in places]
+        self._first = torch.arange(count, dtype=torch.int32) * entries
+        self._parts = {torch.device("cpu"): parts}
 
     def __call__(self, codes: Tensor) -> Tensor:
         """[B, S, C] -> float32 [B, S, E]; padding, negative, gives any states."""
-        table, mean, first = self._on(codes.device)
-        rows = codes.clamp(min=0) + first
-        states = nn.functional.embedding_bag(rows.flatten(0, 1), table, mode="sum")
-        return states.unflatten(0, codes.shape[:2]) + mean
+        rows = (codes.clamp(min=0).int() + self._first.to(codes.device)).flatten()
+        bags = torch.arange(0, rows.numel(), codes.size(2), dtype=rows.dtype, device=rows.device)
+        states = torch.empty(bags.numel(), self._width, device=codes.device)
+        for table, mean, place in self._on(codes.device):
+            sums = nn.functional.embedding_bag(rows, table, bags, mode="sum")
+            torch.add(sums, mean, out=states[:, place])
+        return states.unflatten(0, codes.shape[:2])
 
-    def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        if device not in self._arrays:  # one copy a device, as several may ask at the same time
-            here = self._arrays[torch.device("cpu")]
-            self._arrays[device] = tuple(tensor.to(device) for tensor in here)
-        return self._arrays[device]
+    def _on(self, device: torch.device) -> list[tuple[Tensor, Tensor, slice]]:
+        if device not in self._parts:  # one copy a device, as several may ask at the same time
+            here = self._parts[torch.device("cpu")]
+            whole = [torch.cat([part[i] for part in here], -1).to(device) for i in (0, 1)]
+            self._parts[device] = [(whole[0], whole[1], slice(None))]
+        return self._parts[device]
 
 
 class Distiller(nn.Module):
