@@ -64,6 +64,8 @@ def plain_blanks(text: str) -> str:
     Blanks of every kind separate words, the zero-width space among them; characters that nobody
     sees are dropped, joiners apart.
     """
+    if text.isprintable():  # nothing invisible, the plain space its only blank
+        return " ".join(text.split())
     text = text.replace("\u200b", " ")
     return " ".join("".join(c for c in text if not is_invisible(c)).split())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -90,13 +91,14 @@ def prepared_audio_identity(
     UserError : names the utterances whose files are missing, cannot be read, or were changed.
     """
     found = audio_identity(paths, cache, quiet=quiet)
-    journals: dict[Path, dict[str, str]] = {}
+    journals: dict[str, dict[str, str]] = {}
     other = []
     for utterance, path in paths.items():
-        folder = Path(path).parent
+        folder, name = os.path.split(path)
         if folder not in journals:
-            journals[folder] = {key: one.sha256 for key, one in read_journal(folder).items()}
-        written = journals[folder].get(Path(path).name.removesuffix(".wav"))
+            read = read_journal(Path(folder))
+            journals[folder] = {key: one.sha256 for key, one in read.items()}
+        written = journals[folder].get(name.removesuffix(".wav"))
         if written is not None and written != found[utterance]:
             other.append(utterance)
     if other:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from distill_asr.io.progress import Bar
 CACHE = ".identity"  # what callers name the cache in the directory it belongs to
 _FORMAT = 1
 _THREADS = 8
+_FILES_A_TASK = 64
 # A file changed again within the same tick of the file system's clock keeps its times, so what was
 # changed just before it was hashed is not vouched for.
 _SETTLED_NS = 2_000_000_000
@@ -70,8 +72,13 @@ def content_identity(
     names = sorted(map(str, files))
     found: dict[str, str | OSError] = {}
     fresh: dict[str, list[Any]] = {}
+    places: dict[str, str] = {}
+    # a task for each of very many files would cost more than their stamps do
+    count = min(_FILES_A_TASK, 1 + len(names) // (_THREADS * _THREADS))
+    tasks = [names[first : first + count] for first in range(0, len(names), count)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        pieces = pool.map(lambda file: _hashed(file, known), names)
+        done = pool.map(lambda task: [_hashed(file, known, places) for file in task], tasks)
+        pieces = (piece for pieces in done for piece in pieces)
         bar = Bar(pieces, "checksums", len(names), unit="file", leave=False, delay=2, disable=quiet)
         for file, (digest, entry) in zip(names, bar, strict=True):
             found[file] = digest
@@ -92,12 +99,11 @@ def _with_offset(digest: str, offset: str) -> str:
 
 
 def _hashed(
-    file: str, known: Mapping[str, list[Any]]
+    file: str, known: Mapping[str, list[Any]], places: dict[str, str]
 ) -> tuple[str | OSError, dict[str, list[Any]]]:
     """Digest or what went wrong, and the entry for the cache if it is new."""
     try:
-        real = os.path.realpath(file)
-        before = _stamp(real)
+        real, before = _place(file, places)
         entry = known.get(real)
         if entry and entry[:-1] == before:
             return entry[-1], {}
@@ -110,8 +116,23 @@ def _hashed(
         return error, {}
 
 
+def _place(file: str, places: dict[str, str]) -> tuple[str, Stamp]:
+    """Real path and stamp; ``places`` remembers the real paths of directories."""
+    folder, name = os.path.split(file)
+    facts = os.lstat(file)
+    if stat.S_ISLNK(facts.st_mode) or name in ("", ".", ".."):
+        real = os.path.realpath(file)
+        return real, _stamp(real)
+    if folder not in places:
+        places[folder] = os.path.realpath(folder)
+    return os.path.join(places[folder], name), _stamp_of(facts)
+
+
 def _stamp(path: str) -> Stamp:
-    facts = os.stat(path)
+    return _stamp_of(os.stat(path))
+
+
+def _stamp_of(facts: os.stat_result) -> Stamp:
     return [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
 
 

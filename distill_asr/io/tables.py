@@ -143,6 +143,8 @@ def _decoded(raw: bytes, where: str, problems: Problems) -> str:
 
 
 def _check_controls(line: str, where: str, problems: Problems) -> None:
+    if line.replace("\t", " ").isprintable():  # no control character; nearly all lines
+        return
     for position, character in enumerate(line, start=1):
         blank = character.isspace() and character != "\r"
         if unicodedata.category(character) == "Cc" and not blank:
@@ -155,6 +157,8 @@ def _check_controls(line: str, where: str, problems: Problems) -> None:
 
 
 def _check_key(key: str, where: str, problems: Problems) -> None:
+    if key.isprintable() and " " not in key:  # no blank and nothing invisible
+        return
     for character in key:
         if character.isspace() or is_invisible(character):
             problems.add(

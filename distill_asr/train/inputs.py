@@ -6,6 +6,7 @@ continued from its directory alone.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def _read_sets(
 
 
 def _audio_problems(data: DataDir) -> list[str]:
-    absent = [utt for utt, path in data.wav.items() if not Path(path).is_file()]
+    absent = [utt for utt, path in data.wav.items() if not os.path.isfile(path)]
     if not absent:
         try:
             prepared_audio_identity(data.wav, data.path / CACHE)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 
 import torch
 
@@ -104,12 +104,21 @@ def warn_of_transcripts(
 ) -> None:
     """Report transcripts that cannot be trained on: unknown tokens, more tokens than frames."""
     for data in sets:
-        coverage = Coverage.of((data.text or {}).values(), tokenize, student.token_list)
+        texts = data.text or {}
+        frames_needed: dict[str, int] = {}  # by a CTC
+
+        def counted(utterance: str, texts=texts, into=frames_needed) -> Sequence[str]:
+            tokens = tokenize(texts[utterance])
+            # a blank has to come between equal tokens
+            into[utterance] = len(tokens) + sum(map(operator.eq, tokens, tokens[1:]))
+            return tokens
+
+        coverage = Coverage.of(texts, counted, student.token_list)
         if coverage.unknown:
             _LOG.warning(f"{data.path / 'text'}: {coverage}")
         if not frames.works or not {"ctc", "cif"} & set(student.tap_names()):
             continue
-        crowded = _crowded(data, frames, tokenize)
+        crowded = _crowded(frames_needed, data.num_samples or {}, frames)
         if crowded:
             first, (needed, there) = next(iter(crowded.items()))
             _LOG.warning(
@@ -120,16 +129,12 @@ def warn_of_transcripts(
 
 
 def _crowded(
-    data: DataDir, frames: FrameCounter, tokenize: Tokenize
+    frames_needed: Mapping[str, int], samples: Mapping[str, int], frames: FrameCounter
 ) -> Mapping[str, tuple[int, int]]:
     """Frames that a CTC needs and has, of the utterances that have fewer than it needs."""
-    samples = data.num_samples or {}
     found: dict[str, tuple[int, int]] = {}
     measured = 0
-    for utterance, text in (data.text or {}).items():
-        tokens = tokenize(text)
-        # a blank has to come between equal tokens
-        needed = len(tokens) + sum(a == b for a, b in pairwise(tokens))
+    for utterance, needed in frames_needed.items():
         there = frames.estimate(samples[utterance])
         if needed > there - NEAR and measured < _MEASURED:
             measured += 1

@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 
 from distill_asr.cli import main
 from distill_asr.data.datadir import DataDir
-from distill_asr.data.normalise import FORMS, TranscriptRule, letters_only, unicode_words
+from distill_asr.data.normalise import (
+    FORMS,
+    TranscriptRule,
+    letters_only,
+    plain_blanks,
+    unicode_words,
+)
 from distill_asr.data.tokens import leading_tags, token_list, write_token_list
+from distill_asr.io.tables import is_invisible
 from distill_asr.testing.data_dirs import write_labelled_dir
 
 SENTENCES = {  # as written, and their words; the latter are in NFC
@@ -205,3 +212,9 @@ def test_wrong_options_are_reported_together(
     assert "--language-tag needs --language" in capsys.readouterr().err
     assert run(data, tmp_path / "dump", "--normalise", "unicode", "--language", "Tamil") == 1
     assert "'Tamil'" in capsys.readouterr().err
+
+
+@given(st.text(alphabet=st.sampled_from("ab \t\u00a0\u200b\u200d\u00ad\x85é中"), max_size=12))
+def test_plain_words_take_a_short_way_to_the_same_text(text: str) -> None:
+    visible = "".join(c for c in text.replace("\u200b", " ") if not is_invisible(c))
+    assert plain_blanks(text) == " ".join(visible.split())

@@ -8,7 +8,7 @@ import pytest
 
 from distill_asr.errors import UserError
 from distill_asr.io import identity
-from distill_asr.io.identity import audio_identity
+from distill_asr.io.identity import audio_identity, content_identity
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +105,18 @@ def test_all_missing_files_are_named(tmp_path: Path) -> None:
         audio_identity(paths, tmp_path / "cache")
     assert len(error.value.problems) == 2
     assert f"utterance b: {tmp_path}/gone: cannot be read (No such file" in str(error.value)
+
+
+def test_many_files_links_and_linked_folders_are_known_by_their_real_place(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "folder").symlink_to("real")
+    names = [f"{number:04d}" for number in range(300)]
+    for name in names:
+        (tmp_path / "real" / name).write_text(name)
+    (tmp_path / "link").symlink_to("real/0007")
+    files = [*(tmp_path / "folder" / name for name in names), tmp_path / "link"]
+    expected = [hashlib.sha256(name.encode()).hexdigest() for name in [*names, "0007"]]
+    cache = tmp_path / "cache"
+    for _ in range(2):
+        found = content_identity(files, cache, quiet=True)
+        assert [found[str(file)] for file in files] == expected
