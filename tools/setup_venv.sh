@@ -7,6 +7,5 @@ venv=$2
 "$python" -m venv "$venv"
 # newer pips refuse ci_sdr, which espnet needs: its metadata names a git address in an extra
 "$venv/bin/python" -m pip install --quiet "pip<26" "setuptools<74" wheel
-# modules are compiled when they are imported: to compile all takes a third of the whole set-up
-"$venv/bin/python" -m pip install --quiet --no-compile -c constraints.txt -e ".[dev]"
+"$venv/bin/python" -m pip install --quiet -c constraints.txt -e ".[dev]"
 touch "$venv/.ready"
