@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import io
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -58,7 +59,8 @@ def without_side_imports() -> Iterator[None]:
     """Within the block, ESPnet's imports of what recognisers rarely use wait for their first use.
 
     Lines that libraries print while they are imported (optional kernels that are not installed)
-    are dropped; warnings and errors are not.
+    are dropped, and what Python remarks on their syntax where it has to compile them. Other
+    warnings and errors are not.
     """
     spare_type_checks()
     stand_ins: dict[str, ModuleType] = {name: Deferred(name) for name in DEFERRED}
@@ -67,7 +69,8 @@ def without_side_imports() -> Iterator[None]:
     put = {name: module for name, module in stand_ins.items() if name not in sys.modules}
     sys.modules.update(put)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
             yield
     finally:
         for name, module in put.items():

@@ -21,8 +21,10 @@ SIZES = {
     "startup": "--only=--version --repeats 1",
     "step_overhead": "--utterances 4 --seconds 2 2.5 --width 8 --repeats 2",
     "streaming": "--seconds 2 --repeats 1",
+    "training_start": "--hours 0.01 --again 0",
     "transport": "--batch 2 --frames 20 --positions 6 --width 8 --repeats 1",
     "transducer_loss": "--batch 2 --frames 20 --tokens 4 --vocabulary 10 --width 8 --repeats 1",
+    "updates": "--utterances 4 --seconds 1 1.5 --batch-bins 40000 --repeats 2",
     "whisper_window": "--clips 2 --seconds 1 1.5 --layers 1 --parts 1",
 }
 

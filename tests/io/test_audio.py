@@ -168,7 +168,7 @@ def test_a_channel_is_chosen_or_mixed(tmp_path: Path) -> None:
     both = np.stack([NOISE, -0.5 * NOISE], 1)
     soundfile.write(path, both, RATE, subtype="FLOAT")
     assert "--channel 0" in problem(path)
-    assert "it has 2" in problem(path, channel=2)
+    assert "the file has 2 channel(s)" in problem(path, channel=2)
     for channel, expected in ((0, both[:, 0]), (1, both[:, 1]), ("mix", both.mean(1))):
         np.testing.assert_allclose(read_audio(path, channel)[0], expected, atol=1e-6)
 
