@@ -60,6 +60,19 @@ def lock_path(directory: str | Path) -> Path:
     return directory.parent / f".{directory.name}.lock"
 
 
+def is_held(directory: str | Path) -> bool:
+    """Whether a command is writing a directory, as far as this host can see.
+
+    False without a lock file, or if its holder was a process of this host that is gone.
+    """
+    try:
+        with open(lock_path(directory), encoding="utf-8") as stream:
+            found = _read(stream)
+    except FileNotFoundError:
+        return False
+    return found is None or found.host != socket.gethostname() or _process_exists(found.pid)
+
+
 @contextmanager
 def locked(directory: str | Path, doing: str) -> Iterator[None]:
     """Hold the lock of a directory, which need not exist yet.

@@ -43,9 +43,9 @@ def cache_problems(config: TrainConfig, source: Experiment | None) -> list[str]:
     problems = []
     if source is None:
         problems.append(f"{where}: needs the experiment whose encoder this is; add --init EXP")
-    if listeners := [path for path in config.online_teachers if _hears(path)]:
+    if of_audio := [path for path in config.online_teachers if _needs_audio(path)]:
         problems.append(
-            f"{where}: teachers in the training step need audio ({listeners[0]}); "
+            f"{where}: teachers in the training step need audio ({of_audio[0]}); "
             f"dump them, or {way_out}"
         )
     for key in ("noise_scp", "rir_scp", "speech_volume_normalize"):
@@ -61,7 +61,7 @@ def cache_problems(config: TrainConfig, source: Experiment | None) -> list[str]:
     return problems
 
 
-def _hears(path: str) -> bool:
+def _needs_audio(path: str) -> bool:
     """Whether an online teacher needs audio; mistakes of its file are reported elsewhere."""
     try:
         return reads_audio(read_online(path))

@@ -12,7 +12,7 @@ import time
 
 from distill_asr.errors import UserError
 from distill_asr.experiments.layout import Experiment
-from distill_asr.io.locks import lock_path
+from distill_asr.io.locks import is_held
 from distill_asr.train.identity import Identity, same_experiment
 
 _PATIENCE = 600.0  # seconds until the first process must have begun
@@ -34,10 +34,9 @@ def command_of_first(experiment: Experiment, identity: Identity, statistics: boo
     ------
     UserError : the first process ended before, or has not begun within ten minutes.
     """
-    lock, begun = lock_path(experiment.directory), False
-    deadline = time.monotonic() + _PATIENCE
+    begun, deadline = False, time.monotonic() + _PATIENCE
     while True:
-        held = lock.exists()
+        held = is_held(experiment.directory)
         measured = not statistics or experiment.statistics.parents[1].exists()
         ready = measured and experiment.espnet_command.exists()
         if ready and same_experiment(experiment, identity):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from distill_asr.errors import UserError
-from distill_asr.io.locks import lock_path, locked
+from distill_asr.io.locks import is_held, lock_path, locked
 
 HOLD = """
 import sys
@@ -79,6 +79,16 @@ def test_a_kill_does_not_lock_for_good(tmp_path: Path) -> None:
     with locked(tmp_path / "out", "testing"):
         assert json.loads(lock_path(tmp_path / "out").read_text())["pid"] == os.getpid()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_killed_holder_holds_no_longer(tmp_path: Path) -> None:
+    assert not is_held(tmp_path / "out")
+    holder = run(HOLD, tmp_path / "out")
+    assert holder.stdout.readline() == "held\n"
+    assert is_held(tmp_path / "out")
+    holder.kill()
+    holder.wait()
+    assert lock_path(tmp_path / "out").exists() and not is_held(tmp_path / "out")
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
