@@ -29,14 +29,31 @@ _UNKNOWN = "not given"
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One of the trainings that made a student.
+
+    Parameters
+    ----------
+    name : of its experiment.
+    sets : names of its training sets; empty where its directory is not here.
+    teachers : a line each.
+    """
+
+    name: str
+    sets: list[str]
+    teachers: list[str]
+
+
+@dataclass(frozen=True)
 class Card:
     """The content of the card.
 
     Parameters
     ----------
-    teachers : a line each.
+    stages : its training, then the one that it began from, and so on.
     scores : a row each: set, utterances, WER, its interval; in percent.
     differing : test recordings whose words differ, by smaller form.
+    factors : real-time factor on the test recordings, by runtime and form.
     """
 
     name: str
@@ -44,12 +61,12 @@ class Card:
     encoder: str
     parameters: int
     tokens: int
-    sets: list[str]
-    teachers: list[str]
+    stages: list[Stage]
     scores: list[tuple[str, int, float, tuple[float, float]]]
     expected: Mapping[str, str]
     ran: list[str]
     differing: Mapping[str, int]
+    factors: Mapping[str, float]
     licences: list[str]
 
     @classmethod
@@ -66,18 +83,15 @@ class Card:
 
         Parameters
         ----------
-        tried : ``expected``, ``ran`` and ``differing``.
+        tried : ``expected``, ``ran``, ``differing`` and ``factors``.
         """
-        files = Experiment(experiment)
-        resolved, record = _yaml(files.config), _yaml(files.record)
         return cls(
             name=experiment.resolve().name,
             facts=facts,
             encoder=config.encoder,
             parameters=sum(parameter.numel() for parameter in student.parameters()),
             tokens=len(config.token_list),
-            sets=[str(Path(one).name) for one in record.get("train") or []],
-            teachers=list(_teachers(resolved.get("distill") or {})),
+            stages=list(_stages(experiment)),
             scores=list(_scores(experiment / "decode")),
             licences=licences,
             **tried,
@@ -89,6 +103,24 @@ def _yaml(path: Path) -> dict[str, Any]:
         return {}
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     return content if isinstance(content, dict) else {}
+
+
+def _stages(experiment: Path) -> Iterator[Stage]:
+    """The training, and those it began from as far as their directories are here."""
+    waiting, seen = [experiment], set[Path]()
+    while waiting:
+        directory = waiting.pop(0)
+        if (place := directory.resolve()) in seen:
+            continue
+        seen.add(place)
+        files = Experiment(directory)
+        record, teachers = _yaml(files.record), _yaml(files.config).get("distill") or {}
+        sets = [Path(one).name for one in record.get("train") or []]
+        yield Stage(place.name, sets, list(_teachers(teachers)))
+        entries = (record.get("config") or {}).get("init_param") or []
+        before = dict.fromkeys(Path(entry.partition(":")[0]).parent for entry in entries)
+        # the record's paths begin where the training ran, which need not be here
+        waiting += [one if one.is_dir() else directory.parent / one.name for one in before]
 
 
 def _teachers(blocks: Mapping[str, Any]) -> Iterator[str]:
@@ -120,7 +152,8 @@ def _interval(errors: np.ndarray, words: np.ndarray) -> tuple[float, tuple[float
 
 def write_card(directory: Path, card: Card) -> None:
     """Write README.md, with the sizes of the models that lie there."""
-    sections = [_what(card), _training(card), _rates(card), _sizes(directory, card), _use(card)]
+    sections = [_what(card), _training(card), _rates(card), _sizes(directory, card), _speed(card),
+                _use(card)]  # fmt: skip
     text = "\n\n".join("\n".join(section) for section in sections)
     (directory / "README.md").write_text(f"{text}\n", encoding="utf-8")
 
@@ -150,13 +183,14 @@ def _input(facts: Mapping[str, Any]) -> str:
 
 
 def _training(card: Card) -> list[str]:
-    return [
-        "## Training",
-        "",
-        f"* data: {', '.join(card.sets) or _UNKNOWN}",
-        *[f"* teacher: {one}" for one in card.teachers],
-        f"* licences of data and teachers: {'; '.join(card.licences) or _UNKNOWN}",
-    ]
+    last, *before = card.stages
+    lines = [f"* data: {', '.join(last.sets) or _UNKNOWN}"]
+    lines += [f"* teacher: {one}" for one in last.teachers]
+    for stage in before:
+        lines.append(f"* began from `{stage.name}`, data: {', '.join(stage.sets) or _UNKNOWN}")
+        lines += [f"* teacher of `{stage.name}`: {one}" for one in stage.teachers]
+    licences = "; ".join(card.licences) or _UNKNOWN
+    return ["## Training", "", *lines, f"* licences of data and teachers: {licences}"]
 
 
 def _rates(card: Card) -> list[str]:
@@ -191,6 +225,19 @@ def _sizes(directory: Path, card: Card) -> list[str]:
         f"With the {form} models {count} of them differ." for form, count in card.differing.items()
     ]
     return lines
+
+
+def _speed(card: Card) -> list[str]:
+    return [
+        "## Speed",
+        "",
+        "| runtime | real-time factor |",
+        "|---|---|",
+        *[f"| {name} | {factor:.4f} |" for name, factor in card.factors.items()],
+        "",
+        "Processor time for a second of audio, by the recordings of `test_wavs` on the machine of "
+        "the export.",
+    ]
 
 
 def _use(card: Card) -> list[str]:

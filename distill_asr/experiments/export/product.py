@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -80,6 +81,12 @@ class Made:
     expected: dict[str, str] = field(default_factory=dict)  # words by file
     ran: list[str] = field(default_factory=list)  # runtimes that gave the same words
     differing: dict[str, int] = field(default_factory=dict)  # utterances, by smaller form
+    factors: dict[str, float] = field(default_factory=dict)  # real-time factor, by runtime and form
+
+    def tried(self) -> dict[str, Any]:
+        """What the card tells of the trial."""
+        return {"expected": self.expected, "ran": self.ran, "differing": self.differing,
+                "factors": self.factors}  # fmt: skip
 
 
 def export_product(order: Order) -> Made:
@@ -100,8 +107,8 @@ def export_product(order: Order) -> Made:
         _write_models(directory, form, order.quantize)
         _write_companions(directory, student, config, made.facts)
         _try(directory, order, student, config, form, made)
-        tried = {"expected": made.expected, "ran": made.ran, "differing": made.differing}
-        card = Card.of(order.experiment, student, config, made.facts, tried, list(order.licences))
+        card = Card.of(order.experiment, student, config, made.facts, made.tried(),
+                       list(order.licences))  # fmt: skip
         write_card(directory, card)
         write_sha256sums(directory)
     return made
@@ -195,12 +202,13 @@ def _try(
     audio = dict(zip(speech, order.wavs.values(), strict=True))
     search = Expected(student, form, made.facts["unk"])
     words = Words(config, symbols(config))
-    tokens = {name: search(torch.from_numpy(samples)) for name, samples in speech.items()}
-    made.expected = {name: words(ids) for name, ids in tokens.items()}
+    made.expected, made.factors["PyTorch fp32"] = _timed(
+        lambda samples: words(search(torch.from_numpy(samples))), speech, made.facts["sample_rate"]
+    )
     lines = "".join(f"{name} {text}".rstrip() + "\n" for name, text in made.expected.items())
     (directory / WAVS / _WORDS).write_text(lines, encoding="utf-8")
     problems = []
-    for runtime, found in _run(directory, speech, made.facts).items():
+    for runtime, found in _run(directory, speech, made).items():
         different = [name for name in speech if found[name] != made.expected[name]]
         problems += [
             f"{audio[name]}: {runtime} gives {found[name]!r}, PyTorch "
@@ -212,7 +220,7 @@ def _try(
     if problems:
         raise UserError(problems)
     for small in order.quantize:
-        found = _run(directory, speech, made.facts, small)["onnxruntime"]
+        found = _run(directory, speech, made, small)["onnxruntime"]
         made.differing[small] = sum(found[name] != made.expected[name] for name in speech)
 
 
@@ -236,10 +244,10 @@ def _copy_wavs(directory: Path, wavs: dict[str, str], rate: int) -> dict[str, np
 
 
 def _run(
-    directory: Path, speech: dict[str, np.ndarray], facts: dict[str, Any], small: str = "fp32"
+    directory: Path, speech: dict[str, np.ndarray], made: Made, small: str = "fp32"
 ) -> dict[str, dict[str, str]]:
     """Words by file, by runtime; sherpa-onnx where it is installed and the export is for it."""
-    found = {}
+    facts, found = made.facts, {}
     try:
         recogniser = recognise.Recogniser(directory, small)
     except Exception as error:  # ONNX Runtime has errors of its own, such as InvalidGraph
@@ -248,8 +256,21 @@ def _run(
             f"{OPSET} ({str(error).strip().splitlines()[0]}); nothing was written. Install a newer "
             "one: pip install --upgrade onnxruntime"
         ) from error
-    found["onnxruntime"] = {name: plain(recogniser(samples)) for name, samples in speech.items()}
+    runtimes = {"onnxruntime": lambda samples: plain(recogniser(samples))}
     if facts["sherpa"] and sherpa.installed():
-        texts = sherpa.SherpaRecogniser(directory, facts, small)(list(speech.values()))
-        found["sherpa-onnx"] = dict(zip(speech, map(plain, texts), strict=True))
+        other = sherpa.SherpaRecogniser(directory, facts, small)
+        runtimes["sherpa-onnx"] = lambda samples: plain(other([samples])[0])
+    for name, run in runtimes.items():
+        found[name], made.factors[f"{name} {small}"] = _timed(run, speech, facts["sample_rate"])
     return found
+
+
+def _timed(
+    run: Callable[[np.ndarray], str], speech: dict[str, np.ndarray], rate: int
+) -> tuple[dict[str, str], float]:
+    """Words by file, and the processor time for a second of audio."""
+    run(next(iter(speech.values()), np.zeros(rate, np.float32)))  # the first one warms up
+    begin = time.process_time()
+    found = {name: run(samples) for name, samples in speech.items()}
+    seconds = sum(map(len, speech.values())) / rate
+    return found, (time.process_time() - begin) / max(seconds, 1 / rate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -215,7 +216,11 @@ def test_what_lies_there(exported, prepared: Path) -> None:
     encoder = onnxruntime.InferenceSession(out / "encoder.onnx")
     # sherpa-onnx's programs take an encoder of this type for a transducer, and of no other of ours
     assert encoder.get_modelmeta().custom_metadata_map == {"model_type": "conformer"}
-    assert "pip install sherpa-onnx sherpa-onnx-bin" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "pip install sherpa-onnx sherpa-onnx-bin" in card
+    assert re.findall(r"\| (\S+ fp32) \| \d+\.\d{4} \|", card) == [
+        "PyTorch fp32", "onnxruntime fp32", "sherpa-onnx fp32",
+    ]  # fmt: skip
 
 
 def test_smaller_models(tmp_path: Path, exported, prepared: Path) -> None:
