@@ -163,7 +163,8 @@ class PseudoLabelOptions:
     Parameters
     ----------
     data, output : prepared data dirs, read and written.
-    recogniser : experiment directory, or a teacher's file of ``output: words``.
+    experiment : directory of the recogniser; None: ``teacher`` describes it.
+    teacher, overrides : files of a teacher of ``output: words``, and ``KEY.PATH=VALUE`` over them.
     checkpoint, search : of an experiment.
     agree : another recogniser, of either kind, whose words must be similar.
     normalise_as : words are written as this dir's transcripts; None: as those of ``data``.
@@ -175,9 +176,10 @@ class PseudoLabelOptions:
 
     data: Path
     output: Path
-    recogniser: Path
-    is_experiment: bool
+    experiment: Path | None
     search: DecodeOptions
+    teacher: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
     checkpoint: str = AVERAGED
     agree: Path | None = None
     normalise_as: Path | None = None
@@ -197,6 +199,8 @@ class PseudoLabelOptions:
                 "less"
             )
         problems += self.limits.problems()
+        if self.overrides and self.experiment is not None:
+            problems.append("--set: changes the file of --teacher; --exp has none")
         if (self.agree is None) != (self.limits.disagreement is None):
             problems.append("--agree and --max-disagreement: each needs the other")
         if self.output.resolve() == self.data.resolve():

@@ -97,16 +97,18 @@ def _transcribers(options: PseudoLabelOptions) -> tuple[Transcriber | None, Tran
     """The recogniser and the one that is to agree, if any; UserError with all that is wrong."""
     rule = transcript_rule(options.normalise_as or options.data)
     own, problems, found = options.normalise_as is None, [], []
-    sources = [(options.recogniser, options.is_experiment)]
+    sources = [(options.experiment, (options.teacher, options.overrides))]
     if options.agree is not None:
-        sources.append((options.agree, options.agree.is_dir()))
+        is_directory = options.agree.is_dir()
+        sources.append((options.agree if is_directory else None, ((str(options.agree),), ())))
     search, checkpoint = options.search, options.checkpoint
-    for source, is_student in sources:
+    for experiment, described in sources:
         try:
-            if is_student:
-                one = _student(source, search, checkpoint, None if own else rule)
+            if experiment is not None:
+                one = _student(experiment, search, checkpoint, None if own else rule)
             else:
-                one = _from_file(source, search, checkpoint, rule, own)
+                config = TeacherConfig.read(*described)
+                one = _described(config, search, checkpoint, rule, own)
             found.append(one)
         except UserError as error:
             problems += [problem for problem in error.problems if problem not in problems]
@@ -115,10 +117,14 @@ def _transcribers(options: PseudoLabelOptions) -> tuple[Transcriber | None, Tran
     return found[0], found[1] if len(found) > 1 else None
 
 
-def _from_file(
-    file: Path, search: DecodeOptions, checkpoint: str, rule: TranscriptRule | None, own: bool
+def _described(
+    config: TeacherConfig,
+    search: DecodeOptions,
+    checkpoint: str,
+    rule: TranscriptRule | None,
+    own: bool,
 ) -> Transcriber:
-    """A transcriber from a teacher's file.
+    """A transcriber from a teacher's description.
 
     Parameters
     ----------
@@ -128,9 +134,9 @@ def _from_file(
 
     Raises
     ------
-    UserError : everything wrong with the file or its model.
+    UserError : everything wrong with the description or its model.
     """
-    config = TeacherConfig.read(file)
+    file = config.path
     if config.kind != "recogniser" or config.output != "words":
         raise UserError(
             f"{file}: expected `kind: recogniser` and `output: words`, found kind "

@@ -21,9 +21,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--exp", type=Path, help="experiment directory of the recogniser")
     source.add_argument(
         "--teacher",
-        type=Path,
+        action="append",
+        default=[],
         metavar="YAML",
-        help="a teacher's file of `kind: recogniser` and `output: words`",
+        help="a teacher's file of `kind: recogniser` and `output: words`; several are merged in "
+        "this order",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY.PATH=VALUE",
+        help="change a key of the teacher's file, such as language=ru",
     )
     parser.add_argument("--data", required=True, type=Path, help="prepared data dir to transcribe")
     parser.add_argument("--output", required=True, type=Path, help="prepared data dir to write")
@@ -98,8 +108,9 @@ def run(args: argparse.Namespace) -> int:
     options = PseudoLabelOptions(
         data=args.data,
         output=args.output,
-        recogniser=args.exp or args.teacher,
-        is_experiment=args.exp is not None,
+        experiment=args.exp,
+        teacher=tuple(args.teacher),
+        overrides=tuple(args.overrides),
         checkpoint=args.checkpoint,
         search=search_options(args),  # no language model: confidence is the recogniser's own
         agree=args.agree,

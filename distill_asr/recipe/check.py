@@ -36,6 +36,8 @@ def check_systems(path: Path) -> int:
         if systems.recogniser is not None:
             trainings.append(systems.recogniser.training)
             problems += _problems(systems.recogniser.dump.resolved)
+        if systems.labeller is not None:
+            problems += _problems(systems.labeller.resolved)
         for training in trainings:
             problems += _training_problems(systems, training)
         for teacher in systems.teachers.values():

@@ -95,45 +95,48 @@ def decode_jobs(grid: Grid, options: Sequence[str] = ()) -> list[Job]:
 
 
 def recogniser_jobs(grid: Grid, decode: Sequence[str], pseudo: Sequence[str]) -> list[Job]:
-    """Train the recogniser, decode with it and label; nothing if no system needs it.
+    """Train the recogniser and decode with it, and label; what no system needs is left out.
 
     Parameters
     ----------
     decode, pseudo : options of these commands.
     """
+    jobs = _own_recogniser(grid, decode)
+    labeller = grid.systems.labeller
+    if labeller is None:
+        source = ["--exp", RECOGNISER_EXPERIMENT]
+    else:
+        source = [*_teacher_files(grid, labeller), *_set(labeller.overrides())]
+    after = [] if labeller is not None else [job.name for job in jobs[:1]]
+    for name in pseudo_labelled(grid):
+        arguments = ["pseudo-label", *source, "--data", f"dump/{name}"]
+        arguments += ["--output", f"dump/{name}_pseudo", *pseudo]
+        jobs.append(grid.job(f"pseudo-label {name}", arguments, after))
+    return jobs
+
+
+def _own_recogniser(grid: Grid, decode: Sequence[str]) -> list[Job]:
     recogniser = grid.systems.recogniser
     if recogniser is None or not needs_recogniser(grid):
         return []
-    exp = RECOGNISER_EXPERIMENT
-    train = grid.job(
-        f"train {RECOGNISER}",
-        [
-            "train",
-            *_config(grid, recogniser.training, grid.set),
-            *_data(grid, grid.sets.train),
-            "--output",
-            exp,
-        ],
-    )
-    data = [f"dump/{name}" for name in grid.sets.test]
-    jobs = [train]
-    if data:
-        arguments = ["decode", "--exp", exp, "--data", *data, *decode]
-        jobs.append(grid.job(f"decode {RECOGNISER}", arguments, [train.name]))
-    for name in pseudo_labelled(grid):
-        arguments = ["pseudo-label", "--exp", exp, "--data", f"dump/{name}"]
-        arguments += ["--output", f"dump/{name}_pseudo", *pseudo]
-        jobs.append(grid.job(f"pseudo-label {name}", arguments, [train.name]))
+    config, data = _config(grid, recogniser.training, grid.set), _data(grid, grid.sets.train)
+    arguments = ["train", *config, *data, "--output", RECOGNISER_EXPERIMENT]
+    jobs = [grid.job(f"train {RECOGNISER}", arguments)]
+    if grid.sets.test:
+        tests = [f"dump/{name}" for name in grid.sets.test]
+        arguments = ["decode", "--exp", RECOGNISER_EXPERIMENT, "--data", *tests, *decode]
+        jobs.append(grid.job(f"decode {RECOGNISER}", arguments, [jobs[0].name]))
     return jobs
 
 
 def needs_recogniser(grid: Grid) -> bool:
-    """Whether a system is trained on the recogniser's paths or words."""
-    return RECOGNISER in targets(grid) or bool(pseudo_labelled(grid))
+    """Whether a system is trained on the recipe's own recogniser's paths or words."""
+    labels = grid.systems.labeller is None and bool(pseudo_labelled(grid))
+    return RECOGNISER in targets(grid) or labels
 
 
 def pseudo_labelled(grid: Grid) -> list[str]:
-    """Unlabelled sets whose pseudo-labels some system is trained on."""
+    """Unlabelled sets whose pseudo-labels a chosen system is trained on."""
     return list(dict.fromkeys(name for system in grid.chosen for name in system.pseudo_labels))
 
 
@@ -148,9 +151,7 @@ def dump_jobs(grid: Grid, options: Sequence[str] = ()) -> list[Job]:
             teacher = grid.systems.recogniser.dump
         else:
             teacher = grid.systems.teachers[name]
-        arguments = ["dump"]
-        for path in teacher.config:
-            arguments += ["--teacher", grid.file(path)]
+        arguments = ["dump", *_teacher_files(grid, teacher)]
         arguments += [*_set(teacher.overrides()), "--name", name, *options]
         jobs.append(grid.job(f"dump {name}", [*arguments, *(f"dump/{one}" for one in sets)]))
     return jobs
@@ -294,6 +295,10 @@ def _pretrained(name: str, seed: int) -> str:
 def _config(grid: Grid, files: ConfigFiles, more: Sequence[str]) -> list[str]:
     arguments = ["--config", *(grid.file(path) for path in files.config)]
     return [*arguments, *_set(files.overrides(more))]
+
+
+def _teacher_files(grid: Grid, teacher: RecipeTeacher) -> list[str]:
+    return [word for path in teacher.config for word in ("--teacher", grid.file(path))]
 
 
 def _set(overrides: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@
       bert: teacher/bert.yaml                  # comes trained
       bert_9: {config: teacher/bert.yaml, set: {layers: [9]}}
     recogniser: {config: recogniser.yaml}      # a teacher of one-best paths, unless `dump:` differs
+    labeller: teacher/whisper_words.yaml       # pretrained; its words are the pseudo-labels
     pretrain:                       # stage 1: trainings that systems share
       two: {config: [a.yaml, b.yaml], train: [train, unlab], set: {max_epoch: 90}}
     systems:                        # a row of the table each
@@ -38,6 +39,7 @@ from distill_asr.teachers.config import TeacherConfig
 from distill_asr.train.config import TrainConfig
 
 RECOGNISER = "recogniser"  # its experiment and its targets
+LABELLER = "labeller"
 RECOGNISER_EXPERIMENT = f"exp/{RECOGNISER}_seed1"
 PATHS = {"kind": "recogniser", "model": RECOGNISER_EXPERIMENT, "output": "path"}
 INIT_PARTS = ("encoder",)
@@ -77,7 +79,9 @@ class RecipeTeacher(ConfigFiles):
         ------
         UserError : all its mistakes at once.
         """
-        return TeacherConfig.read(self.config, self.overrides(), f"teachers.{self.name}")
+        alone = self.name in (RECOGNISER, LABELLER)
+        key = self.name if alone else f"teachers.{self.name}"
+        return TeacherConfig.read(self.config, self.overrides(), key)
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class System(Training):
 
     pretrain: str | None = None
     init_parts: tuple[str, ...] = INIT_PARTS  # what stage 2 takes over from stage 1
-    pseudo_labels: tuple[str, ...] = ()  # unlabelled sets with the recogniser's words
+    pseudo_labels: tuple[str, ...] = ()  # unlabelled sets with the labeller's words
     repeats: str | None = None  # a system, trained again: how much its errors differ by chance
 
 
@@ -123,6 +127,7 @@ class Systems:
     pretrain: dict[str, Pretraining]
     systems: dict[str, System]
     recogniser: RecipeRecogniser | None = None
+    labeller: RecipeTeacher | None = None  # None: pseudo-labels are the recogniser's
 
     @classmethod
     def read(cls, path: str | Path) -> Systems:
@@ -188,7 +193,7 @@ class _Reader:
 
     def read(self) -> Systems:
         content = load_yaml(self.path)
-        allowed = ("teachers", RECOGNISER, "pretrain", "systems")
+        allowed = ("teachers", RECOGNISER, LABELLER, "pretrain", "systems")
         for key in content:
             if key not in allowed:
                 self.problems.append(f"{key}: unknown key{nearest(key, allowed)}")
@@ -206,10 +211,11 @@ class _Reader:
         recogniser = self._recogniser(content.get(RECOGNISER))
         if not systems:
             self.problems.append("systems: missing; expected 'name: {config: ...}' lines")
-        self._check_names(pretrain, systems, recogniser)
+        labeller = self._labeller(content.get(LABELLER))
+        self._check_names(pretrain, systems, recogniser is not None or labeller is not None)
         if self.problems:
             raise UserError([f"{self.path}: {problem}" for problem in self.problems])
-        return Systems(self.path, teachers, pretrain, systems, recogniser)
+        return Systems(self.path, teachers, pretrain, systems, recogniser, labeller)
 
     def _part(self, content: dict, key: str) -> list[tuple[str, object]]:
         part = content.get(key) or {}
@@ -253,6 +259,11 @@ class _Reader:
         dump = self._configured(f"{RECOGNISER}.dump", values.pop("dump", {"set": PATHS}))
         training = self._training(Training, RECOGNISER, RECOGNISER, values)
         return RecipeRecogniser(training, RecipeTeacher(RECOGNISER, **dump))
+
+    def _labeller(self, value: object) -> RecipeTeacher | None:
+        return (
+            None if value is None else RecipeTeacher(LABELLER, **self._configured(LABELLER, value))
+        )
 
     def _training(self, kind: type[Kind], key: str, name: str, value: object) -> Kind:
         names = [one.name for one in dataclasses.fields(kind) if one.name != "name"]
@@ -308,7 +319,7 @@ class _Reader:
         self,
         pretrain: dict[str, Pretraining],
         systems: dict[str, System],
-        recogniser: RecipeRecogniser | None,
+        labels: bool,
     ) -> None:
         for name, system in systems.items():
             if system.pretrain is not None and system.pretrain not in pretrain:
@@ -317,10 +328,10 @@ class _Reader:
             if system.repeats is not None and system.repeats not in systems:
                 hint = nearest(system.repeats, systems)
                 self.problems.append(f"systems.{name}.repeats: {system.repeats!r}{hint}")
-            if system.pseudo_labels and recogniser is None:
+            if system.pseudo_labels and not labels:
                 self.problems.append(
                     f"systems.{name}.pseudo_labels: they need a recogniser; describe it under "
-                    f"`{RECOGNISER}:`"
+                    f"`{RECOGNISER}:`, or a pretrained one under `{LABELLER}:`"
                 )
             if name == RECOGNISER:
                 self.problems.append(

@@ -47,6 +47,7 @@ _LOOKED_AT = 100  # recordings whose headers are read where no table gives lengt
 _FRAMES = 50  # of a published speech model, a second
 _SCORING = 3.0  # seconds
 _TEXTS = 64  # transcripts that a text teacher is measured on
+_SEARCHED = "search of a pretrained recogniser, not predicted"
 _LATER = "known when its training data is there"
 
 
@@ -147,9 +148,11 @@ class _Forecast:
         return Cost(seconds, rates.disk, rates.memory, "trained here")
 
     def _recogniser(self, job: Job) -> Cost:
+        verb = job.name.split()[0]
+        if verb == "pseudo-label" and self.grid.systems.labeller is not None:
+            return Cost(0.0, work=_SEARCHED)
         recogniser = self.grid.systems.recogniser
         assert recogniser is not None  # else there are no such jobs
-        verb = job.name.split()[0]
         if verb == "train":
             return self._training(recogniser.training, self.grid.sets.train, True)
         names = [job.name.split()[-1]] if verb == "pseudo-label" else list(self.grid.sets.test)

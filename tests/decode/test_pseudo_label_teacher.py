@@ -59,6 +59,19 @@ def test_a_prepared_dir_with_a_table_of_all(scene: Path, tmp_path: Path, capsys)
     assert capsys.readouterr().out == f"{output}: labelled already\n{said}"
 
 
+def test_keys_of_the_file_are_changed(scene: Path, tmp_path: Path, capsys) -> None:
+    files = ["--teacher", str(scene / "ctc.yaml")]
+    assert label(scene, tmp_path / "a", *files, "--set", "language=en") == 1
+    error = capsys.readouterr().err
+    assert "w.yaml + " in error and "ctc.yaml" in error and "language" in error
+    assert label(scene, tmp_path / "a", "--set", "language=en") == 0
+    record = json.loads((tmp_path / "a" / RECORD).read_text())["made_from"]
+    assert record["language"] == "en"
+    words = ["pseudo-label", "--exp", "none", "--data", str(scene / "data"), "--output"]
+    assert cli.main([*words, str(tmp_path / "b"), "--set", "language=en"]) == 1
+    assert "--set: changes the file of --teacher" in capsys.readouterr().err
+
+
 def test_labels_of_an_older_version_are_taken_as_they_are(scene: Path, tmp_path, capsys) -> None:
     """Their record has no checksums, and knows neither the config nor the later limits."""
     output = tmp_path / "labels"

@@ -10,7 +10,7 @@ from distill_asr.errors import UserError
 from distill_asr.recipe import plan
 from distill_asr.recipe.languages import in_folders, with_chosen
 from distill_asr.recipe.plan import Grid, Sets
-from distill_asr.recipe.systems import Systems
+from distill_asr.recipe.systems import RecipeTeacher, Systems
 from distill_asr.testing.recipes import EGS
 
 MINI = Systems.read(EGS / "mini" / "asr1" / "conf" / "systems.yaml")
@@ -104,6 +104,26 @@ def test_the_recogniser_is_trained_where_a_system_asks_for_it() -> None:
     assert words[-1].after == (words[0].name,)
     assert "--set seed=" not in " ".join(words[0].command), "as in the tables: ESPnet's own seed"
     assert len(plan.score_jobs(grid("everything"))) == 2
+
+
+def test_a_pretrained_labeller_takes_the_recogniser_s_place() -> None:
+    labeller = RecipeTeacher("labeller", (MINI.path.parent / "whisper.yaml",), {"language": "ru"})
+    chosen = grid("everything")
+    chosen = replace(chosen, systems=replace(MINI, labeller=labeller))
+    jobs = plan.recogniser_jobs(chosen, [], ["--max-repeats", "3"])
+    assert names(jobs) == ["train recogniser", "decode recogniser", "pseudo-label unlab"], (
+        "its paths are targets still"
+    )
+    words = jobs[-1]
+    assert words.after == () and "--exp" not in words.command
+    at = words.command.index("--teacher")
+    assert words.command[at + 1].endswith("whisper.yaml")
+    assert words.command[at + 2 : at + 4] == ("--set", "language=ru")
+    plain = MINI.systems["baseline"].config
+    only_words = replace(MINI.systems["everything"], pretrain=None, config=plain)
+    chosen = replace(chosen, chosen=[only_words])
+    assert names(plan.recogniser_jobs(chosen, [], [])) == ["pseudo-label unlab"]
+    assert len(plan.score_jobs(chosen)) == 1
 
 
 def test_a_command_goes_before_each() -> None:

@@ -42,6 +42,26 @@ def conf(tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_pretrained_labeller(conf: Path) -> None:
+    words = conf.parents[3] / "conf" / "teacher" / "words.yaml"
+    words.write_text("kind: recogniser\nmodel: m\noutput: words\n")
+    lines = GOOD.replace(
+        "recogniser: {config: student.yaml, dump: t.yaml,", "labeller: {config: w,"
+    )
+    file = conf / "systems.yaml"
+    file.write_text(
+        lines.replace("w, set: {max_epoch: 4}", "teacher/words.yaml, set: {language: ru}")
+    )
+    labeller = Systems.read(file).labeller
+    assert labeller is not None and labeller.resolved().language == "ru"
+    words.write_text("kind: recogniser\nmodel: m\noutput: word\n")
+    with pytest.raises(UserError, match=r"systems.yaml: labeller: output: unknown value 'word'"):
+        check_systems(file)
+    file.write_text("\n".join(line for line in lines.splitlines() if "labeller" not in line))
+    with pytest.raises(UserError, match="or a pretrained one under `labeller:`"):
+        Systems.read(file)
+
+
 def test_what_a_file_says(conf: Path) -> None:
     systems = Systems.read(conf / "systems.yaml")
     plain, both = systems.chosen("all")

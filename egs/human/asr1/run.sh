@@ -13,6 +13,7 @@ options=(--corpus human --systems baseline,whisper_unlab
     --train_sets train --unlabelled_sets unlab --valid_set dev
     --token_type bpe --token_opts "--vocab-size 128 --bpe-model dump/bpe.model"
     --prepare_opts "--normalise unicode --language ${code/_/-} --max-duration 30"
+    --pseudo_opts "--set language=${code%[_-]*} --max-compression 2.4 --max-repeats 3"
     --corpus_opts "--langs $language --left-out conf/mismatched.tsv ${HUMAN_CORPUS:-}")
 if [ ! -d data/unlab ]; then # which tests there are depends on the language's voices
     bash ../../../../common/distill.sh "${options[@]}" "$@" --test_sets "" --stage 1 --stop_stage 1
