@@ -10,7 +10,7 @@ from espnet2.train import dataset
 from distill_asr.espnet import trained_encoder
 from distill_asr.models.encoders import adapter
 from distill_asr.models.encoders.chunked import ChunkedEncoder
-from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
+from distill_asr.models.encoders.hf_speech import HF_SPEECH, HFSpeechEncoder
 from distill_asr.models.frontends.kaldi_fbank import KaldiFbank
 from distill_asr.models.students.cif import CIFStudent
 from distill_asr.models.students.cif_decoders import CIF_DECODERS
@@ -22,7 +22,7 @@ from distill_asr.targets.loader import load_targets
 
 FRONTENDS = {"kaldi_fbank": KaldiFbank, trained_encoder.NAME: trained_encoder.TrainedEncoder}
 POSTENCODERS = {adapter.ADAPTER: adapter.Adapter}
-ENCODERS = {"chunked": ChunkedEncoder, "hf_speech": HFSpeechEncoder}
+ENCODERS = {"chunked": ChunkedEncoder, HF_SPEECH: HFSpeechEncoder}
 STUDENTS = {
     "cif": CIFStudent,
     "ctc": CTCStudent,

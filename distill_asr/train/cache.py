@@ -9,12 +9,15 @@ from pathlib import Path
 import torch
 
 from distill_asr.data.datadir import DataDir
+from distill_asr.distill.block import written_name
 from distill_asr.dump.run import dump_sets
 from distill_asr.dump.workers import ThisProcess
 from distill_asr.errors import UserError
 from distill_asr.espnet.trained_encoder import NAME
 from distill_asr.experiments.layout import AVERAGED, Experiment
 from distill_asr.io.locks import HeldError
+from distill_asr.models.encoders.hf_speech import HF_SPEECH
+from distill_asr.pretrained.request import WINDOW_OF_AUDIO
 from distill_asr.targets.loader import TargetList
 from distill_asr.teachers import TeacherConfig
 from distill_asr.teachers.online import read_online, reads_audio
@@ -26,8 +29,18 @@ WAIT = 1.0  # seconds between two looks at what another training is computing
 
 
 def caches_states(config: TrainConfig) -> bool:
-    """Whether training reads states of its front-end, a trained encoder, from disk."""
+    """Whether training reads states from disk: of a trained encoder, or of frozen layers."""
+    return _of_frontend(config) or _of_layers(config)
+
+
+def _of_frontend(config: TrainConfig) -> bool:
+    """Its front-end is a trained encoder whose states come from disk."""
     return config.espnet.get("frontend") == NAME and bool(config.conf("frontend").get("cache"))
+
+
+def _of_layers(config: TrainConfig) -> bool:
+    """The frozen layers of its pretrained encoder have their states on disk."""
+    return config.espnet.get("encoder") == HF_SPEECH and bool(config.conf("encoder").get("cache"))
 
 
 def cache_problems(config: TrainConfig, source: Experiment | None) -> list[str]:
@@ -35,13 +48,14 @@ def cache_problems(config: TrainConfig, source: Experiment | None) -> list[str]:
 
     Parameters
     ----------
-    source : whose encoder the front-end is.
+    source : the experiment of ``--init``, whose encoder the front-end is.
     """
     if not caches_states(config):
         return []
-    where, way_out = "frontend_conf.cache", "write cache: false"
-    problems = []
-    if source is None:
+    where = "frontend_conf.cache" if _of_frontend(config) else "encoder_conf.cache"
+    way_out = "write cache: false"
+    problems = _layer_problems(config, source) if _of_layers(config) else []
+    if source is None and _of_frontend(config):
         problems.append(f"{where}: needs the experiment whose encoder this is; add --init EXP")
     if of_audio := [path for path in config.online_teachers if _needs_audio(path)]:
         problems.append(
@@ -61,6 +75,27 @@ def cache_problems(config: TrainConfig, source: Experiment | None) -> list[str]:
     return problems
 
 
+def _layer_problems(config: TrainConfig, source: Experiment | None) -> list[str]:
+    """What keeps states of frozen layers from being those of the student."""
+    where, conf, problems = "encoder_conf.cache", config.conf("encoder"), []
+    if not isinstance(conf.get("model"), str):
+        problems.append(f"{where}: needs encoder_conf.model, whose states are computed")
+    if source is not None or config.initial_weights:
+        problems.append(
+            f"{where}: states are those of encoder_conf.model, but other weights are to come in "
+            "(--init, init_param); leave them out, or write cache: false"
+        )
+    frozen = conf.get("freeze_layers", 0)
+    for name, block in config.blocks.items():
+        layer = block.tap.removeprefix("encoder:")
+        if layer.isdecimal() and isinstance(frozen, int) and int(layer) <= frozen:
+            problems.append(
+                f"{where}: distill.{written_name(name)}.tap: {block.tap} is frozen and not "
+                f"computed; expected a layer above {frozen}, or write cache: false"
+            )
+    return problems
+
+
 def _needs_audio(path: str) -> bool:
     """Whether an online teacher needs audio; mistakes of its file are reported elsewhere."""
     try:
@@ -69,11 +104,16 @@ def _needs_audio(path: str) -> bool:
         return True
 
 
-def write_states(sets: Sequence[DataDir], source: Experiment) -> str:
-    """Run the encoder of an experiment on all utterances, as a teacher that is dumped.
+def write_states(sets: Sequence[DataDir], config: TrainConfig, source: Experiment | None) -> str:
+    """Run frozen layers on all utterances, as a teacher that is dumped.
 
     What is there already stays, unless the encoder or the audio has changed since; other trainings
     that want the same wait for whoever comes first.
+
+    Parameters
+    ----------
+    config : for which ``caches_states`` holds, without ``cache_problems``.
+    source : the experiment of ``--init``.
 
     Returns
     -------
@@ -84,19 +124,29 @@ def write_states(sets: Sequence[DataDir], source: Experiment) -> str:
     UserError : the experiment is not finished or damaged, or audio that cannot be read.
     """
     once = list({Path(data.path).resolve(): data for data in sets}.values())
-    name = f"encoder_{source.directory.name}"
-    content = {"kind": "recogniser", "model": str(source.directory), "checkpoint": AVERAGED}
-    config = TeacherConfig.from_mapping(
-        {**content, "output": "states"}, f"--init {source.directory}"
-    )
+    name, frozen = _frozen_layers(config, source)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     while True:
         try:
-            workers = ThisProcess(config.on(device), device, torch.get_num_threads())
-            dump_sets(once, name, config.on(device), workers, SHARD_UTTS, overwrite=True)
+            workers = ThisProcess(frozen.on(device), device, torch.get_num_threads())
+            dump_sets(once, name, frozen.on(device), workers, SHARD_UTTS, overwrite=True)
             return name
         except HeldError:
             time.sleep(WAIT)
+
+
+def _frozen_layers(config: TrainConfig, source: Experiment | None) -> tuple[str, TeacherConfig]:
+    """A name, and the layers as a teacher: of ``source``, or of a pretrained encoder."""
+    if _of_frontend(config) and source is not None:
+        trained = {"kind": "recogniser", "model": str(source.directory), "checkpoint": AVERAGED}
+        where = f"--init {source.directory}"
+        teacher = TeacherConfig.from_mapping({**trained, "output": "states"}, where)
+        return f"encoder_{source.directory.name}", teacher
+    conf = config.conf("encoder")
+    model, layer = conf["model"], conf["freeze_layers"]
+    content = {"kind": "speech", "model": model, "layers": [layer], "window": WINDOW_OF_AUDIO}
+    teacher = TeacherConfig.from_mapping({**content, "batch_seconds": 30.0}, "encoder_conf")
+    return f"encoder_{Path(model).name}_{layer}", teacher
 
 
 def list_states(path: Path, sets: Sequence[DataDir], name: str) -> None:

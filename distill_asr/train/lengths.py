@@ -16,6 +16,7 @@ import torch
 from distill_asr.data.datadir import DataDir
 from distill_asr.data.token_list import Coverage
 from distill_asr.errors import named
+from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
 from distill_asr.models.students.base import Student, evaluating
 
 _LOG = logging.getLogger(__name__)
@@ -95,6 +96,22 @@ def too_short(sets: Sequence[DataDir], frames: FrameCounter) -> list[str]:
                 f"{data.path}: {named(short)} too short for one frame of this student's "
                 f"encoder: {first} has {short[first]} samples, expected at least {least}; leave "
                 f"them out with `distill-asr prepare --min-duration {seconds:g}`"
+            )
+    return problems
+
+
+def too_long(sets: Sequence[DataDir], student: Student, sampling_rate: int) -> list[str]:
+    """Utterances that are longer than the window of a pretrained encoder."""
+    longest = student.encoder.max_samples if isinstance(student.encoder, HFSpeechEncoder) else None
+    problems = []
+    for data in sets if longest is not None else ():
+        long = {u: n for u, n in (data.num_samples or {}).items() if n > longest}
+        if long:
+            first = max(long, key=long.__getitem__)
+            problems.append(
+                f"{data.path}: {named(long)} longer than the window of this student's encoder: "
+                f"{first} has {long[first]} samples, expected at most {longest}; leave them out "
+                f"with `distill-asr prepare --max-duration {longest / sampling_rate:g}`"
             )
     return problems
 

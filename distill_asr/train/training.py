@@ -39,7 +39,7 @@ from distill_asr.train.identity import (
 )
 from distill_asr.train.initial import initial_problems
 from distill_asr.train.inputs import read_train_and_valid, write_inputs
-from distill_asr.train.lengths import FrameCounter, too_short, warn_of_transcripts
+from distill_asr.train.lengths import FrameCounter, too_long, too_short, warn_of_transcripts
 from distill_asr.train.progress import TrainLog
 
 JOINT = PLACE | {"dist_world_size", "multiprocessing_distributed"}  # of processes together
@@ -113,8 +113,8 @@ def prepare_training(config: TrainConfig, options: TrainOptions, anew: bool = Fa
     command = ["--config", str(file), "--output_dir", str(output)]
     command += ["--resume", "true", "--allow_variable_data_keys", "true"]
     states = None
-    if options.init is not None and caches_states(config):
-        states = write_states([*training, *judged], options.init)
+    if caches_states(config):
+        states = write_states([*training, *judged], config, options.init)
     command += write_inputs(output, "train", training, config, states)
     judges = config.without_distillers() if config.needs_text else config
     command += write_inputs(output, "valid", judged, judges, states)
@@ -165,6 +165,7 @@ def _check_utterances(
         return []
     frames = FrameCounter(student, sampling_rate_of(config.conf("frontend")))
     problems = too_short([*training, *judged], frames)
+    problems += too_long([*training, *judged], student, frames.sampling_rate)
     if config.needs_text and not quiet and not problems:
         tokenize = text_tokenizer(config.espnet)
         sets = {data.path: data for data in [*training, *judged]}

@@ -12,8 +12,12 @@ from distill_asr import cli
 from distill_asr.data.datadir import DataDir
 from distill_asr.experiments.student import load_student
 from distill_asr.io.audio import read_audio
+from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
 from distill_asr.targets import TargetReader
 from distill_asr.targets.manifest import Manifest
+from distill_asr.testing.speech_models import save_speech_model
+from distill_asr.train.cache import cache_problems, write_states
+from distill_asr.train.config import TrainConfig
 
 CTC = {"decoder": None, "decoder_conf": {}, "model_conf": {"ctc_weight": 1.0}}
 LOWER = {
@@ -82,3 +86,35 @@ def test_mistakes_are_told_before_anything_is_computed(recipe, capsys) -> None:
     assert cli.main(command) == 1
     assert "frontend_conf.cache: needs the experiment whose encoder" in capsys.readouterr().err
     assert not (Path(recipe.train_set) / "targets" / "encoder_first").exists()
+
+
+def pretrained(recipe, model: str | None, *sets: str, **conf: object) -> TrainConfig:
+    layers = {"encoder_conf": {"model": model, "freeze_layers": 2, "cache": True}}
+    raw = {"input_size": 1, "frontend": None, "frontend_conf": {}, "encoder": "hf_speech"}
+    return TrainConfig.read(recipe.config("ctc", ["one"], **CTC, **raw, **layers, **conf), sets)
+
+
+def test_states_of_the_frozen_layers_of_a_pretrained_encoder(recipe, tmp_path: Path) -> None:
+    model = save_speech_model(tmp_path / "tiny", "whisper", max_source_positions=600)
+    config = pretrained(recipe, str(model))
+    assert cache_problems(config, None) == []
+    data = DataDir.read(recipe.train_set)
+    name = write_states([data], config, None)
+    assert name == "encoder_tiny_2"
+    reader = TargetReader([Path(recipe.train_set) / "targets" / name])
+    encoder = HFSpeechEncoder(1, str(model), freeze_layers=2, cache=True).train()
+    for utterance in reader:
+        audio = torch.from_numpy(read_audio(data.wav[utterance])[0])[None]
+        from_audio, frames, _ = encoder(audio, torch.tensor([audio.size(1)]))
+        from_disk, _, _ = encoder(torch.from_numpy(reader[utterance].copy())[None], frames)
+        torch.testing.assert_close(from_audio, from_disk, atol=1e-4, rtol=1e-4)
+
+
+def test_what_does_not_go_with_states_of_frozen_layers(recipe) -> None:
+    config = pretrained(recipe, None, "distill.d_one.tap=encoder:2", init_param=["a.pth:::"])
+    assert [problem.partition(";")[0] for problem in cache_problems(config, None)] == [
+        "encoder_conf.cache: needs encoder_conf.model, whose states are computed",
+        "encoder_conf.cache: states are those of encoder_conf.model, but other weights are to "
+        "come in (--init, init_param)",
+        "encoder_conf.cache: distill.d_one.tap: encoder:2 is frozen and not computed",
+    ]

@@ -26,8 +26,8 @@ def waveform_problems(student: nn.Module) -> list[str]:
         )
     if not isinstance(student.encoder._input, WaveformInput):
         problems.append(
-            "encoder_conf.model: wav2vec2-bert computes its own features, which are not exported; "
-            "train with hubert, wav2vec2 or wavlm"
+            f"encoder_conf.model: {student.encoder.family} computes its own features, which are "
+            "not exported to ONNX; train with hubert, wav2vec2 or wavlm, or decode with distill-asr"
         )
     return problems
 

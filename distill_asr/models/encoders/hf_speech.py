@@ -18,17 +18,22 @@ from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from torch import Tensor, nn
 
 from distill_asr.errors import UserError, nearest
+from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.models.encoders.audio_input import FilterbankInput, WaveformInput
 from distill_asr.models.encoders.lora import add_lora
 from distill_asr.pretrained.request import ModelRequest
 
-FAMILIES = ("hubert", "wav2vec2", "wav2vec2-bert", "wavlm")
+HF_SPEECH = "hf_speech"  # its name in configs
+FAMILIES = ("hubert", "wav2vec2", "wav2vec2-bert", "wavlm", "whisper")
 # of a model's config: what may differ from its pre-training; everything else is in its weights
 ADJUSTABLE = (
-    "activation_dropout", "attention_dropout", "conformer_conv_dropout", "feat_proj_dropout",
+    "activation_dropout", "attention_dropout", "conformer_conv_dropout", "dropout",
+    "feat_proj_dropout",
     "hidden_dropout", "mask_feature_length", "mask_feature_min_masks", "mask_feature_prob",
     "mask_time_length", "mask_time_min_masks", "mask_time_prob",
 )  # fmt: skip
+
+WHISPER = FAMILIES[-1]
 
 _reads_weights: ContextVar[bool] = ContextVar("reads_weights", default=True)
 
@@ -44,7 +49,10 @@ def without_weights() -> Iterator[None]:
 
 
 class HFSpeechEncoder(AbsEncoder):
-    """wav2vec 2.0 (XLSR, XLS-R), HuBERT, WavLM or w2v-BERT 2.0 on raw audio of 16 kHz.
+    """wav2vec 2.0 (XLSR, XLS-R), HuBERT, WavLM, w2v-BERT 2.0 or Whisper on raw audio of 16 kHz.
+
+    Of Whisper there is the encoder alone; it reads the clip without the silence up to its window
+    of 30 s, and longer audio is refused.
 
     An utterance gives the same numbers alone and in a padded batch. ESPnet's ``init`` leaves the
     pretrained weights alone. On several devices, ``freeze_batches`` and ``layer_drop_rate`` want
@@ -68,6 +76,9 @@ class HFSpeechEncoder(AbsEncoder):
     gradient_checkpointing : compute the layers anew in the backward pass, to save memory.
     lora : train low-rank adapters alone: ``{r: 8, alpha: 16, dropout: 0.0, targets: [q_proj]}``, of
         which all may be left out; needs peft.
+    freeze_layers : of Whisper: never train so many of the lowest layers and what is below them.
+    cache : of Whisper: ``distill-asr train`` computes the states of the frozen layers before the
+        first step, and reads them from disk: states [B, T, D] go in, in place of audio.
 
     Raises
     ------
@@ -87,25 +98,26 @@ class HFSpeechEncoder(AbsEncoder):
         freeze_batches: int = 0,
         gradient_checkpointing: bool = False,
         lora: dict[str, Any] | None = None,
+        freeze_layers: int = 0,
+        cache: bool = False,
     ) -> None:
         super().__init__()
         _check_arguments(input_size, model, architecture, model_conf)
         _check_numbers(layer_drop_rate, freeze_batches)
-        changes = {**(model_conf or {}), "layerdrop": layer_drop_rate}
+        changes = dict(model_conf or {})
+        self.cache = cache
         if architecture is not None:
-            self.encoders = _from_architecture(architecture, changes)
+            self.encoders = _from_architecture(architecture, changes, layer_drop_rate)
         else:
-            self.encoders = _from_pretrained(model, changes)
+            self.encoders = _from_pretrained(model, changes, layer_drop_rate)
+        self.encoders = _freezing(self.encoders, freeze_layers, cache, lora is not None)
         if do_normalize is None:
             do_normalize = _found_do_normalize(model, self.encoders.config)
         self._input = _audio_input(self.encoders, do_normalize)
         if lora is not None:
             add_lora(self.encoders, **lora)
-        if hasattr(self.encoders, "feature_extractor") and (
-            freeze_feature_encoder or lora is not None
-        ):
-            # also stops the library from asking for gradients of the audio
-            self.encoders.feature_extractor._freeze_parameters()
+        if freeze_feature_encoder or lora is not None:
+            _freeze_convolutions(self.encoders)
         if gradient_checkpointing:
             # the other kind would give taps inside the model no gradient
             self.encoders.gradient_checkpointing_enable({"use_reentrant": False})
@@ -113,11 +125,27 @@ class HFSpeechEncoder(AbsEncoder):
         self.register_buffer("batches_seen", torch.zeros((), dtype=torch.int64))
         given = {"model": model, "architecture": architecture, "do_normalize": do_normalize}
         given |= {"model_conf": model_conf, "layer_drop_rate": layer_drop_rate, "lora": lora}
+        given |= {"freeze_layers": freeze_layers}
         self.last = _Restorer(self, given)
 
     def output_size(self) -> int:
         """D."""
         return self.encoders.config.hidden_size
+
+    @property
+    def family(self) -> str:
+        """Such as ``wavlm``."""
+        return self.encoders.config.model_type
+
+    @property
+    def frozen_layers(self) -> int:
+        """How many of the lowest layers never train."""
+        return self.encoders.frozen if self.family == WHISPER else 0
+
+    @property
+    def max_samples(self) -> int | None:
+        """Longest audio; None for no limit."""
+        return self._input.max_samples if self.family == WHISPER else None
 
     def portable_conf(self) -> dict[str, Any]:
         """What changes in ``encoder_conf`` so that it builds this encoder from itself alone."""
@@ -136,7 +164,8 @@ class HFSpeechEncoder(AbsEncoder):
         Parameters
         ----------
         xs_pad : [B, N] samples in [-1, 1]; what lies beyond an utterance's length is not looked at.
-        ilens : [B] samples.
+            With ``freeze_layers`` also the states [B, T, D] of the frozen layers.
+        ilens : [B] samples, or frames of the states.
 
         Returns
         -------
@@ -144,11 +173,16 @@ class HFSpeechEncoder(AbsEncoder):
 
         Raises
         ------
-        ValueError : no audio of one channel, or audio too short for a frame.
+        ValueError : no audio of one channel, or audio too short for a frame or too long.
         """
-        self._check_audio(xs_pad, ilens)
+        from_disk = self.frozen_layers and xs_pad.dim() == 3
+        if not from_disk:
+            self._check_audio(xs_pad, ilens)
         with torch.no_grad() if self._frozen() else nullcontext():
-            inputs, frames = self._input(xs_pad, ilens)
+            if from_disk:
+                inputs, frames = self.encoders.arguments(xs_pad, ilens), ilens
+            else:
+                inputs, frames = self._input(xs_pad, ilens)
             if self.training and (masked := self._unmasked(frames)) is not None:
                 inputs["mask_time_indices"] = masked
             hidden = self.encoders(**inputs).last_hidden_state
@@ -170,6 +204,13 @@ class HFSpeechEncoder(AbsEncoder):
                 f"audio of the batch is shorter than {shortest} samples, which make one frame "
                 f"({', '.join(short)}); `distill-asr prepare --min-duration` leaves it out"
             )
+        longest = self.max_samples
+        if longest is not None and int(lengths.max()) > longest:
+            raise ValueError(
+                f"audio of {int(lengths.max())} samples is longer than the model's window of "
+                f"{longest}; `distill-asr prepare --max-duration {longest / SAMPLE_RATE:g}` leaves "
+                "it out"
+            )
 
     def _frozen(self) -> bool:
         """Whether this call trains nothing here; counts training batches."""
@@ -184,6 +225,8 @@ class HFSpeechEncoder(AbsEncoder):
 
     def _unmasked(self, frames: Tensor) -> Tensor | None:
         """A mask of nothing for batches shorter than a masked span, which the library refuses."""
+        if self.family == WHISPER:  # masks by itself
+            return None
         config = self.encoders.config
         longest = int(frames.max())
         if config.mask_time_prob == 0 or longest >= config.mask_time_length:
@@ -234,7 +277,37 @@ def _check_numbers(layer_drop_rate: float, freeze_batches: int) -> None:
         raise ValueError(f"freeze_batches: {freeze_batches}, expected 0 or more")
 
 
-def _from_architecture(architecture: dict[str, Any], changes: dict[str, Any]) -> Any:
+def _freezing(model: Any, layers: int, cache: bool, lora: bool) -> Any:
+    """Whisper's encoder with its lowest layers frozen; another model as it is."""
+    depth = model.config.num_hidden_layers
+    if model.config.model_type != WHISPER:
+        if layers or cache:
+            raise ValueError(
+                f"freeze_layers, cache: of whisper alone, found {model.config.model_type!r}; leave "
+                "them out"
+            )
+        return model
+    if not 0 <= layers < depth:
+        raise ValueError(f"freeze_layers: {layers}, expected 0 to {depth - 1}: one layer trains")
+    if cache and not layers:
+        raise ValueError("cache: needs freeze_layers, 1 or more")
+    if lora and layers:
+        raise ValueError("freeze_layers: lora freezes all layers; leave one of them out")
+    from distill_asr.models.encoders.whisper_layers import WhisperLayers
+
+    return WhisperLayers(model, layers)
+
+
+def _freeze_convolutions(model: Any) -> None:
+    if model.config.model_type == WHISPER:
+        for convolution in (model.encoder.conv1, model.encoder.conv2):
+            convolution.requires_grad_(False)
+    elif hasattr(model, "feature_extractor"):
+        # also stops the library from asking for gradients of the audio
+        model.feature_extractor._freeze_parameters()
+
+
+def _from_architecture(architecture: dict[str, Any], changes: dict[str, Any], drop: float) -> Any:
     """A model with random weights."""
     import transformers
 
@@ -242,13 +315,13 @@ def _from_architecture(architecture: dict[str, Any], changes: dict[str, Any]) ->
     if family not in FAMILIES:
         raise ValueError(f"architecture.model_type: {family!r}{nearest(family, FAMILIES)}")
     config = transformers.CONFIG_MAPPING[family].from_dict(architecture)
-    return transformers.AutoModel.from_config(_adjusted(config, changes), dtype=torch.float32)
+    return _random(_adjusted(config, changes, drop))
 
 
-def _from_pretrained(model: str, changes: dict[str, Any]) -> Any:
+def _from_pretrained(model: str, changes: dict[str, Any], drop: float) -> Any:
     import transformers
 
-    from distill_asr.pretrained.families.base import FILES
+    from distill_asr.pretrained.families.base import ENCODER, FILES
     from distill_asr.pretrained.loading import load_model, load_model_config
 
     source = ModelRequest(model, "encoder_conf")
@@ -258,20 +331,40 @@ def _from_pretrained(model: str, changes: dict[str, Any]) -> Any:
             f"encoder_conf: model: {model} is of family {config.model_type!r}, which encoder "
             f"hf_speech does not know; allowed: {', '.join(FAMILIES)}"
         )
-    config = _adjusted(config, changes)
+    config = _adjusted(config, changes, drop)
     if not _reads_weights.get():
+        return _random(config)
+    if config.model_type != WHISPER:
+        return load_model(source, transformers.AutoModel, config, FILES)
+    encoder = transformers.models.whisper.modeling_whisper.WhisperEncoder
+    return load_model(
+        source, encoder, config, FILES, key_mapping=ENCODER, attn_implementation="sdpa"
+    )
+
+
+def _random(config: Any) -> Any:
+    """A model of a config, with random weights in float32."""
+    import transformers
+
+    if config.model_type != WHISPER:
         return transformers.AutoModel.from_config(config, dtype=torch.float32)
-    return load_model(source, transformers.AutoModel, config, FILES)
+    encoder = transformers.models.whisper.modeling_whisper.WhisperEncoder
+    return encoder._from_config(config, dtype=torch.float32, attn_implementation="sdpa")
 
 
-def _adjusted(config: Any, changes: dict[str, Any]) -> Any:
+def _adjusted(config: Any, changes: dict[str, Any], drop: float) -> Any:
     """The model's config with what the YAML changes, and nothing above the last layer."""
+    if config.model_type == WHISPER and drop:
+        raise ValueError(f"layer_drop_rate: {drop}, expected 0 with whisper")
     for name, value in changes.items():
         if not hasattr(config, name):
             raise ValueError(f"model_conf: family {config.model_type!r} has no {name!r}")
         setattr(config, name, value)
     if any(name.startswith("mask_") for name in changes):
         config.apply_spec_augment = True  # off in some checkpoints, despite the probabilities
+    if config.model_type == WHISPER:
+        return config
+    config.layerdrop = drop
     config.add_adapter = False
     if config.model_type == "wav2vec2-bert":
         config.use_intermediate_ffn_before_adapter = False
@@ -284,6 +377,8 @@ def _found_do_normalize(model: str | None, config: Any) -> bool:
 
     if model is None:
         raise ValueError("do_normalize: missing, and an architecture does not define it")
+    if config.model_type == WHISPER:
+        return False
     request = ModelRequest(model, "encoder_conf")
     if config.model_type == "wav2vec2-bert":
         load_extractor(request, "SeamlessM4TFeatureExtractor", _REMEDY)
@@ -294,7 +389,14 @@ def _found_do_normalize(model: str | None, config: Any) -> bool:
 _REMEDY = "or set do_normalize in encoder_conf as in the model's training"
 
 
-def _audio_input(model: Any, do_normalize: bool) -> WaveformInput | FilterbankInput:
+def _audio_input(model: Any, do_normalize: bool) -> Any:
+    """A ``WaveformInput``, ``FilterbankInput`` or ``WhisperInput``."""
+    if model.config.model_type == WHISPER:
+        from distill_asr.models.encoders.whisper_layers import WhisperInput
+
+        if do_normalize:
+            raise ValueError("do_normalize: true, expected false with whisper")
+        return WhisperInput(model.config)
     if model.config.model_type == "wav2vec2-bert":
         return FilterbankInput(model.config.feature_projection_input_dim, do_normalize)
     return WaveformInput(model, do_normalize)

@@ -11,6 +11,7 @@ _TARGETS = {
     "hubert": ("q_proj", "v_proj"),
     "wav2vec2": ("q_proj", "v_proj"),
     "wav2vec2-bert": ("linear_q", "linear_v"),
+    "whisper": ("q_proj", "v_proj"),
     # its attention reads the weights past the layers that hold them, so adapters would be unheard
     "wavlm": ("intermediate_dense", "output_dense"),
 }

@@ -53,9 +53,11 @@ def test_encoder(tmp_path: Path, family: str, norm: str, normalised: bool) -> No
 def test_what_is_refused(tmp_path: Path) -> None:
     from distill_asr.experiments.export.kinds import WantedExport, form_problems
 
-    save_speech_model(tmp_path, "wav2vec2-bert")
-    changes = {"frontend": None, "input_size": 1, "encoder": "hf_speech",
-               "encoder_conf": {"model": str(tmp_path)}}  # fmt: skip
-    student = tiny_student("transducer", **changes)
-    problems = form_problems(student, WantedExport(sherpa=True))
-    assert ["encoder_conf.model", "encoder"] == [one.partition(":")[0] for one in problems]
+    for family in ("wav2vec2-bert", "whisper"):
+        save_speech_model(tmp_path / family, family)
+        changes = {"frontend": None, "input_size": 1, "encoder": "hf_speech",
+                   "encoder_conf": {"model": str(tmp_path / family)}}  # fmt: skip
+        student = tiny_student("transducer", **changes)
+        problems = form_problems(student, WantedExport(sherpa=True))
+        assert ["encoder_conf.model", "encoder"] == [one.partition(":")[0] for one in problems]
+        assert f"{family} computes its own features" in problems[0]

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -13,18 +14,22 @@ from distill_asr.distill.states import TapShape
 from distill_asr.errors import UserError
 from distill_asr.models.encoders.hf_speech import FAMILIES, HFSpeechEncoder, without_weights
 from distill_asr.models.students.base import probe_taps
+from distill_asr.teachers import TeacherConfig
+from distill_asr.teachers.speech import SpeechTeacher
 from distill_asr.testing.students import tiny_batch
 
 FORMS = [
     (family, norm) for family in ("hubert", "wav2vec2", "wavlm") for norm in ("group", "layer")
 ]
-FORMS += [("wav2vec2-bert", "layer")]
+FORMS += [("wav2vec2-bert", "layer"), ("whisper", "none")]
 LENGTHS = (7000, 600, 16000, 3333)
 each_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 def still(family: str = "wav2vec2") -> dict[str, float]:
     """Changes to a model's config that leave nothing to chance."""
+    if family == "whisper":
+        return dict.fromkeys(("dropout", "attention_dropout", "mask_time_prob"), 0.0)
     names = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")
     plain = dict.fromkeys((*names, "mask_time_prob"), 0.0)
     return plain | ({"conformer_conv_dropout": 0.0} if family == "wav2vec2-bert" else {})
@@ -45,6 +50,8 @@ def audio(lengths: tuple[int, ...] = LENGTHS) -> tuple[torch.Tensor, torch.Tenso
 
 def published(path: Path, waveform: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """The library's hidden states [T, D] for one utterance, then its output."""
+    if json.loads((path / "config.json").read_text())["model_type"] == "whisper":
+        return tuple(torch.from_numpy(whisper_clip(path, waveform, layer)) for layer in range(4))
     model = transformers.AutoModel.from_pretrained(path).eval()
     extractor = transformers.AutoFeatureExtractor.from_pretrained(path)
     inputs = extractor(waveform.numpy(), sampling_rate=16000, return_tensors="pt")
@@ -52,6 +59,13 @@ def published(path: Path, waveform: torch.Tensor) -> tuple[torch.Tensor, ...]:
         output = model(**inputs, output_hidden_states=True)
     valid = int(inputs["attention_mask"].sum()) if "input_features" in inputs else None
     return tuple(s[0, :valid] for s in (*output.hidden_states, output.last_hidden_state))
+
+
+def whisper_clip(path: Path, waveform: torch.Tensor, layer: int) -> np.ndarray:
+    """The library's encoder without the window's silence; of the last layer its output."""
+    content = {"kind": "speech", "model": str(path), "layers": [layer], "window": "audio"}
+    config = TeacherConfig.from_mapping(content, "test")
+    return SpeechTeacher.from_config(config).states([waveform.numpy()])[0]
 
 
 @pytest.mark.parametrize("do_normalize", [True, False])
@@ -187,7 +201,7 @@ def test_hidden_states_are_masked_in_training_alone(saved, family: str) -> None:
     assert not torch.allclose(masked, plain) and not torch.allclose(masked, again)
 
 
-@each_family
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "whisper"])
 def test_a_batch_shorter_than_a_masked_span(saved, family: str) -> None:
     masking = still(family) | {"mask_time_prob": 0.9, "mask_time_length": 10}
     made = encoder(saved(family), model_conf=masking).train()
@@ -260,7 +274,8 @@ def test_espnets_init_leaves_the_pretrained_weights_alone(hf_student) -> None:
 @each_family
 @pytest.mark.parametrize("lora", [None, {"r": 2}])
 def test_a_trained_encoder_is_built_from_its_own_config(saved, family: str, lora: object) -> None:
-    conf = {"model_conf": {"mask_time_prob": 0.3}, "layer_drop_rate": 0.1, "lora": lora}
+    drop = 0.0 if family == "whisper" else 0.1
+    conf = {"model_conf": {"mask_time_prob": 0.3}, "layer_drop_rate": drop, "lora": lora}
     conf |= {"model": str(saved(family)), "freeze_batches": 1}
     made = HFSpeechEncoder(1, **conf).eval()
     portable = yaml.safe_load(yaml.safe_dump(conf | made.portable_conf()))
@@ -318,9 +333,9 @@ def test_other_families_are_refused(tmp_path: Path, saved) -> None:
     for name in ("config.json", "preprocessor_config.json"):
         content = json.loads((saved() / name).read_text())
         if name == "config.json":
-            content["model_type"] = "whisper"
+            content["model_type"] = "moonshine"
         (tmp_path / name).write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"'whisper'.*allowed: hubert"):
+    with pytest.raises(UserError, match=r"'moonshine'.*allowed: hubert"):
         encoder(tmp_path)
 
 
@@ -341,6 +356,7 @@ def test_a_missing_model_is_explained(tmp_path: Path, monkeypatch: pytest.Monkey
         ({"model_conf": {"hidden_dropuot": 0.1}}, "did you mean 'hidden_dropout'"),
         ({"model_conf": {"hidden_size": 32}}, "unknown 'hidden_size'"),
         ({"model_conf": {"conformer_conv_dropout": 0.1}}, "'wav2vec2' has no"),
+        ({"freeze_layers": 1}, "of whisper alone"),
     ],
 )
 def test_bad_arguments(saved, arguments: dict, named: str) -> None:
