@@ -43,6 +43,7 @@ NOT_RUN = {  # beginnings of commands: why not
     "distill-asr plan": "tests/start run it, without measuring",
     "distill-asr pseudo-label --teacher": "tests/decode run it, with a tiny Whisper",
     "distill-asr stream --runtime onnx": "tests/decode run it, on an export",
+    "python -m http.server": "serves until it is interrupted",
     "cd my_recipe": "the recipe of the command before",
     "./run.sh": "the smoke recipes run its stages",
     "cd deploy/": "an export's own directory, which tests/experiments/export makes",
