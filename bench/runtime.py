@@ -40,6 +40,7 @@ CHANGES = {
     "frontend_conf": {"n_mels": 80},
     "encoder": "chunked",
 }
+STREAMING, WHOLE = "streaming", "whole"  # chunks of 320 ms, whole utterances
 TOKENS_PER_SECOND = 5.0
 BEGINNINGS = 15  # places in the audio where a stream is begun, for the first-token delay
 
@@ -51,7 +52,8 @@ def main() -> int:
     speech = made_up_speech(options.seconds)
     with tempfile.TemporaryDirectory() as folder:
         exp = make_experiment(Path(folder) / "exp", options.size, options.blocks)
-        for name, streaming in (("streaming, 320 ms chunks", True), ("whole utterances", False)):
+        for name in options.forms:
+            streaming = name == STREAMING
             out = export(exp, Path(folder) / name, streaming)
             factors = measure(runtimes(exp, out, streaming), speech, options.repeats)
             waits = delays(load_student(exp)[0], out, beginnings(speech)) if streaming else {}
@@ -66,6 +68,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size", type=int, choices=WIDTHS, default=10, help="million parameters")
     parser.add_argument("--blocks", type=int, default=ENCODER["num_blocks"], help="of the encoder")
+    parser.add_argument("--forms", nargs="+", choices=[STREAMING, WHOLE],
+                        default=[STREAMING, WHOLE])  # fmt: skip
     return parser.parse_args()
 
 
