@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distill_asr.corpora.contract import Built
-from distill_asr.corpora.human import sources
+from distill_asr.corpora.human import by_text, sources
 from distill_asr.corpora.human.builder import Human, HumanOptions, find_clips
 from distill_asr.corpora.human.mismatched import (
     Reading,
@@ -303,3 +303,42 @@ def test_a_damaged_scan_is_read_again_from_the_audio(tmp_path: Path) -> None:
     path.write_bytes(b"a.ogg\t5\t1.5\t0.25\nb.ogg\nc.ogg\tx\t\xff\n")
     (one,) = _read_cache(path).items()
     assert one == ("a.ogg\t5", _Heard(1.5, 0.25))
+
+
+# -- many languages, by text alone ----------------------------------------------
+
+
+@pytest.fixture
+def few_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_text, "LEAST", 0.1)
+
+
+def test_a_text_and_its_translations_are_in_one_set(
+    few_minutes, tree: Path, tmp_path: Path
+) -> None:
+    more = {"minutes": 1.0, "test_minutes": 0.05}
+    result = Human().build(tmp_path, options(tree, joint=("ru", "es"), **more))
+    names = [f"{code}_{part}" for code in ("ru", "es") for part in ("train", "dev", "test")]
+    assert sorted(result.sets) == sorted(names)
+    assert result.sets["ru_test"].minutes < 0.1 < result.sets["ru_train"].minutes
+    assert "beyond the minutes that were asked for" in result.remarks[0]
+    clips = find_clips(options(tree))
+    owners = defaultdict(set)
+    for name in names:
+        data = DataDir.read(tmp_path / name)
+        for utterance, text in data.text.items():
+            part = name.partition("_")[2]
+            owners[unicode_words(text)].add(part)
+            owners[clips[utterance].corpus, clips[utterance].key].add(part)
+    assert all(len(sets) == 1 for sets in owners.values())
+    single = Human().build(tmp_path / "es", options(tree, language="es", **more))
+    assert set(single.sets) == {"train", "dev", "test"}
+    alone = DataDir.read(tmp_path / "es/test").text
+    assert alone == DataDir.read(tmp_path / "es_test").text, "whatever other languages there are"
+
+
+def test_languages_with_too_little_are_refused(tree: Path, tmp_path: Path) -> None:
+    message = refused(tmp_path, options(tree, joint=("ru", "xx", "pt_BR", "ru")))
+    assert "language 'xx': 0.0 minutes with a text, expected 2 or more" in message
+    assert "language 'pt_BR'" in message and "expected each one once" in message
+    assert "expected one of them" in refused(tmp_path, options(tree, joint=("ru",), language="ru"))

@@ -13,6 +13,7 @@ import numpy as np
 
 from distill_asr.corpora.contract import Built, Corpus, CorpusSet, option
 from distill_asr.corpora.generated import Planned, build_set
+from distill_asr.corpora.human.by_text import divide_by_text
 from distill_asr.corpora.human.clips import Clip, spoken_words
 from distill_asr.corpora.human.mismatched import LIMIT, read_mismatched, write_mismatched
 from distill_asr.corpora.human.packages import SPACE, absent_packages, find_packages
@@ -30,6 +31,14 @@ class HumanOptions:
     """Options of ``Human``."""
 
     langs: tuple[str, ...] = option(("ru",), "languages with labels, split by commas")
+    language: str | None = option(
+        None, "instead of --langs: one language, by text alone, to OUT/{train,dev,test}"
+    )
+    joint: tuple[str, ...] | None = option(
+        None,
+        "instead of --langs: languages, by text alone, to OUT/CODE_{train,dev,test}; split by "
+        "commas",
+    )
     packages: str | None = option(
         None,
         f"directory of unpacked Debian packages; if not given, they are fetched ({SPACE}); "
@@ -80,7 +89,10 @@ class Human(Corpus[HumanOptions]):
     options = HumanOptions
 
     def build(self, out: Path, options: HumanOptions) -> Built:
-        """Write ``out/{train,dev,test_reader,test_corpus,test_voices,unlab}``."""
+        """Write ``out/{train,dev,test_reader,test_corpus,test_voices,unlab}``.
+
+        With ``language`` write ``out/{train,dev,test}``, with ``joint`` the same for each code.
+        """
         _check(options)
         clips = find_clips(options)
         heard = scan(list(clips.values()), out, options.nj)
@@ -105,12 +117,18 @@ def _divided(
     clips: Mapping[str, Clip], minutes: Mapping[str, float], options: HumanOptions
 ) -> Division:
     """The sets; where there is too little, an error names the packages that were not given."""
+    shares = Shares(options.minutes, options.dev_minutes, options.test_minutes)
     try:
+        if codes := options.joint or (options.language and (options.language,)):
+            prefixed = options.joint is not None
+            return divide_by_text(
+                clips, minutes, codes, shares, prefixed=prefixed, seed=options.seed
+            )
         return divide(
             clips,
             minutes,
             options.langs,
-            Shares(options.minutes, options.dev_minutes, options.test_minutes),
+            shares,
             reader=options.reader,
             other_languages=options.unlab_langs == "all",
             seed=options.seed,
@@ -166,6 +184,8 @@ def _check(options: HumanOptions) -> None:
         for name in ("minutes", "dev_minutes", "test_minutes")
         if not (value := getattr(options, name)) > 0
     ]
+    if options.joint and options.language:
+        problems.append("--joint and --language: expected one of them")
     if options.unlab_langs not in ("all", "own"):
         problems.append(f"--unlab-langs {options.unlab_langs}: expected all or own")
     if options.check_with and not options.left_out:
@@ -195,10 +215,15 @@ def _leave_out(division: Division, table: str | None) -> None:
     """Drop recordings that do not match their text from all sets but ``train`` and ``unlab``."""
     listed = read_mismatched(Path(table)) if table is not None else {}
     for name, found in division.sets.items():
-        if name not in (TRAIN, UNLAB):
+        if _judges(name):
             kept = [one for one in found if one not in listed]
             division.left_out["whose audio does not match the text"] += len(found) - len(kept)
             division.sets[name] = kept
+
+
+def _judges(name: str) -> bool:
+    """Whether a set is a dev or test set."""
+    return name != UNLAB and not name.endswith(TRAIN)
 
 
 def _check_texts(division: Division, clips: Mapping[str, Clip], options: HumanOptions) -> None:
@@ -207,7 +232,8 @@ def _check_texts(division: Division, clips: Mapping[str, Clip], options: HumanOp
 
     reader, table = WhisperReader(options.check_with or ""), Path(options.left_out or "")
     for name, found in division.sets.items():
-        for language in options.langs if name not in (TRAIN, UNLAB) else ():
+        languages = {clips[one].language for one in found} if _judges(name) else set()
+        for language in sorted(languages):
             rows = {
                 one: (str(clips[one].path), clips[one].text or "")
                 for one in found

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distill_asr.data.normalise import APOSTROPHES
+from distill_asr.data.normalise import APOSTROPHES, is_language_tag
 from distill_asr.errors import UserError
 from distill_asr.pretrained.request import locate_model
 
@@ -30,7 +30,7 @@ def token_spans(tokens: Sequence[str], text: str) -> list[Span]:
     Characters, words, sentencepiece and WordPiece tokens are understood. Case and accents may
     differ; the tokens may lack the punctuation, and have a space where it parts words. Unknown
     tokens cover what the known ones around them leave: a character each if that fits, else each
-    all of it.
+    all of it. A language's tag at the beginning covers nothing.
 
     Parameters
     ----------
@@ -40,6 +40,9 @@ def token_spans(tokens: Sequence[str], text: str) -> list[Span]:
     ------
     ValueError : the tokens do not spell the text.
     """
+    if tokens and is_language_tag(tokens[0]) and not text.lstrip().startswith(tokens[0]):
+        tagged = 2 if tokens[1:2] == [_SPACE] else 1
+        return [(0, 0)] * tagged + token_spans(tokens[tagged:], text)
     folded, spans, place = _fold(text), [], 0
     groups = _groups(tokens)
     for number, (strangers, known) in enumerate(groups):

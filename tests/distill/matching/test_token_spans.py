@@ -114,3 +114,11 @@ def test_equal_cuts_are_the_identity() -> None:
 def test_no_tokens_and_no_pieces() -> None:
     assert pooling_weights([], [(0, 1)], "a").shape == (0, 1)
     assert pooling_weights([(0, 1)], [], "a").shape == (1, 0)
+
+
+def test_a_languages_tag_covers_nothing() -> None:
+    text = "Ein Ei."
+    tokens = ["<de>", "<space>", *"ein", "<space>", *"ei"]
+    assert token_spans(tokens, text) == [(0, 0), (0, 0), *token_spans(tokens[2:], text)]
+    assert token_spans(["<de>", "▁ein", "▁ei"], text)[0] == (0, 0)
+    assert token_spans(["<um>", "▁ei"], "<um> ei")[0] == (0, 4)
