@@ -15,6 +15,8 @@ help_message="Usage: ./run.sh [options]
   --ngpu N                   GPUs a training
   --baseline NAME            the plain student, a system of conf/systems.yaml
   --candidates NAMES         systems to choose from on dev (comma-separated)
+  --control NAME             a system that learns from an uninformative teacher: no choice, all systems are
+                             decoded, each candidate has a report of its gains over the baseline and the control
   --corpus_opts OPTIONS      for distill-asr corpus; 'distill-asr corpus NAME --help' lists them
   --prepare_opts OPTIONS     for distill-asr prepare, besides the language
   --train_set OPTIONS        for each training of a student, such as '--set max_epoch=1'
@@ -30,6 +32,7 @@ nj=2
 ngpu=0
 baseline=plain
 candidates=
+control=
 corpus=
 corpus_opts=
 train_set=
@@ -42,7 +45,8 @@ common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$common/parse_options.sh"
 . "$common/cmd.sh"
 codes=($languages)
-study=(--languages "${languages// /,}" --baseline "$baseline" --candidates "$candidates" --seeds "$seeds")
+systems_all=$baseline,$candidates${control:+,$control}
+study=(--languages "${languages// /,}" --seeds "$seeds")
 if [ "$joint" = true ]; then
     folders=(langs/joint) systems=conf/systems_joint.yaml out=exp/REPORT_joint.md
     train=("${codes[@]/%/_train}") dev=("${codes[@]/%/_dev}") test=("${codes[@]/%/_test}")
@@ -97,26 +101,39 @@ fi
 
 if at 4; then
     log "4: dump"
-    distill-asr recipe dump "${grid[@]}" --systems "$baseline,$candidates" --cmd "$dump_cmd" --dump-opts="$teacher_opts"
+    distill-asr recipe dump "${grid[@]}" --systems "$systems_all" --cmd "$dump_cmd" --dump-opts="$teacher_opts"
 fi
 
 if at 6; then
     log "6: train"
-    distill-asr recipe train "${grid[@]}" --systems "$baseline,$candidates" --ngpu "$ngpu" --cmd "$train_cmd" $train_set
+    distill-asr recipe train "${grid[@]}" --systems "$systems_all" --ngpu "$ngpu" --cmd "$train_cmd" $train_set
 fi
 
 if at 7; then # the test set is looked at after the choice
     log "7: decode"
-    distill-asr recipe decode "${grid[@]}" --systems "$baseline,$candidates" --test-sets "${dev[@]}" \
+    distill-asr recipe decode "${grid[@]}" --systems "$systems_all" --test-sets "${dev[@]}" \
         --cmd "$decode_cmd" --decode-opts="--method greedy"
-    distill-asr report "${study[@]}" --choose exp/chosen
-    distill-asr recipe decode "${grid[@]}" --systems "$baseline" --chosen exp/chosen --test-sets "${test[@]}" \
+    if [ -z "$control" ]; then
+        distill-asr report "${study[@]}" --baseline "$baseline" --candidates "$candidates" --choose exp/chosen
+        which=(--systems "$baseline" --chosen exp/chosen)
+    else
+        which=(--systems "$systems_all")
+    fi
+    distill-asr recipe decode "${grid[@]}" "${which[@]}" --test-sets "${test[@]}" \
         --cmd "$decode_cmd" --decode-opts="--method greedy"
 fi
 
 if at 8; then
     log "8: report"
-    distill-asr report "${study[@]}" --out "$out"
+    if [ -z "$control" ]; then
+        distill-asr report "${study[@]}" --baseline "$baseline" --candidates "$candidates" --out "$out"
+    else
+        for system in ${candidates//,/ } "$control"; do
+            distill-asr report "${study[@]}" --baseline "$baseline" --candidates "$system" --out "${out%.md}_$system.md"
+            [ "$system" = "$control" ] ||
+                distill-asr report "${study[@]}" --baseline "$control" --candidates "$system" --out "${out%.md}_${system}_over_$control.md"
+        done
+    fi
 fi
 exit
 }
