@@ -62,6 +62,10 @@ grid=(--file "$systems_file" --systems "$systems" --seeds "$seeds" --nj "$nj"
 
 . "$(dirname "${BASH_SOURCE[0]}")/log.sh"
 chosen=$(distill-asr recipe list "${grid[@]}")
+if at 8 && [[ " $chosen " != *" $baseline "* ]]; then # stage 8 would refuse it, after hours
+    echo "$0: --baseline $baseline: not among the systems $chosen; give one of them, or --stop_stage 7" >&2
+    exit 1
+fi
 log "$stage to $stop_stage: systems $chosen"
 hint
 

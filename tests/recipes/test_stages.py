@@ -122,6 +122,7 @@ def run(recipe: Path, *options: str) -> subprocess.CompletedProcess:
         (["--stage"], "--stage needs a value"),
         (["--systems", "bath"], "conf/systems.yaml: no system 'bath'; did you mean 'both'?"),
         (["data"], "unexpected argument 'data'"),
+        (["--systems", "both"], "--baseline baseline: not among the systems both; give one"),
     ],
 )
 def test_wrong_options(recipe: Path, options: list[str], message: str) -> None:
