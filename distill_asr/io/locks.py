@@ -91,8 +91,8 @@ def locked(directory: str | Path, doing: str) -> Iterator[None]:
     if path in _held:
         raise UserError(f"{directory}: this very process is already writing there; name it once")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = _acquire(path, Path(directory), Holder.this_process(doing))
+        missing = [one for one in path.parents if not one.exists()]
+        stream = _acquire_below(path, Path(directory), Holder.this_process(doing))
     except OSError as error:
         raise UserError(f"{directory}: cannot be written ({os_error_message(error)})") from error
     _held.add(path)
@@ -104,6 +104,19 @@ def locked(directory: str | Path, doing: str) -> Iterator[None]:
         if _is_file(path, stream):
             path.unlink(missing_ok=True)
         stream.close()
+        with suppress(OSError):  # nothing was written there
+            for parent in missing:
+                parent.rmdir()
+
+
+def _acquire_below(path: Path, directory: Path, holder: Holder) -> IO[str]:
+    """Make the directory of a lock file, and acquire the lock."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return _acquire(path, directory, holder)
+    except FileNotFoundError:  # the first who locked there has just failed, and removed it
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _acquire(path, directory, holder)
 
 
 def _acquire(path: Path, directory: Path, holder: Holder) -> IO[str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from distill_asr.io.audio import SAMPLE_RATE
+from distill_asr.start.batches import batches
 from distill_asr.start.languages import LARGE, Languages
 from distill_asr.start.machine import Machine
 
@@ -33,10 +36,20 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Amount:
-    """Hours of audio: with transcripts to train on, and all that stage 1 learns from."""
+    """Audio to train on: seconds of each utterance, with transcripts and without."""
 
-    labelled: float
-    stage_1: float
+    train: tuple[float, ...]
+    unlabelled: tuple[float, ...] = ()
+
+    @property
+    def labelled(self) -> float:
+        """Hours with transcripts."""
+        return sum(self.train) / 3600
+
+    @property
+    def stage_1(self) -> float:
+        """Hours that stage 1 reads."""
+        return self.labelled + sum(self.unlabelled) / 3600
 
 
 @dataclass(frozen=True)
@@ -82,6 +95,13 @@ def choose(amount: Amount, languages: Languages, machine: Machine, wishes: Wishe
     stage_1 = max(1, epochs - stage_2)
     if more:  # as many updates, on more audio
         stage_1 = _epochs((1 - STAGE_2) * updates, batch_1, amount.stage_1)
+    first = _in_an_epoch([*amount.train, *amount.unlabelled], batch_1) * stage_1
+    each = _in_an_epoch(amount.train, batch)
+    why_schedule = (
+        f"schedule: {epochs * each} updates of about {batch:g} s of audio, {epochs} epochs of the "
+        f"baseline, for {amount.labelled:.3g} h; the distilled system gets {first} and "
+        f"{stage_2 * each} in two stages (--epochs, --batch-seconds)"
+    )
     vocabulary = None
     if tokens == BPE:
         vocabulary = wishes.vocabulary or max(
@@ -99,7 +119,7 @@ def choose(amount: Amount, languages: Languages, machine: Machine, wishes: Wishe
         warmup=max(20, round(WARMUP * updates)),
         ngpu=min(1, machine.gpus),
         nj=machine.gpus or max(1, min(WORKERS, machine.cores)),
-        reasons=(why_size, why_tokens, _why_schedule(updates, batch, epochs, amount)),
+        reasons=(why_size, why_tokens, why_schedule),
     )
 
 
@@ -143,10 +163,7 @@ def _epochs(updates: float, batch_seconds: float, hours: float) -> int:
     return max(3, round(updates * batch_seconds / (3600 * hours)))
 
 
-def _why_schedule(updates: float, batch: float, epochs: int, amount: Amount) -> str:
-    return (
-        f"schedule: about {updates:.0f} updates of {batch:g} s of audio, {epochs} epochs of the "
-        f"baseline, for {amount.labelled:.3g} h; the distilled system gets the same number in "
-        "two stages "
-        "(--epochs, --batch-seconds)"
-    )
+def _in_an_epoch(lengths: Sequence[float], batch_seconds: float) -> int:
+    """Updates of an epoch, as ESPnet forms batches of the students' configs."""
+    values = {"batch_type": "numel", "batch_bins": round(batch_seconds * SAMPLE_RATE)}
+    return batches(lengths, values).count

@@ -123,6 +123,7 @@ class Data:
     preparation: Preparation
     notes: tuple[str, ...]
     skipped: tuple[str, ...]
+    language_given: bool = False  # with --language
 
     @property
     def sets(self) -> dict[str, list[Seen]]:
@@ -201,8 +202,8 @@ def _init(
         if options.several_languages:
             language = None
         teachers = choose_teachers((), language, machine, options.teacher_count)
-    hours = {name: _hours(members) for name, members in data.sets.items()}
-    amount = Amount(hours[TRAIN], hours[TRAIN] + hours.get(UNLABELLED, 0.0))
+    train, more = ([one.seconds for one in data.sets.get(n, ())] for n in (TRAIN, UNLABELLED))
+    amount = Amount(tuple(train), tuple(more))
     choices = choose(amount, data.languages, machine, options.wishes)
     known = speakers_known([one for members in data.split.sets.values() for one in members])
     facts = {name: _facts(members, known) for name, members in data.sets.items()}
@@ -249,8 +250,9 @@ def collect(options: InitOptions, embedded: Path) -> Data:
     split = split_clips(told, options.split)
     notes += oddities(seen)
     return Data(
-        [*sources, *alone], split, audio, languages, preparation, tuple(notes), tuple(found)
-    )
+        [*sources, *alone], split, audio, languages, preparation, tuple(notes), tuple(found),
+        options.language is not None,
+    )  # fmt: skip
 
 
 def _read(
@@ -405,7 +407,9 @@ def _reasons(data: Data, choices: Choices, teachers: Sequence[ChosenTeacher]) ->
     how = "by the source" if languages.told else "guessed from frequent words or the script"
     language = data.preparation.language
     told = f"language {language}" if language else "language not known (--language CODE)"
-    if language and language == languages.language:
+    if data.language_given:
+        told += ": as given (--language)"
+    elif language and language == languages.language:
         told += f": {how} (--language)"
     rule = data.preparation.normalise or "none, since they are plain words already"
     return [

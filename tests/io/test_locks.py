@@ -183,3 +183,15 @@ def test_an_error_inside_frees_the_directory(tmp_path: Path) -> None:
         raise RuntimeError
     with locked(tmp_path / "out", "testing"):
         pass
+
+
+def test_directories_made_for_the_lock_go_where_nothing_was_written(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(tmp_path / "a/b/c", "testing"):
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == []
+    with locked(tmp_path / "a/b/c", "testing"):
+        (tmp_path / "a/b/c").mkdir()
+    assert os.listdir(tmp_path / "a/b") == ["c"]
+    with locked(tmp_path / "a/d", "testing"):
+        pass
+    assert os.listdir(tmp_path / "a") == ["b"], "what was there stays"

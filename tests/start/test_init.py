@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,8 +14,11 @@ import soundfile
 import yaml
 
 from distill_asr.errors import UserError
+from distill_asr.io.yaml import load_config
 from distill_asr.recipe.systems import Systems
+from distill_asr.start.batches import batches
 from distill_asr.start.choices import Wishes
+from distill_asr.start.forecast import set_sizes
 from distill_asr.start.init import InitOptions, Result, check_tables, init_recipe
 from distill_asr.start.machine import Machine
 from distill_asr.start.splits import SplitOptions
@@ -288,3 +292,35 @@ def test_stereo_is_mixed(recordings: Recordings, tmp_path: Path) -> None:
     soundfile.write(path, [[one, one] for one in samples], rate)
     init(tmp_path / "recipe", recordings.folder)
     assert "--channel mix" in (tmp_path / "recipe/run.sh").read_text()
+
+
+def test_the_language_is_given_by_the_source_or_guessed(tmp_path: Path) -> None:
+    made = Recordings(tmp_path / "corpus")
+    words = "This is the house, and it was not there when we came to it."
+    made.rows = [
+        {"path": row["path"], "sentence": f"{words} {i}", "speaker": row["speaker"]}
+        for i, row in enumerate(made.rows)
+    ]
+    made.table()
+    guessed = init(tmp_path / "guessed", made.folder)
+    assert any("language en: guessed" in one for one in guessed.reasons)
+    given = init(tmp_path / "given", made.folder, language="en")
+    assert any("language en: as given (--language)" in one for one in given.reasons)
+    assert "guessed" not in (tmp_path / "given/README.md").read_text()
+
+
+def test_init_states_the_updates_that_plan_states(recordings: Recordings, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe"
+    more = Recordings(tmp_path / "radio", seed=1).folder
+    result = init(recipe, recordings.folder, unlabelled=(more,), wishes=Wishes(epochs=7))
+    said = next(one for one in result.reasons if one.startswith("schedule: "))
+    baseline, first, second = map(
+        int, re.search(r"schedule: (\d+) updates .* gets (\d+) and (\d+) in", said).groups()
+    )
+    config = load_config([str(recipe / "conf/student.yaml")])
+    sizes = set_sizes(("train", "unlab"), recipe, {})
+    one_epoch = batches(sizes["train"].lengths, config).count
+    both = batches([one for size in sizes.values() for one in size.lengths], config).count
+    epochs = result.choices
+    assert baseline == 7 * one_epoch
+    assert (first, second) == (epochs.stage_1_epochs * both, epochs.stage_2_epochs * one_epoch)
