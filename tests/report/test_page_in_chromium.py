@@ -132,6 +132,11 @@ def test_pictures_and_costs(
     note_job(folder / "exp", JobCost("train baseline_seed1", 100.0, 950.0, 1.0, 131.0))
     opened(browser, folder, "--audio", "none", "--pictures", "4")
     assert "-10 %" in texts(browser, "#costs td") and "2 min 10 s" in texts(browser, "#costs td")
+    browser.set_window_size(760, 1200)
+    hidden = """const one = document.querySelector("#costs .wide");
+        return window.innerWidth < 1000 && one.scrollWidth - one.clientWidth;"""
+    WebDriverWait(browser, 20).until(lambda page: page.execute_script(hidden) == 0)
+    browser.set_window_size(1280, 1800)
     choose(browser, "outcome", "pictured")
     assert len(texts(browser, ".utterance")) == 4
     browser.execute_script("document.querySelector('.pictured').open = true")
