@@ -83,6 +83,11 @@ class Card:
 
         Parameters
         ----------
+        experiment : its directory.
+        student : the model that was exported.
+        config : its training config.
+        facts : what ``export.json`` says of the student and its form.
+        licences : of teachers and data, one a line.
         tried : ``expected``, ``ran``, ``differing`` and ``factors``.
         """
         return cls(
@@ -151,7 +156,7 @@ def _interval(errors: np.ndarray, words: np.ndarray) -> tuple[float, tuple[float
 
 
 def write_card(directory: Path, card: Card) -> None:
-    """Write README.md, with the sizes of the models that lie there."""
+    """Write ``directory/README.md``, with the sizes in MB of the models that lie there."""
     sections = [_what(card), _training(card), _rates(card), _sizes(directory, card), _speed(card),
                 _use(card)]  # fmt: skip
     text = "\n\n".join("\n".join(section) for section in sections)

@@ -32,7 +32,17 @@ class WeightedFrames(nn.Module):
         self.weights = copy.deepcopy(weights)
 
     def forward(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[N, T, C], [N] -> frames [N, F, D], weights [N, F], frames [N]."""
+        """Encode, and weigh each frame.
+
+        Parameters
+        ----------
+        x : [N, T, C], features.
+        x_lens : [N], feature frames.
+
+        Returns
+        -------
+        States [N, F, D], weights [N, F], and encoder frames [N].
+        """
         hidden, lengths = self.frames(x, x_lens)
         return hidden, self.weights(hidden, lengths), lengths
 
@@ -45,7 +55,17 @@ class AllAtOnce(nn.Module):
         self.decoder = copy.deepcopy(student.decoder)
 
     def forward(self, fired: Tensor, fired_lens: Tensor) -> Tensor:
-        """[N, U, D], [N] -> [N, U, V], zero beyond an utterance's vectors."""
+        """Decode all tokens at once.
+
+        Parameters
+        ----------
+        fired : [N, U, D], fired vectors.
+        fired_lens : [N], vectors of each utterance.
+
+        Returns
+        -------
+        Logits [N, U, V], zero beyond an utterance's vectors.
+        """
         beyond = torch.arange(fired.size(1)) >= fired_lens[:, None]
         return self.decoder(fired, fired_lens)[0].masked_fill(beyond[..., None], 0.0)
 

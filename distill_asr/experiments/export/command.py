@@ -71,7 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export."""
+    """Export a student.
+
+    Raises
+    ------
+    UserError : the output exists already; a package is missing; options that do not go together; a
+        student that cannot be exported in this form.
+    """
     import distill_asr.espnet  # noqa: F401  first: no other import of ESPnet is as quick
     from distill_asr.experiments.export.directory import refuse_existing
 

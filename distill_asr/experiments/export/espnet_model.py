@@ -37,6 +37,9 @@ def export_model(
 
     Parameters
     ----------
+    experiment : directory of a training.
+    output : directory to write.
+    checkpoint : file name of the weights in ``experiment``.
     archive : zip file that is written too.
 
     Returns
@@ -90,6 +93,9 @@ def write_model(
 
     Parameters
     ----------
+    trained : config of the training.
+    weights : tensors by name.
+    output : directory to write.
     place : where ``output`` will lie when the config is read, if not there.
     """
     config = copy.deepcopy(trained.values) | {"model": "espnet"}

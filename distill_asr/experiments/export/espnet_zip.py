@@ -22,6 +22,11 @@ def pack_model(directory: Path, archive: Path) -> Path:
     ESPnet unpacks it anywhere: whoever unpacks puts the place before the names that the config
     holds, so they are bare here.
 
+    Parameters
+    ----------
+    directory : with ``config.yaml`` and the weights.
+    archive : zip file to write.
+
     Raises
     ------
     UserError : the file exists already, or it is not called .zip, by which ESPnet recognises

@@ -118,7 +118,10 @@ def _without(logits: Tensor, blank: int) -> int:
 
 
 def tail_samples(student: nn.Module, form: Form) -> int:
-    """Silence that a stream needs after the audio, so that all of it lies in whole chunks."""
+    """Samples of silence that a stream needs after the audio, so that all of it is in whole chunks.
+
+    0 if the ``form`` does not stream.
+    """
     if form.stream is None:
         return 0
     return (form.stream.window + form.stream.step) * student.frontend.shift

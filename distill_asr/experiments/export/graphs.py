@@ -108,9 +108,16 @@ class EncoderGraph(nn.Module):
         self.head = nn.Identity() if head is None else copy.deepcopy(head)
 
     def forward(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [N, T, C] and frames [N] to output [N, F, ...] and frames [N].
+        """Encode features.
 
-        An utterance too short for an encoder frame has 0.
+        Parameters
+        ----------
+        x : [N, T, C].
+        x_lens : [N], feature frames.
+
+        Returns
+        -------
+        The head's output [N, F, ...] and encoder frames [N]; 0 of an utterance too short for one.
         """
         feats = self.normalise(x, x_lens)
         missing = (self.encoder.shortest - x.size(1)) * (x.size(1) < self.encoder.shortest)
@@ -134,7 +141,7 @@ class Normalisation(nn.Module):
             self.register_buffer("std", layer.std.float())
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """[N, T, C], [N] -> [N, T, C]."""
+        """Normalise features [N, T, C] of ``lengths`` [N] frames."""
         valid = (torch.arange(x.size(1), device=x.device) < lengths[:, None])[..., None]
         mean, std = (self.mean, self.std) if self.fixed else self._measured(x, lengths, valid)
         if self.means:
@@ -162,7 +169,12 @@ class ChunkedGraph(nn.Module):
         self.shortest = encoder.embed.min_frame_length
 
     def forward(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """[N, T, C], [N] -> [N, F, D], [N]."""
+        """Encode features [N, T, C] of ``lengths`` [N] frames.
+
+        Returns
+        -------
+        States [N, F, D] and encoder frames [N].
+        """
         encoder = self.encoder
         lengths = encoder.num_frames(lengths)
         hidden = encoder.embed(feats)[0]
@@ -199,7 +211,12 @@ class LayeredGraph(nn.Module):
                 layer.register_forward_pre_hook(self._hide_padding)
 
     def forward(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """[N, T, C], [N] -> [N, F, D], [N]."""
+        """Encode features [N, T, C] of ``lengths`` [N] frames.
+
+        Returns
+        -------
+        States [N, F, D] and encoder frames [N].
+        """
         hidden: Any = self.encoder.embed(feats, None)[0]
         frames = (hidden[0] if isinstance(hidden, tuple) else hidden).size(1)
         for kernel, stride in self.strides:
@@ -279,7 +296,7 @@ class PredictorGraph(nn.Module):
         self.project = copy.deepcopy(student.joint_network.lin_dec)
 
     def forward(self, y: Tensor) -> Tensor:
-        """The last token of each history, blank at the beginning."""
+        """Output [N, J] for the last token ``y`` [N, 1] of each history, blank at the beginning."""
         return self.project(self.embed(y)[:, 0])
 
 
@@ -293,7 +310,17 @@ class LSTMGraph(nn.Module):
         self.project = copy.deepcopy(student.joint_network.lin_dec)
 
     def forward(self, y: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One token of each history; states are [layers, N, width], zeros before the first."""
+        """Read one token of each history.
+
+        Parameters
+        ----------
+        y : [N, 1], ids.
+        hidden, cell : [layers, N, width], zeros before the first token.
+
+        Returns
+        -------
+        Output [N, J] and the new states.
+        """
         x, hiddens, cells = self.embed(y), [], []
         for number, layer in enumerate(self.layers):
             place = slice(number, number + 1)
@@ -312,7 +339,7 @@ class JoinerGraph(nn.Module):
         self.output = copy.deepcopy(student.joint_network.lin_out)
 
     def forward(self, encoder_out: Tensor, decoder_out: Tensor) -> Tensor:
-        """Logits of one frame after one history each."""
+        """Logits [N, V] of one frame [N, J] after one history [N, J] each."""
         return self.output(self.activation(encoder_out + decoder_out))
 
 
@@ -324,7 +351,7 @@ class Adapted(nn.Module):
         self.adapter, self.head = adapter, head
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Each frame by itself."""
+        """Apply adapter and head to each frame of ``hidden`` [N, F, D] by itself."""
         return self.head(self.adapter.added(hidden))
 
 
@@ -341,7 +368,7 @@ class CTCHead(nn.Module):
         self.output = student.ctc.ctc_lo
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Log-probabilities."""
+        """Log-probabilities [N, F, V] of states [N, F, D]."""
         return self.output(hidden).log_softmax(dim=-1)
 
 
@@ -376,7 +403,10 @@ def prepare_blocks(encoder: ChunkedEncoder) -> None:
 
 
 def shift_relative(x: Tensor, left_context: int = 0) -> Tensor:
-    """Scores by distance [N, H, F, 2 F - 1 + L] to scores by frame [N, H, F, F + L]."""
+    """Scores by distance [N, H, F, 2 F - 1 + L] to scores by frame [N, H, F, F + L].
+
+    L is ``left_context``, in frames. As ``rel_shift`` of ESPnet (arXiv 1901.02860, appendix B).
+    """
     batch, heads, frames, distances = x.shape
     padded = nn.functional.pad(x, (1, 0)).reshape(batch, heads, distances + 1, frames)
     shifted = padded[:, :, 1:].reshape(batch, heads, frames, distances)
@@ -384,12 +414,15 @@ def shift_relative(x: Tensor, left_context: int = 0) -> Tensor:
 
 
 def relative_positions(frames: int, left: int, width: int) -> Tensor:
-    """Encodings [1, 2 F - 1 + L, D] of the distances F - 1 + L ... - (F - 1)."""
+    """Encodings [1, 2 F - 1 + L, D] of the distances F - 1 + L ... - (F - 1).
+
+    ``frames``, ``left`` and ``width`` are F, L and D.
+    """
     return sinusoids(torch.arange(1 - frames - left, frames).neg(), width)
 
 
 def sinusoids(place: Tensor, width: int) -> Tensor:
-    """Sines and cosines [1, n, D] of places [n]."""
+    """Sines and cosines [1, n, width] of places [n] (arXiv 1706.03762)."""
     step = torch.arange(0, width, 2, dtype=torch.float32) * -(math.log(10000.0) / width)
     angle = place.to(torch.float32)[:, None] * step.exp()
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[None]

@@ -99,7 +99,7 @@ class WantedExport:
 
 
 def form_problems(student: nn.Module, wanted: WantedExport) -> list[str]:
-    """Everything that keeps a student from being exported; empty if nothing does."""
+    """Everything that keeps a student from being exported as ``wanted``; empty if nothing does."""
     if reads_waveform(student):
         problems = waveform_problems(student) + _waveform_form_problems(student, wanted)
     else:
@@ -249,7 +249,7 @@ def _left(encoder: ChunkedEncoder, wanted: WantedExport) -> int:
 
 
 def make_form(student: nn.Module, wanted: WantedExport) -> Form:
-    """Graphs of a student without ``form_problems``.
+    """Graphs of a student without ``form_problems``, as ``wanted``.
 
     Its encoder gets the chunk size and the left context that are wanted.
     """

@@ -50,6 +50,7 @@ def write_graph(
     Parameters
     ----------
     example : inputs it is traced with; two utterances, so that no axis looks like a constant.
+    signature : names of inputs and outputs, and their axes that vary.
     metadata : for the runtime, by key.
     """
     with torch.no_grad(), quiet_exporter():

@@ -302,9 +302,9 @@ class Stream:
 def integrate_and_fire(
     frames: np.ndarray, weights: np.ndarray, threshold: float, tail_threshold: float
 ) -> np.ndarray:
-    """Frames [F, D] and their weights [F] to token vectors [U, D].
+    """``frames`` [F, D] and their ``weights`` [F] to token vectors [U, D] (arXiv 1905.11235).
 
-    A token ends ("fires") in the frame where its weight reaches the threshold; it is counted as 1,
+    A token ends ("fires") in the frame where its weight reaches ``threshold``; it is counted as 1,
     and what is left of the frame begins the next one. What is left at the end makes a token where
     it is more than ``tail_threshold``.
     """

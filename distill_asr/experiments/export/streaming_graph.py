@@ -49,7 +49,7 @@ class StreamShape:
 
     @classmethod
     def of(cls, encoder: nn.Module, chunk: int, left: int) -> StreamShape:
-        """Sizes of a ``ChunkedEncoder`` with this chunk size and left context."""
+        """Sizes of a ``ChunkedEncoder`` with such a chunk and left context, in encoder frames."""
         factor = encoder.embed.subsampling_factor
         step = factor * chunk
         blocks = encoder.encoders.blocks

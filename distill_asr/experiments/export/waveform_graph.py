@@ -55,9 +55,16 @@ class WaveformGraph(nn.Module):
         self.head = copy.deepcopy(head)
 
     def forward(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Samples [N, S] in [-1, 1], [N] -> output [N, F, ...] and frames [N].
+        """Encode audio.
 
-        Audio too short for a frame has 0.
+        Parameters
+        ----------
+        x : [N, S], samples in [-1, 1].
+        x_lens : [N], samples.
+
+        Returns
+        -------
+        The head's output [N, F, ...] and frames [N]; 0 of audio too short for one.
         """
         shortest = self.input.min_samples
         missing = (shortest - x.size(1)) * (x.size(1) < shortest)
@@ -113,7 +120,7 @@ class MaskedNorm(nn.Module):
         self.norm = norm
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """[N, D, F] -> [N, D, F]."""
+        """Normalise ``hidden`` [N, D, F]; frames beyond ``valid`` are zero."""
         beyond = (torch.arange(hidden.size(2)) >= self.valid[:, None])[:, None]
         count = self.valid.clamp(min=1).to(hidden.dtype)[:, None, None]
         mean = hidden.masked_fill(beyond, 0.0).sum(2, keepdim=True) / count

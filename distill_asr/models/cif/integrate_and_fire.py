@@ -96,6 +96,10 @@ def integrate_and_fire(
     threshold : a token fires where its weight reaches this; the bookkeeping counts it as 1.
     tail_threshold : inference: weight left at the end that, when exceeded, makes a last token,
         brought to weight 1.
+
+    Raises
+    ------
+    ValueError : ``hidden`` and ``alpha`` differ in batch size or frames.
     """
     if alpha.shape != hidden.shape[:2]:
         raise ValueError(f"hidden {tuple(hidden.shape)} and alpha {tuple(alpha.shape)} do not fit")
@@ -178,6 +182,12 @@ def sum_shares(hidden: Tensor, shares: _Shares, tokens: int) -> Tensor:
     """Weighted sums of frames, [B, tokens, D], in float32 or better.
 
     Each frame is read once and no [B, tokens, T] is made, forward or backward.
+
+    Parameters
+    ----------
+    hidden : [B, T, D], the frames.
+    shares : what each frame gives to which tokens.
+    tokens : U, the largest number of tokens in the batch.
     """
     batch, frames, width = hidden.shape
     precision = torch.promote_types(hidden.dtype, torch.float32)

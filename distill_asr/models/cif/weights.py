@@ -30,7 +30,17 @@ class ConvWeights(nn.Module):
         self.project = _projection(input_size)
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """[B, T, D], [B] -> weights from 0 to 1, float32 or better, 0 in the padding, [B, T]."""
+        """Predict the weight of each frame.
+
+        Parameters
+        ----------
+        hidden : [B, T, D], output of the encoder.
+        lengths : [B], valid frames.
+
+        Returns
+        -------
+        [B, T], from 0 to 1, in float32 or better; 0 in the padding.
+        """
         valid = _valid(hidden, lengths)
         # padding looks like the end of the utterance, with any content
         frames = hidden.masked_fill(~valid.unsqueeze(-1), 0.0)
@@ -57,7 +67,17 @@ class DenseWeights(nn.Module):
         )
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """[B, T, D], [B] -> weights from 0 to 1, float32 or better, 0 in the padding, [B, T]."""
+        """Predict the weight of each frame.
+
+        Parameters
+        ----------
+        hidden : [B, T, D], output of the encoder.
+        lengths : [B], valid frames.
+
+        Returns
+        -------
+        [B, T], from 0 to 1, in float32 or better; 0 in the padding.
+        """
         return _weights(self.layers(hidden), _valid(hidden, lengths))
 
 
@@ -74,7 +94,17 @@ class LinearWeights(nn.Module):
         self.project = _projection(input_size)
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """[B, T, D], [B] -> weights from 0 to 1, float32 or better, 0 in the padding, [B, T]."""
+        """Predict the weight of each frame.
+
+        Parameters
+        ----------
+        hidden : [B, T, D], output of the encoder.
+        lengths : [B], valid frames.
+
+        Returns
+        -------
+        [B, T], from 0 to 1, in float32 or better; 0 in the padding.
+        """
         return _weights(self.project(hidden), _valid(hidden, lengths))
 
 

@@ -40,7 +40,17 @@ class Adapter(AbsPostEncoder):
         return self.width
 
     def forward(self, input: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, T, D] and frames [B], both of the same size."""
+        """Adapt the encoder's output; its size does not change.
+
+        Parameters
+        ----------
+        input : [B, T, D].
+        input_lengths : [B], valid frames.
+
+        Returns
+        -------
+        [B, T, D] and the same [B].
+        """
         return self.added(input), input_lengths
 
     def added(self, hidden: Tensor) -> Tensor:

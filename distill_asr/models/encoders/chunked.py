@@ -106,6 +106,7 @@ class ChunkedEncoder(AbsEncoder):
         ----------
         xs_pad : [B, N, F]; what lies beyond an utterance's length is never looked at.
         ilens : [B] feature frames.
+        prev_states : ESPnet's argument, not used: a stream is a ``ChunkedStream``.
 
         Returns
         -------
@@ -183,6 +184,7 @@ class ChunkedStream:
 
         Parameters
         ----------
+        feats : [1, N, F], the next features.
         final : nothing comes after these; the last chunk may be shorter.
         """
         chunks = []
@@ -219,6 +221,7 @@ def chunk_mask(frames: int, chunk: int, left: int, device: torch.device | None =
     frames : T.
     chunk : C; chunks are counted from the first frame.
     left : frames before a chunk that all of it sees.
+    device : of the mask.
     """
     position = torch.arange(frames, device=device)
     begin = (position // chunk * chunk)[:, None]

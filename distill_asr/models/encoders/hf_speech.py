@@ -166,6 +166,7 @@ class HFSpeechEncoder(AbsEncoder):
         xs_pad : [B, N] samples in [-1, 1]; what lies beyond an utterance's length is not looked at.
             With ``freeze_layers`` also the states [B, T, D] of the frozen layers.
         ilens : [B] samples, or frames of the states.
+        prev_states : ESPnet's argument, not used.
 
         Returns
         -------

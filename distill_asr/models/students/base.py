@@ -66,7 +66,17 @@ class Student:
             """Encoder's output [B, T, D] and lengths [B]."""
 
     def asr_loss(self, **batch: Tensor) -> tuple[Tensor | None, dict, Tensor]:
-        """The student's own loss (None for a student without one), statistics and weight."""
+        """Compute the student's own loss.
+
+        Parameters
+        ----------
+        batch : ESPnet's tensors by name: ``speech`` [B, samples], ``text`` [B, U], lengths [B].
+
+        Returns
+        -------
+        (loss, stats, weight); the loss is a scalar, or None for a student without one; ``weight``
+        is the number of utterances.
+        """
         raise NotImplementedError
 
     def watch(self, names: list[str]) -> None:
@@ -93,6 +103,10 @@ class Student:
         pick : ``all``, or ``random``: one of them per utterance and step, in training.
         online : teachers that run in the step, by what the distillers call them.
         readers : the same of teachers that read text.
+
+        Raises
+        ------
+        ValueError : ``pick`` is unknown.
         """
         if pick not in PICKS:
             raise ValueError(f"pick must be one of {PICKS}, not {pick!r}")
@@ -103,13 +117,23 @@ class Student:
         self.readers = dict(readers or {})
 
     def forward(self, speech: Tensor, speech_lengths: Tensor, **batch) -> tuple:
-        """ESPnet's contract: speech [B, samples] and what else the batch holds.
+        """Compute the loss of a batch, as ESPnet's trainer expects it.
+
+        Parameters
+        ----------
+        speech : [B, samples].
+        speech_lengths : [B], samples.
+        batch : other tensors by name: transcripts, targets of teachers.
 
         Returns
         -------
         (loss, stats, weight); ``stats["loss"]`` is the sum that is trained,
         ``stats["distill/<name>"]`` each term without its weight; where a block skips utterances
         without targets, ``stats["distill/<name>/taught"]`` the share with targets.
+
+        Raises
+        ------
+        RuntimeError : the batch lacks a teacher's targets in training, or there is no loss at all.
         """
         batch = {"speech": speech, "speech_lengths": speech_lengths, **batch}
         if not self.terms:
@@ -162,7 +186,17 @@ class Student:
         return terms, taught
 
     def with_end(self, text: Tensor, text_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Transcripts [B, U - 1] with the end token after each, and their lengths."""
+        """Put the end token after each transcript.
+
+        Parameters
+        ----------
+        text : [B, U - 1], ids, padded with ``ignore_id``.
+        text_lengths : [B].
+
+        Returns
+        -------
+        [B, U] and [B].
+        """
         text = nn.functional.pad(text[:, : text_lengths.max()], (0, 1), value=self.ignore_id)
         lengths = text_lengths.to(torch.int64)
         return text.scatter(1, lengths.unsqueeze(1), self.eos), lengths + 1

@@ -85,7 +85,15 @@ class CIFStudent(EncoderStudent):
     def integrate(
         self, encoded: Tensor, encoded_lengths: Tensor, target_lengths: Tensor | None = None
     ) -> CifOutput:
-        """Tokens of the encoder's output [B, T, D]; scaled to ``target_lengths`` [B] if given."""
+        """Integrate the encoder's output into tokens (arXiv 1905.11235).
+
+        Parameters
+        ----------
+        encoded : [B, T, D].
+        encoded_lengths : [B], valid frames.
+        target_lengths : [B], tokens of the transcripts, to which weights are scaled; None in
+            inference.
+        """
         alpha = self.weights(encoded, encoded_lengths)
         return integrate_and_fire(encoded, alpha, encoded_lengths, target_lengths, *self.limits)
 
@@ -97,7 +105,19 @@ class CIFStudent(EncoderStudent):
         text_lengths: Tensor,
         **batch: Tensor,
     ) -> tuple:
-        """Cross-entropy, quantity and CTC, all of them per token of the transcripts."""
+        """Sum cross-entropy, quantity and CTC loss, each per token of the transcripts.
+
+        Parameters
+        ----------
+        speech : [B, samples].
+        speech_lengths : [B], samples.
+        text : [B, U], ids.
+        text_lengths : [B].
+
+        Returns
+        -------
+        (loss, stats, weight), as ESPnet's trainer expects them.
+        """
         encoded, encoded_lengths = self.encode(speech, speech_lengths)
         encoded_lengths = encoded_lengths.to(torch.int64)
         targets, target_lengths = self.with_end(text, text_lengths)

@@ -78,7 +78,14 @@ class CifARDecoder(nn.Module):
         return cif, places, [None] * len(self.layers)
 
     def step(self, memory: tuple, index: int, last: Tensor) -> tuple[Tensor, tuple]:
-        """Logits [K, V] of token ``index`` after the tokens ``last`` [K], and the new memory."""
+        """Logits [K, V] of token ``index`` after the tokens ``last`` [K], and the new memory.
+
+        Parameters
+        ----------
+        memory : of the K hypotheses, as ``start`` or the last step gave it.
+        index : of the token, from 0.
+        last : [K], ids of the tokens before.
+        """
         cif, places, pasts = memory
         count = len(last)
         previous = cif[index - 1] if index else torch.zeros_like(cif[0])
@@ -92,12 +99,18 @@ class CifARDecoder(nn.Module):
         return self.output(states), (cif, places, news)
 
     def select(self, memory: tuple, rows: Tensor) -> tuple:
-        """Memory of the hypotheses ``rows``, after a step."""
+        """Memory of the hypotheses ``rows`` [K'] (indices of K), after a step."""
         cif, places, pasts = memory
         return cif, places, [(keys[rows], values[rows]) for keys, values in pasts]
 
     def joined(self, tokens: Tensor, previous: Tensor) -> Tensor:
-        """What enters the layers, without its place: tokens [...] beside vectors [..., D]."""
+        """Input of the layers without positions, [..., D].
+
+        Parameters
+        ----------
+        tokens : [...], ids of the tokens before.
+        previous : [..., D], fired vectors before.
+        """
         embedded = self.embed(tokens) * math.sqrt(self.width)
         return self.join_previous(torch.cat([embedded, previous], dim=-1))
 
@@ -140,7 +153,18 @@ class CifNARDecoder(nn.Module):
     def forward(
         self, cif: Tensor, lengths: Tensor, history: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Logits [B, U, V] and states [B, U, D] from fired vectors [B, U, D] and lengths [B]."""
+        """Decode all tokens at once.
+
+        Parameters
+        ----------
+        cif : [B, U, D], fired vectors.
+        lengths : [B], tokens.
+        history : not used.
+
+        Returns
+        -------
+        Logits [B, U, V] and the states before the vocabulary layer [B, U, D].
+        """
         x = cif + sinusoids(cif.size(1), self.width, cif) if self.positions else cif
         mask = _no_look_ahead(cif) if self.attention == "triangle" else _within(cif, lengths)
         for layer in self.layers:
@@ -154,11 +178,16 @@ class CifNARDecoder(nn.Module):
         return self(cif.unsqueeze(0), lengths)[0][0]
 
     def step(self, memory: Tensor, index: int, last: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [K, V] of token ``index``, which do not depend on the tokens ``last`` [K]."""
+        """Logits [K, V] of token ``index``, which do not depend on the tokens ``last`` [K].
+
+        Parameters
+        ----------
+        memory : [U, V], as ``start`` gave it; it is returned unchanged.
+        """
         return memory[index].expand(len(last), -1), memory
 
     def select(self, memory: Tensor, rows: Tensor) -> Tensor:
-        """Memory of the hypotheses ``rows``, which is equal for all."""
+        """Memory [U, V] of the hypotheses ``rows`` [K], which is equal for all."""
         return memory
 
 
@@ -171,6 +200,10 @@ class SelfAttentionLayer(nn.Module):
     Parameters
     ----------
     width : D, a multiple of ``heads``.
+
+    Raises
+    ------
+    ValueError : it is not.
     """
 
     def __init__(self, width: int, heads: int, linear_units: int, dropout_rate: float) -> None:
@@ -194,7 +227,18 @@ class SelfAttentionLayer(nn.Module):
     def forward(
         self, x: Tensor, mask: Tensor | None, past: Past | None = None
     ) -> tuple[Tensor, Past]:
-        """States [B, U, D] after those of ``past``; what each may see: True in a mask of U x U."""
+        """Run the layer.
+
+        Parameters
+        ----------
+        x : [B, U, D].
+        mask : [U, U] or [B, 1, U, U], True where a position (row) sees another; None: all.
+        past : keys and values [B, H, P, D / H] of the positions before; None: there are none.
+
+        Returns
+        -------
+        [B, U, D], and keys and values with those of ``x`` appended.
+        """
         parts = self.query_key_value(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1))
         query, keys, values = parts.permute(2, 0, 3, 1, 4)  # each [B, H, U, D / H]
         if past is not None:
@@ -206,7 +250,12 @@ class SelfAttentionLayer(nn.Module):
 
 
 def sinusoids(count: int, width: int, like: Tensor) -> Tensor:
-    """Positions 0 ... count - 1 as sines and cosines, [count, width]."""
+    """Positions 0 ... count - 1 as sines and cosines, [count, width] (arXiv 1706.03762).
+
+    Parameters
+    ----------
+    like : a tensor of the wanted device and dtype.
+    """
     place = torch.arange(count, device=like.device, dtype=torch.float32).unsqueeze(1)
     half = torch.arange(0, width, 2, device=like.device, dtype=torch.float32)
     angle = place * torch.exp(half * (-math.log(10000.0) / width))

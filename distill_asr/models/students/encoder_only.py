@@ -31,11 +31,31 @@ class EncoderOnlyStudent(EncoderStudent):
         self.ctc = None  # no text, so no output layer
 
     def asr_loss(self, speech: Tensor, speech_lengths: Tensor, **batch: Tensor) -> tuple:
-        """Run the encoder, so that its taps are recorded; it has no loss of its own."""
+        """Run the encoder, so that its taps are recorded; it has no loss of its own.
+
+        Parameters
+        ----------
+        speech : [B, samples].
+        speech_lengths : [B], samples.
+
+        Returns
+        -------
+        (None, {}, B).
+        """
         self.encode(speech, speech_lengths)
         return None, {}, speech.new_tensor(speech.size(0))
 
     def collect_feats(self, speech: Tensor, speech_lengths: Tensor, **batch: Tensor) -> dict:
-        """Features for ESPnet's statistics pass, text or not."""
+        """Features for ESPnet's statistics pass, with text or without.
+
+        Parameters
+        ----------
+        speech : [B, samples].
+        speech_lengths : [B], samples.
+
+        Returns
+        -------
+        ``feats`` [B, N, F] and ``feats_lengths`` [B].
+        """
         feats, feats_lengths = self._extract_feats(speech, speech_lengths)
         return {"feats": feats, "feats_lengths": feats_lengths}

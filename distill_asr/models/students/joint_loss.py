@@ -53,6 +53,7 @@ def transducer_loss(
     joint : ESPnet's ``JointNetwork``.
     encoded : [B, T, D].
     predicted : [B, U + 1, P], output of the predictor.
+    lattice : labels and lengths of the B utterances.
     budget_mb : largest size of a part's logits, in MiB of float32. Their gradient takes as much
         again, the hidden layer J / V of it. An utterance that alone is larger runs alone.
     """

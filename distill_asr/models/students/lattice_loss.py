@@ -32,7 +32,7 @@ class LatticeLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, logits, labels, frames, tokens, blank):
-        """The losses [B]."""
+        """Compute the losses [B] in nats; see the class for the arguments after ``ctx``."""
         wanted = ctx.needs_input_grad[0]
         losses = logits.new_empty(len(logits))
         gradients = torch.zeros_like(logits) if wanted else logits.new_empty(len(logits), 0, 0, 0)
@@ -59,7 +59,7 @@ class LatticeLoss(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_output):
-        """Gradient of the logits, for that of the losses [B]."""
+        """Gradient of the logits [B, T, U + 1, V], for ``grad_output`` [B], that of the losses."""
         (gradients,) = ctx.saved_tensors
         return gradients * grad_output.view(-1, 1, 1, 1), None, None, None, None
 
@@ -88,6 +88,7 @@ def fill(logits, labels, positions, blank, loss, gradients, wanted):
     logits : [T, at least U + 1, V].
     labels : [U].
     positions : U + 1.
+    blank : id of the blank.
     loss : [1], written.
     gradients : [at least T, at least U + 1, V], zeros, written where ``wanted``.
     """

@@ -17,6 +17,11 @@ def pool_after(encoder: nn.Module, layers: Sequence[int]) -> None:
 
     As in arXiv 2301.13003, where layers 5 and 10 of 15 bring 20 ms to 80 ms.
 
+    Parameters
+    ----------
+    encoder : gets a hook on each of the layers.
+    layers : their numbers, from 1.
+
     Raises
     ------
     ValueError : the encoder has no such layer.

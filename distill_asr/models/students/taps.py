@@ -65,7 +65,13 @@ class TapRecorder:
         self.lattice: LatticeLogits | None = None
 
     def watch_encoder(self, encoder: nn.Module, names: list[str]) -> None:
-        """Hook the encoder for the given tap names (see ``encoder_tap_names``)."""
+        """Hook the encoder for some taps.
+
+        Parameters
+        ----------
+        encoder : of ESPnet.
+        names : as ``encoder_tap_names`` gives them.
+        """
         encoder.register_forward_hook(self._record_encoder)
         layers = encoder_layers(encoder)
         for name in names:
@@ -138,12 +144,19 @@ class TapRecorder:
         return self._raw is not None
 
     def put(self, name: str, states: States) -> None:
-        """Record a tap that the student gives itself."""
+        """Record a tap that the student gives itself: its name, and its states [B, T, D]."""
         if self._raw is not None:
             self.states[name] = states
 
     def put_lattice(self, lattice: LatticeLogits, encoded: Tensor, lengths: Tensor) -> None:
-        """Record a transducer's ``logits``: what gives them, and the encoder's output [B, T, D]."""
+        """Record a transducer's ``logits``.
+
+        Parameters
+        ----------
+        lattice : computes them where a matcher asks.
+        encoded : [B, T, D], output of the encoder.
+        lengths : [B], valid frames.
+        """
         if self._raw is not None:
             self.lattice = lattice
             self.put("logits", States(encoded, lengths.to(torch.int64), self._step("logits")))

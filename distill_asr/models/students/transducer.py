@@ -87,7 +87,19 @@ class TransducerStudent(EncoderStudent):
         text_lengths: Tensor,
         **batch: Tensor,
     ) -> tuple:
-        """Transducer loss per utterance, averaged, plus the weighted CTC."""
+        """Transducer loss per utterance, averaged, plus the weighted CTC.
+
+        Parameters
+        ----------
+        speech : [B, samples].
+        speech_lengths : [B], samples.
+        text : [B, U], ids.
+        text_lengths : [B].
+
+        Returns
+        -------
+        (loss, stats, weight), as ESPnet's trainer expects them.
+        """
         encoded, encoded_lengths = self.encode(speech, speech_lengths)
         predicted = self.predict(text, text_lengths)
         self._put_taps(encoded, encoded_lengths, predicted, text_lengths)
@@ -105,7 +117,7 @@ class TransducerStudent(EncoderStudent):
         return {**super().logit_taps(), "logits": self.joint_network.lin_out.out_features}
 
     def predict(self, text: Tensor, text_lengths: Tensor) -> Tensor:
-        """Predictor's output [B, U + 1, P] for transcripts [B, U]."""
+        """Predictor's output [B, U + 1, P] for transcripts ``text`` [B, U] of lengths [B]."""
         history = nn.functional.pad(self._labels(text, text_lengths), (1, 0), value=self.blank_id)
         self.decoder.set_device(history.device)  # it remembers where it was built
         return self.decoder(history)
