@@ -155,3 +155,38 @@ def test_pairs_are_right_where_the_piece_has_the_character(
     _, language, found, _, whole, *_ = done.stdout.splitlines()[-1].replace("%", "").split("|")
     assert (language.strip(), float(found)) == ("xx", right)
     assert float(whole) == (100.0 if len(written) == 5 else 0.0)
+
+
+def test_each_candidate_is_compared_with_the_baseline_and_the_control(tmp_path: Path) -> None:
+    recipe = tmp_path / "egs/human_multilingual/asr1"
+    ignored = shutil.ignore_patterns("exp", "langs")
+    shutil.copytree(ROOT / "egs/human_multilingual/asr1", recipe, ignore=ignored)
+    (tmp_path / "egs/common").symlink_to(ROOT / "egs/common")
+    calls = tmp_path / "calls"
+    program = tmp_path / "bin/distill-asr"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
+    program.chmod(0o755)
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    options = ["--joint", "true", "--languages", "ru es", "--stage", "6"]
+    done = subprocess.run(
+        ["bash", str(recipe / "run.sh"), *options],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    made = [line.split() for line in calls.read_text().splitlines()]
+    assert [words[:2] for words in made[:3]] == [
+        ["recipe", w] for w in ("train", "decode", "decode")
+    ]
+    assert all("plain,l2s,aligned,random" in words for words in made[:3])
+    wanted = ("--baseline", "--candidates", "--out")
+    reports = [tuple(words[words.index(name) + 1] for name in wanted) for words in made[3:]]
+    assert reports == [
+        ("plain", "l2s", "exp/REPORT_joint_l2s.md"),
+        ("random", "l2s", "exp/REPORT_joint_l2s_over_random.md"),
+        ("plain", "aligned", "exp/REPORT_joint_aligned.md"),
+        ("random", "aligned", "exp/REPORT_joint_aligned_over_random.md"),
+        ("plain", "random", "exp/REPORT_joint_random.md"),
+    ]
