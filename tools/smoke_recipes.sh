@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every recipe that needs no corpus from elsewhere, end to end through its own run.sh on a miniature:
 # all stages, a few updates, a table; then once more, to see that nothing is left to do. Two recipes
-# at a time, each with one process of one thread.
+# at a time, each with one process of one thread. human_multilingual only where it is named.
 #
 #     tools/smoke_recipes.sh [RECIPE ...]
 #
@@ -34,6 +34,7 @@ options() { # recipe: what makes it a miniature, a word a line
             --train_set "$updates" --teacher_set "$small" --decode_opts "--method greedy" ;;
         human) words --systems baseline,whisper_unlab --token_opts "--vocab-size 30 --bpe-model dump/bpe.model" \
             --train_set "$updates" --decode_opts "--method greedy" ;;
+        human_multilingual) words --joint true --languages "ru es" --candidates aligned --train_set "$updates" ;;
         *) echo "$0: no miniature of '$1'" >&2; return 1 ;;
     esac
 }
@@ -50,10 +51,12 @@ smoke() { # recipe: both runs; says what went wrong
     readarray -t given < <(options "$recipe")
     table=$tree/egs/$recipe/asr1/exp/RESULTS.md
     [ "$recipe" != mini_multilingual ] || table=${table%RESULTS.md}REPORT.md
-    if [ "$recipe" = human ]; then
-        recordings "$place/human_tree"
-        table=${table/asr1/asr1/langs/ru}
-    fi
+    case $recipe in
+        human) recordings "$place/human_tree"; table=${table/asr1/asr1/langs/ru} ;;
+        human_multilingual)
+            recordings "$place/human_multilingual_tree"; table=${table%RESULTS.md}REPORT_joint_aligned_over_random.md
+            export HUMAN_CORPUS="--least-minutes 0.1" ;;
+    esac
     mkdir -p "$tree"
     tar -c -C "$root" --exclude=data --exclude=dump --exclude=exp --exclude=langs --exclude=downloads conf egs |
         tar -x -C "$tree"

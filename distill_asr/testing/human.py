@@ -1,6 +1,6 @@
 """Small trees in the layout of the packages and collections that ``corpus human`` reads.
 
-``python -m distill_asr.testing.human DIR`` also writes a tiny random Whisper, for a recipe's smoke.
+``python -m distill_asr.testing.human DIR`` also writes tiny random models, for a recipe's smoke.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 
 from distill_asr.testing.speech_models import save_speech_model
+from distill_asr.testing.text_models import save_text_model
 
 _RATE = 16000
 _LANGUAGES = ("ru", "es")
@@ -125,11 +126,14 @@ def write_packages(root: Path) -> Path:
 
 
 def _main(folder: str) -> None:
-    """Packages, voices and a tiny Whisper under the name of Whisper-base."""
+    """Packages, voices and two tiny models under the names of Whisper-base and e5-small."""
     root = Path(folder)
     write_packages(root / "packages")
     write_gcompris(root / "gcompris")
-    save_speech_model(root / "models/whisper-base", "whisper", encoder_layers=6)
+    small = {"encoder_layers": 6, "max_source_positions": 600}
+    save_speech_model(root / "models/whisper-base", "whisper", **small)
+    text = root / "models/multilingual-e5-small"
+    save_text_model(text, "xlm-roberta", num_hidden_layers=12)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distill_asr.corpora.contract import Built
-from distill_asr.corpora.human import by_text, sources
+from distill_asr.corpora.human import sources
 from distill_asr.corpora.human.builder import Human, HumanOptions, find_clips
 from distill_asr.corpora.human.mismatched import (
     Reading,
@@ -308,15 +308,8 @@ def test_a_damaged_scan_is_read_again_from_the_audio(tmp_path: Path) -> None:
 # -- many languages, by text alone ----------------------------------------------
 
 
-@pytest.fixture
-def few_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(by_text, "LEAST", 0.1)
-
-
-def test_a_text_and_its_translations_are_in_one_set(
-    few_minutes, tree: Path, tmp_path: Path
-) -> None:
-    more = {"minutes": 1.0, "test_minutes": 0.05}
+def test_a_text_and_its_translations_are_in_one_set(tree: Path, tmp_path: Path) -> None:
+    more = {"minutes": 1.0, "test_minutes": 0.05, "least_minutes": 0.1}
     result = Human().build(tmp_path, options(tree, joint=("ru", "es"), **more))
     names = [f"{code}_{part}" for code in ("ru", "es") for part in ("train", "dev", "test")]
     assert sorted(result.sets) == sorted(names)

@@ -13,7 +13,7 @@ import numpy as np
 
 from distill_asr.corpora.contract import Built, Corpus, CorpusSet, option
 from distill_asr.corpora.generated import Planned, build_set
-from distill_asr.corpora.human.by_text import divide_by_text
+from distill_asr.corpora.human.by_text import LEAST, divide_by_text
 from distill_asr.corpora.human.clips import Clip, spoken_words
 from distill_asr.corpora.human.mismatched import LIMIT, read_mismatched, write_mismatched
 from distill_asr.corpora.human.packages import SPACE, absent_packages, find_packages
@@ -53,6 +53,9 @@ class HumanOptions:
     )
     fsdd: str | None = option(None, "directory of the Free Spoken Digit Dataset", env="FSDD")
     downloads: str = option("downloads", "directory to fetch and unpack packages in")
+    least_minutes: float = option(
+        LEAST, "fewest minutes of a language with a text, with --joint and --language"
+    )
     minutes: float = option(20.0, "minutes of audio in train, for each language")
     dev_minutes: float = option(3.0, "minutes of audio in dev")
     test_minutes: float = option(10.0, "largest number of minutes in each test set")
@@ -122,7 +125,13 @@ def _divided(
         if codes := options.joint or (options.language and (options.language,)):
             prefixed = options.joint is not None
             return divide_by_text(
-                clips, minutes, codes, shares, prefixed=prefixed, seed=options.seed
+                clips,
+                minutes,
+                codes,
+                shares,
+                prefixed=prefixed,
+                least=options.least_minutes,
+                seed=options.seed,
             )
         return divide(
             clips,

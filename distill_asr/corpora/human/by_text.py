@@ -26,6 +26,7 @@ def divide_by_text(
     shares: Shares,
     *,
     prefixed: bool,
+    least: float = LEAST,
     seed: int = 0,
 ) -> Division:
     """Divide the labelled recordings of some languages, whoever speaks.
@@ -38,6 +39,7 @@ def divide_by_text(
     minutes : of each.
     languages : codes, ``pt-BR`` or ``pt_BR``.
     shares : largest number of minutes of each set, in each language.
+    least : fewest minutes of a language.
     prefixed : sets are ``<code>_train``, ``<code>_dev``, ``<code>_test``; else without the code.
     seed : decides which text goes where.
 
@@ -46,13 +48,14 @@ def divide_by_text(
     UserError : languages with too little labelled audio, all of them.
     """
     texts, most = Texts(clips), {TRAIN: shares.train, DEV: shares.dev, TEST: shares.test}
-    division, labelled = Division(), defaultdict(list)
+    division = Division()
+    labelled: dict[str, list[str]] = defaultdict(list)
     for name, clip in clips.items():
         if texts.words[name] and minutes[name] > LONGEST:
             division.left_out["longer than 30 s"] += spelled(clip.language) in languages
         elif texts.words[name]:
             labelled[spelled(clip.language)].append(name)
-    _require(languages, labelled, minutes)
+    _require(languages, labelled, minutes, least)
     draws = {name: _draw(texts.group(name), seed) for names in labelled.values() for name in names}
     for language in languages:
         have = dict.fromkeys(most, 0.0)
@@ -80,17 +83,20 @@ def spelled(language: str) -> str:
 
 
 def _require(
-    languages: Sequence[str], labelled: Mapping[str, Sequence[str]], minutes: Mapping[str, float]
+    languages: Sequence[str],
+    labelled: Mapping[str, Sequence[str]],
+    minutes: Mapping[str, float],
+    least: float,
 ) -> None:
     """Every language once, with enough minutes."""
     have = {code: sum(minutes[name] for name in names) for code, names in labelled.items()}
-    enough = sorted((code for code in have if have[code] >= LEAST), key=lambda code: -have[code])
+    enough = sorted((code for code in have if have[code] >= least), key=lambda code: -have[code])
     there = ", ".join(f"{code} ({have[code]:.1f})" for code in enough) or "none"
     problems = [
         f"language {one!r}: {have.get(spelled(one), 0.0):.1f} minutes with a text, expected "
-        f"{LEAST:g} or more; languages that have them: {there}"
+        f"{least:g} or more; languages that have them: {there}"
         for one in languages
-        if have.get(spelled(one), 0.0) < LEAST
+        if have.get(spelled(one), 0.0) < least
     ]
     if len({spelled(one) for one in languages}) < len(languages):
         problems.append(f"languages {' '.join(languages)!r}: expected each one once")

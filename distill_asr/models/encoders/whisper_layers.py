@@ -13,7 +13,7 @@ import transformers
 from torch import Tensor, nn
 
 from distill_asr.io.audio import SAMPLE_RATE
-from distill_asr.pretrained.families.whisper import SUBSAMPLING, ClipEncoder, ClipOutput
+from distill_asr.pretrained.families.whisper import SUBSAMPLING, ClipOutput, embedded
 
 _FFT, _HOP = 400, 160  # samples; the same in all Whispers
 _STEP = _HOP * SUBSAMPLING  # samples in a frame
@@ -77,7 +77,7 @@ class WhisperInput:
         return (torch.maximum(logs, logs.amax((1, 2), keepdim=True) - _RANGE) + 4.0) / 4.0
 
 
-class WhisperLayers(ClipEncoder):
+class WhisperLayers(nn.Module):
     """Whisper's encoder; its lowest layers never train, and their states may come from disk.
 
     Parameters
@@ -87,7 +87,9 @@ class WhisperLayers(ClipEncoder):
     """
 
     def __init__(self, encoder: Any, frozen: int) -> None:
-        super().__init__(encoder)
+        super().__init__()
+        self.encoder = encoder
+        self.config = encoder.config
         self.frozen = frozen
         if frozen:
             encoder.requires_grad_(False)
@@ -110,8 +112,10 @@ class WhisperLayers(ClipEncoder):
         """Encode features [B, M, F], or states [B, T, D] of the frozen layers; mask [B, T]."""
         layers = self.encoder.layers
         if states is None:
+            if input_features is None:
+                raise ValueError("neither features nor states")
             with torch.no_grad() if self.frozen else nullcontext():
-                states = self.embedded(input_features)
+                states = embedded(self.encoder, input_features)
                 for layer in layers[: self.frozen]:
                     states = layer(states, attention_mask[:, None, None])
         masks = self.training and self.config.apply_spec_augment

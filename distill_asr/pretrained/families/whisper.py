@@ -166,16 +166,16 @@ class ClipEncoder(nn.Module):
         self, input_features: Tensor, attention_mask: Tensor, output_hidden_states: bool = True
     ) -> ClipOutput:
         """Encode features [B, mel bins, F] with mask [B, S]; hidden states [B, S, D]."""
-        hidden = self.embedded(input_features)
+        hidden = embedded(self.encoder, input_features)
         states = [hidden]
         for layer in self.encoder.layers:
             hidden = layer(hidden, attention_mask[:, None, None])
             states.append(hidden)
         return ClipOutput(self.encoder.layer_norm(hidden), tuple(states))
 
-    def embedded(self, input_features: Tensor) -> Tensor:
-        """What enters the first layer, [B, S, D], of features [B, mel bins, F]."""
-        encoder = self.encoder
-        hidden = functional.gelu(encoder.conv1(input_features))
-        hidden = functional.gelu(encoder.conv2(hidden)).transpose(1, 2)
-        return hidden + encoder.embed_positions.weight[: hidden.shape[1]]
+
+def embedded(encoder: Any, input_features: Tensor) -> Tensor:
+    """What enters the first layer of transformers' encoder, [B, S, D], of [B, mel bins, F]."""
+    hidden = functional.gelu(encoder.conv1(input_features))
+    hidden = functional.gelu(encoder.conv2(hidden)).transpose(1, 2)
+    return hidden + encoder.embed_positions.weight[: hidden.shape[1]]
