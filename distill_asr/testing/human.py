@@ -130,8 +130,8 @@ def _main(folder: str) -> None:
     root = Path(folder)
     write_packages(root / "packages")
     write_gcompris(root / "gcompris")
-    small = {"encoder_layers": 6, "max_source_positions": 600}
-    save_speech_model(root / "models/whisper-base", "whisper", **small)
+    speech = root / "models/whisper-base"
+    save_speech_model(speech, "whisper", encoder_layers=6, max_source_positions=600)
     text = root / "models/multilingual-e5-small"
     save_text_model(text, "xlm-roberta", num_hidden_layers=12)
 

@@ -103,8 +103,10 @@ def too_short(sets: Sequence[DataDir], frames: FrameCounter) -> list[str]:
 def too_long(sets: Sequence[DataDir], student: Student, sampling_rate: int) -> list[str]:
     """Utterances that are longer than the window of a pretrained encoder."""
     longest = student.encoder.max_samples if isinstance(student.encoder, HFSpeechEncoder) else None
+    if longest is None:
+        return []
     problems = []
-    for data in sets if longest is not None else ():
+    for data in sets:
         long = {u: n for u, n in (data.num_samples or {}).items() if n > longest}
         if long:
             first = max(long, key=long.__getitem__)
