@@ -50,9 +50,10 @@ def divide_by_text(
     texts, most = Texts(clips), {TRAIN: shares.train, DEV: shares.dev, TEST: shares.test}
     division = Division()
     labelled: dict[str, list[str]] = defaultdict(list)
+    asked = {spelled(language) for language in languages}
     for name, clip in clips.items():
         if texts.words[name] and minutes[name] > LONGEST:
-            division.left_out["longer than 30 s"] += spelled(clip.language) in languages
+            division.left_out["longer than 30 s"] += spelled(clip.language) in asked
         elif texts.words[name]:
             labelled[spelled(clip.language)].append(name)
     _require(languages, labelled, minutes, least)
