@@ -1,12 +1,12 @@
-"""A dump of speech targets against the plain loop: one utterance at a time, float32, all cores.
+"""A dump of speech targets against loops over transformers' model: float32, all cores.
 
-A HuBERT of the base or the large shape with random weights reads utterances of 2 to 15 s. Both arms
-take turns, a part of the utterances each, so that whatever else the machine does hits both. Ours is
-what `distill-asr dump` runs: audio read from files, targets written to disk. Models are loaded
-before.
+A model with random weights reads utterances of 2 to 15 s. The plain loop takes one at a time, the
+padded one batches in the order of the files. All arms take turns, a part of the utterances each, so
+that whatever else the machine does hits all. Ours is what `distill-asr dump` runs: audio read from
+files, targets written to disk. Models are loaded before.
 
     python bench/dump_speech.py
-    python bench/dump_speech.py --dtype float32
+    python bench/dump_speech.py --dtype float32 --model wavlm --profile
     python bench/dump_speech.py --device cuda --utterances 600 --shape large
 """
 
@@ -34,18 +34,28 @@ from distill_asr.teachers import TeacherConfig
 from distill_asr.testing.data_dirs import write_data_dir
 
 LIMITS = {"bfloat16": 3.0, "float32": 1.15}  # ours over the plain loop, on CPU
-SHAPES = {
-    "base": {},
-    "large": {
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-        "feat_extract_norm": "layer",
-        "do_stable_layer_norm": True,
-        "conv_bias": True,
-    },
+_LARGE = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "feat_extract_norm": "layer",
+    "do_stable_layer_norm": True,
+    "conv_bias": True,
 }
+_TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+_TINY |= {"intermediate_size": 32, "conv_dim": (8,) * 7, "num_conv_pos_embedding_groups": 2}
+_WAVEFORM = {"base": {}, "large": _LARGE, "tiny": _TINY}
+_WHISPER_BASE = {"d_model": 512, "encoder_layers": 6, "encoder_attention_heads": 8}
+_WHISPER_BASE |= {"encoder_ffn_dim": 2048, "num_mel_bins": 80, "decoder_layers": 1}
+SHAPES = {"hubert": _WAVEFORM, "wavlm": _WAVEFORM, "whisper": {"base": _WHISPER_BASE}}
+CLASSES = {
+    "hubert": ("HubertConfig", "HubertModel"),
+    "wavlm": ("WavLMConfig", "WavLMModel"),
+    "whisper": ("WhisperConfig", "WhisperModel"),
+}
+PADDED = 8  # utterances of a batch of the padded loop
+PROFILED = 16  # utterances
 SHARE = 0.5  # of the bfloat16 matmul rate, on CUDA
 ERROR = 0.01
 
@@ -55,13 +65,16 @@ def main() -> int:
     options = parse()
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        config = make_teacher(root / "hubert", options)
+        config = make_teacher(root / "model", options)
         parts = make_data(root, options)
-        plain = PlainLoop(config.model, options.device)
+        plain = PlainLoop(config.model, options)
         devices = [options.device] * options.nj
         with closing(Processes(config, devices, options.threads)) as workers:
             seconds, error = measure(parts, plain, config, workers, options)
-    return report(parts, seconds, error, plain.flops_a_second(), options)
+        status = report(parts, seconds, error, plain, options)
+        if options.profile:
+            print_profile(config, parts[1:], options)
+        return status
 
 
 def parse() -> argparse.Namespace:
@@ -70,13 +83,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--utterances", type=int, default=60)
     parser.add_argument("--seconds", type=float, nargs=2, default=(2.0, 15.0))
     parser.add_argument("--parts", type=int, default=3, help="turns of each arm")
-    parser.add_argument("--shape", choices=sorted(SHAPES), default="base", help="of the HuBERT")
+    parser.add_argument("--model", choices=sorted(SHAPES), default="hubert")
+    parser.add_argument("--shape", choices=("base", "large", "tiny"), default="base")
+    parser.add_argument("--profile", action="store_true", help="the teacher's operations after it")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", help="bfloat16 or float32 (default: the best there is)")
     parser.add_argument("--nj", type=int, help="workers (default: one a core; one on CUDA)")
     parser.add_argument("--threads", type=int, help="of each (default: its share of the cores)")
     parser.add_argument("--batch-seconds", type=float, help="(default: 10; 300 on CUDA)")
     options = parser.parse_args()
+    if options.shape not in SHAPES[options.model]:
+        parser.error(f"--shape: {options.model} has {', '.join(SHAPES[options.model])} here")
     cuda = options.device.startswith("cuda")
     options.dtype = options.dtype or ("bfloat16" if has_bfloat16(options.device) else "float32")
     options.nj = options.nj or (1 if cuda else usable_cores())
@@ -90,9 +107,13 @@ def make_teacher(path: Path, options: argparse.Namespace) -> TeacherConfig:
     import transformers
 
     torch.manual_seed(0)
-    shape = transformers.HubertConfig(**SHAPES[options.shape])
-    transformers.HubertModel(shape).save_pretrained(path)
-    transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(path)
+    config, model = (getattr(transformers, name) for name in CLASSES[options.model])
+    shape = config(**SHAPES[options.model][options.shape])
+    model(shape).save_pretrained(path)
+    if options.model == "whisper":
+        transformers.WhisperFeatureExtractor().save_pretrained(path)
+    else:
+        transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(path)
     content = {
         "kind": "speech",
         "model": str(path),
@@ -118,34 +139,49 @@ def make_data(root: Path, options: argparse.Namespace) -> list[DataDir]:
 class PlainLoop:
     """What one writes first: the library's model and a loop."""
 
-    def __init__(self, model: str, device: str) -> None:
+    def __init__(self, path: str, options: argparse.Namespace) -> None:
         import transformers
 
-        self.device = device
-        self.model = transformers.HubertModel.from_pretrained(model).eval().to(device)
-        self.extractor = transformers.AutoFeatureExtractor.from_pretrained(model)
+        self.device = options.device
+        self.windowed = options.model == "whisper"  # everything is padded to 30 s
+        model = getattr(transformers, CLASSES[options.model][1]).from_pretrained(path)
+        self.model = (model.encoder if self.windowed else model).eval().to(self.device)
+        self.extractor = transformers.AutoFeatureExtractor.from_pretrained(path)
 
     def states(self, waveform: np.ndarray) -> np.ndarray:
         """Give the last layer [S, E]."""
         with torch.inference_mode():
-            return self._output(waveform).last_hidden_state[0].cpu().numpy()
+            states = self._output([waveform]).last_hidden_state[0].cpu().numpy()
+        return states[: -(-len(waveform) // 320)] if self.windowed else states
 
-    def _output(self, waveform: np.ndarray) -> Any:
-        inputs = self.extractor(waveform, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+    def _output(self, waveforms: list[np.ndarray]) -> Any:
+        padding = {} if self.windowed else {"padding": True}
+        inputs = self.extractor(
+            waveforms, sampling_rate=SAMPLE_RATE, return_tensors="pt", **padding
+        )
         return self.model(**inputs.to(self.device), output_hidden_states=True)
 
     def run(self, data_dir: DataDir) -> dict[str, np.ndarray]:
         """States of every utterance."""
         return {u: self.states(read_audio(path)[0]) for u, path in data_dir.wav.items()}
 
-    def flops_a_second(self) -> float:
-        """Floating-point operations for a second of audio, of utterances of 8 s."""
+    def run_padded(self, data_dir: DataDir) -> None:
+        """Batches in the order of the files; states are left where they are."""
+        paths = list(data_dir.wav.values())
+        with torch.inference_mode():
+            for first in range(0, len(paths), PADDED):
+                waveforms = [read_audio(path)[0] for path in paths[first : first + PADDED]]
+                self._output(waveforms).last_hidden_state.cpu().numpy()
+
+    def flops(self, samples: list[int]) -> float:
+        """Floating-point operations for these utterances, counted on one of 8 s."""
         from torch.utils.flop_counter import FlopCounterMode
 
         noise = np.random.default_rng(0).normal(0, 0.1, 8 * SAMPLE_RATE).astype(np.float32)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            self._output(noise)
-        return counter.get_total_flops() / 8
+            self._output([noise])
+        total = counter.get_total_flops()
+        return total * (len(samples) if self.windowed else sum(samples) / len(noise))
 
 
 def measure(
@@ -156,7 +192,7 @@ def measure(
     options: argparse.Namespace,
 ) -> tuple[dict[str, float], float]:
     """Seconds of each arm, and the relative error of what ours wrote."""
-    seconds = {"plain": 0.0, "ours": 0.0}
+    seconds = {"plain": 0.0, "padded": 0.0, "ours": 0.0}
     found, expected = [], []
 
     def ours(part: DataDir) -> None:
@@ -166,6 +202,7 @@ def measure(
     for number, part in enumerate(parts):
         states = {}
         turns = {"ours": lambda: ours(part), "plain": lambda: states.update(plain.run(part))}  # noqa: B023
+        turns["padded"] = lambda: plain.run_padded(part)  # noqa: B023
         for arm in sorted(turns, reverse=number % 2 == 0):
             begin = time.perf_counter()
             turns[arm]()
@@ -193,24 +230,28 @@ def report(
     parts: list[DataDir],
     seconds: dict[str, float],
     error: float,
-    flops: float,
+    plain: PlainLoop,
     options: argparse.Namespace,
 ) -> int:
     """Rates, their ratio, and how much of the machine that is."""
-    audio = sum(sum(part.num_samples.values()) for part in parts[1:]) / SAMPLE_RATE
+    samples = [count for part in parts[1:] for count in part.num_samples.values()]
+    audio = sum(samples) / SAMPLE_RATE
     rates = {arm: audio / taken for arm, taken in seconds.items()}
     ratio = rates["ours"] / rates["plain"]
     peak = matmul_rate(options.device, getattr(torch, options.dtype))
-    share = rates["ours"] * flops / peak
+    flops = plain.flops(samples)
+    share = flops / seconds["ours"] / peak
     print(
-        f"{sum(map(len, parts[1:]))} utterances, {audio:.0f} s, {options.device}; ours: "
+        f"{options.model}, {options.shape}: {len(samples)} utterances, {audio:.0f} s, "
+        f"{options.device}; ours: "
         f"{options.dtype}, {options.nj} worker(s) of {options.threads} thread(s), batches of "
         f"{options.batch_seconds:g} s"
     )
     print(f"plain loop {rates['plain']:8.1f} x real time")
+    print(f"padded     {rates['padded']:8.1f} x real time")
     print(f"ours       {rates['ours']:8.1f} x real time")
     print(
-        f"ours does {rates['ours'] * flops / 1e9:.0f} GFLOP/s, {100 * share:.0f} % of the "
+        f"ours does {flops / seconds['ours'] / 1e9:.0f} GFLOP/s, {100 * share:.0f} % of the "
         f"{peak / 1e9:.0f} of a {options.dtype} matrix product"
     )
     print(f"states within {error:.1e} of float32, limit {ERROR:g}")
@@ -220,6 +261,36 @@ def report(
     limit = LIMITS[options.dtype]
     print(f"ratio      {ratio:8.2f}, limit {limit}")
     return int(ratio < limit or error > ERROR)
+
+
+def print_profile(config: TeacherConfig, parts: list[DataDir], options: argparse.Namespace) -> None:
+    """Shares of operations in the states of a few utterances, in this process."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from distill_asr.dump.loaded import LoadedTeacher
+    from distill_asr.dump.source import AudioSource
+
+    loaded = LoadedTeacher(config, options.device, options.threads)
+    utterances = list(parts[0].wav)[:PROFILED]
+    source = AudioSource(parts[0]).part(utterances)
+    batches = [
+        [source.read(utterance) for utterance in batch]
+        for batch in source.batches(loaded.teacher, loaded.config)
+    ]
+    loaded.teacher.states(batches[0])  # warms up
+    cuda = options.device.startswith("cuda")
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    begin = time.perf_counter()
+    with profile(activities=kinds) as profiler:
+        for batch in batches:
+            loaded.teacher.states(batch)
+    taken = time.perf_counter() - begin
+    key = "self_device_time_total" if cuda else "self_cpu_time_total"
+    events = sorted(profiler.key_averages(), key=lambda event: -getattr(event, key))
+    total = sum(getattr(event, key) for event in events)
+    print(f"operations on {len(utterances)} utterances, {taken:.1f} s with the profiler")
+    for event in events[:12]:
+        print(f"  {event.key:<40.40}{100 * getattr(event, key) / total:6.1f} %{event.count:8d} x")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from distill_asr.distill.block import DistillBlock
 from distill_asr.distill.build import build_distillers
 from distill_asr.distill.facts import TeacherRecord
 from distill_asr.errors import UserError
+from distill_asr.espnet.characters import quicker
 from distill_asr.espnet.learning_rates import parameter_groups, update_together
 from distill_asr.espnet.plugin import ASRTask
 from distill_asr.espnet.trainer import DistillTrainer
@@ -67,9 +68,12 @@ class DistillTask(ASRTask):
 
     @classmethod
     def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> Any:
-        """ESPnet's; pieces of a text model get the ids of the token list."""
+        """ESPnet's, with its characters sooner; pieces of a text model get the list's ids."""
         if args.token_type != PIECES:
-            return super().build_preprocess_fn(args, train)
+            preprocessor = super().build_preprocess_fn(args, train)
+            if preprocessor is not None:
+                preprocessor.tokenizer = quicker(preprocessor.tokenizer)
+            return preprocessor
         # ESPnet's own branch gives the ids of the model's whole vocabulary
         plain = argparse.Namespace(**{**vars(args), "token_type": "word", "bpemodel": None})
         preprocessor = super().build_preprocess_fn(plain, train)

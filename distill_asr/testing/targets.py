@@ -48,6 +48,7 @@ def write_targets(
     }
     writer = TargetWriter(Path(data_dir) / "targets" / name, target_settings(**settings))
     ids = list(states)
+    source.file_digests(ids)  # at once, since each time reads and writes the record of all
     shards = [ids[first : first + shard_utts] for first in range(0, len(ids), shard_utts)]
     for number, shard in enumerate(shards):
         # as in a dump, not in the order of ids
