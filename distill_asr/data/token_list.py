@@ -109,11 +109,13 @@ class Coverage:
         known: Iterable[str],
     ) -> Coverage:
         """Count over transcripts."""
-        known, counts = set(known), Counter[str]()
+        known, total, unknown = set(known), 0, Counter[str]()
         for text in texts:
-            counts.update(tokenize(text))
-        unknown = Counter({token: n for token, n in counts.items() if token not in known})
-        return cls(counts.total(), unknown)
+            tokens = tokenize(text)
+            total += len(tokens)
+            if not known.issuperset(tokens):
+                unknown.update(token for token in tokens if token not in known)
+        return cls(total, unknown)
 
     def __str__(self) -> str:
         """``12 of 340 tokens (3.5 %) are not in the token list: 'A' 7, ...``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,11 +56,11 @@ def collect_table(path: Path, problems: Problems, required: bool = True) -> dict
         return None
     table: dict[str, str] = {}
     before = len(problems)
-    for row in table_rows(path, problems):
-        if row.key in table:
-            problems.add("duplicate id", f"{path}:{row.line}: {row.key} occurs before; keep one")
+    for number, key, value in _entries(path, problems):
+        if key in table:
+            problems.add("duplicate id", f"{path}:{number}: {key} occurs before; keep one")
             continue
-        table[row.key] = row.value
+        table[sys.intern(key)] = value  # other tables have the same ids
     if not table and len(problems) == before:
         problems.add("empty file", f"{path}: no entries{_HINTS['empty'].get(path.name, '')}")
     return dict(sorted(table.items())) if path.is_file() else None
@@ -73,6 +74,12 @@ def table_rows(path: Path, problems: Problems) -> Iterator[Row]:
     and ids with blanks or invisible characters in them. Those rows are given all the same, so that
     their ids are not reported as missing as well.
     """
+    for number, key, value in _entries(path, problems):
+        yield Row(number, key, value)
+
+
+def _entries(path: Path, problems: Problems) -> Iterator[tuple[int, str, str]]:
+    """Line, id and rest of each row, see ``table_rows``."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -81,6 +88,13 @@ def table_rows(path: Path, problems: Problems) -> Iterator[Row]:
         return
     except OSError as error:
         problems.add("unreadable file", f"{path}: {error.strerror}")
+        return
+    plain = _plain(content)
+    if plain is not None:
+        for number, line in enumerate(plain.split("\n"), start=1):
+            key, _, value = line.strip(" ").partition(" ")
+            if key:
+                yield number, key, value.lstrip(" ")
         return
     for number, raw in enumerate(content.split(b"\n"), start=1):
         where = f"{path}:{number}"
@@ -93,7 +107,7 @@ def table_rows(path: Path, problems: Problems) -> Iterator[Row]:
         _check_controls(line, where, problems)
         key, *rest = _SPACES.split(line, maxsplit=1)
         _check_key(key, where, problems)
-        yield Row(number, key, rest[0] if rest else "")
+        yield number, key, rest[0] if rest else ""
 
 
 def read_utf8(path: str | Path, way_out: str = "correct the path") -> str:
@@ -128,6 +142,15 @@ def named_character(character: str) -> str:
 def is_invisible(character: str) -> bool:
     """Whether it is invisible: a format character, but not a joiner of a spelling or a sign."""
     return unicodedata.category(character) == "Cf" and character not in _VISIBLE
+
+
+def _plain(content: bytes) -> str | None:
+    """The text of a table where nothing can be wrong and plain spaces are the only blanks."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return text if text.replace("\n", "").isprintable() else None
 
 
 def _decoded(raw: bytes, where: str, problems: Problems) -> str:

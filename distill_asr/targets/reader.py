@@ -1,6 +1,7 @@
 """Targets back from disk, by utterance id."""
 
 import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -104,6 +105,7 @@ def read_scp(directory: Path) -> dict[str, tuple[str, int]]:
     """Read targets.scp: utterance id -> (ark file relative to the directory, offset)."""
     path = directory / SCP
     index: dict[str, tuple[str, int]] = {}
+    files: dict[str, str] = {}  # one string for all entries of an ark
     try:
         stored = path.read_bytes()
         lines = stored.decode("utf-8").split("\n")
@@ -121,7 +123,7 @@ def read_scp(directory: Path) -> dict[str, tuple[str, int]]:
                 f"{path}:{number}: expected `utterance ark:offset` with an ark beside this file, "
                 f"found {line[:200]!r}; {WAY_OUT}"
             )
-        index[utterance] = (file, int(offset))
+        index[sys.intern(utterance)] = (files.setdefault(file, file), int(offset))
     require_unchanged(path, stored, WAY_OUT)
     return index
 
@@ -135,9 +137,10 @@ def _merged(
     for directory, index in indexes.items():
         twice += [utterance for utterance in index if utterance in merged]
         keys: dict[tuple[str, int], str] = {}
-        for utterance, (file, offset) in index.items():
-            key = keys.setdefault((file, offset), utterance)
-            merged[utterance] = (directory / file, offset, key)
+        paths = {file: directory / file for file, _ in index.values()}
+        for utterance, place in index.items():
+            file, offset = place
+            merged[utterance] = (paths[file], offset, keys.setdefault(place, utterance))
     if twice:
         raise UserError(
             f"{', '.join(map(str, indexes))}: {len(twice)} utterance(s) in more than one of them, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ def check_targets(
     reread: bool = False,
     allow_extra: bool = False,
     allow_missing: bool = False,
+    digests: Mapping[str, str] | None = None,
 ) -> list[str]:
     """List the problems of a target directory; an empty list means that it may be used.
 
@@ -50,6 +52,7 @@ def check_targets(
     reread : read arks and audio again even where nothing has touched them since they were read.
     allow_extra : targets may cover more utterances than the data dir (a subset of it is used).
     allow_missing : and fewer.
+    digests : SHA-256 of each utterance's audio, where that has just been looked at.
     """
     directory = Path(directory)
     try:
@@ -76,7 +79,7 @@ def check_targets(
         )
     if not extra and not (missing and not allow_missing):
         problems += _source_problems(
-            directory, manifest.source, data_dir.select(targets), text, reread
+            directory, manifest.source, data_dir.select(targets), text, reread, digests
         )
     return problems
 
@@ -176,27 +179,43 @@ def _codebook_problems(directory: Path, manifest: Manifest) -> list[str]:
 
 
 def _source_problems(
-    directory: Path, source: Source, data_dir: DataDir, text: str | None, reread: bool
+    directory: Path,
+    source: Source,
+    data_dir: DataDir,
+    text: str | None,
+    reread: bool,
+    digests: Mapping[str, str] | None,
 ) -> list[str]:
     """The ids agree; compare what the teacher read of them."""
     problems = []
     if source.audio_sha256:
-        problems += _audio_problems(directory, source, data_dir, reread)
+        problems += _audio_problems(directory, source, data_dir, reread, digests)
     if source.text_sha256:
         problems += _text_problems(directory, source, data_dir, text or source.text)
     return problems
 
 
-def _audio_problems(directory: Path, source: Source, data_dir: DataDir, reread: bool) -> list[str]:
+def _audio_problems(
+    directory: Path,
+    source: Source,
+    data_dir: DataDir,
+    reread: bool,
+    digests: Mapping[str, str] | None,
+) -> list[str]:
     if data_dir.num_samples is None:
         return [f"{data_dir.path}: has no utt2num_samples; run `distill-asr prepare`"]
     if lengths_sha256(data_dir.num_samples) != source.lengths_sha256:
         return [f"{directory}: stale: audio lengths of {data_dir.path} have changed; {WAY_OUT}"]
-    try:
-        digests = prepared_audio_identity(data_dir.wav, None if reread else data_dir.path / CACHE)
-    except UserError as error:
-        return error.problems
-    if lines_sha256(digests) != source.audio_sha256:
+    if digests is None:
+        cache = None if reread else data_dir.path / CACHE
+        try:
+            digests = prepared_audio_identity(data_dir.wav, cache)
+        except UserError as error:
+            return error.problems
+    if (
+        lines_sha256({utterance: digests[utterance] for utterance in data_dir.wav})
+        != source.audio_sha256
+    ):
         return [f"{directory}: stale: the audio of {data_dir.path} has changed; {WAY_OUT}"]
     return []
 

@@ -62,6 +62,7 @@ def _read_sets(
     """
     problems: list[str] = []
     sets, whole = [], []
+    digests: dict[Path, dict[str, str]] = {}
     for directory in directories:
         try:
             data = DataDir.read(directory)
@@ -69,28 +70,29 @@ def _read_sets(
             problems += error.problems
             continue
         sets.append(data)
-        damaged = _audio_problems(data)
+        damaged: list[str] = []
+        try:
+            digests[data.path] = _audio_digests(data)
+        except UserError as error:
+            damaged = error.problems
         problems += damaged + _set_problems(data, needs_text)
         whole += [] if damaged else [data]  # targets are held against the audio
-    problems += [p for targets in wanted for p in target_problems(whole, targets)]
+    problems += [p for targets in wanted for p in target_problems(whole, targets, digests)]
     problems += _shared_ids(sets)
     if problems:
         raise UserError(problems)
     return sets
 
 
-def _audio_problems(data: DataDir) -> list[str]:
+def _audio_digests(data: DataDir) -> dict[str, str]:
+    """SHA-256 of each utterance's audio; UserError where files are missing or were changed."""
     absent = [utt for utt, path in data.wav.items() if not os.path.isfile(path)]
-    if not absent:
-        try:
-            prepared_audio_identity(data.wav, data.path / CACHE)
-        except UserError as error:
-            return error.problems
-        return []
-    return [
-        f"{data.path / 'wav.scp'}: no audio file for {named(absent)}, such as "
-        f"{data.wav[absent[0]]}; run `distill-asr prepare` again"
-    ]
+    if absent:
+        raise UserError(
+            f"{data.path / 'wav.scp'}: no audio file for {named(absent)}, such as "
+            f"{data.wav[absent[0]]}; run `distill-asr prepare` again"
+        )
+    return prepared_audio_identity(data.wav, data.path / CACHE)
 
 
 def _set_problems(data: DataDir, needs_text: bool) -> list[str]:

@@ -122,21 +122,20 @@ def warn_of_transcripts(
     sets: Sequence[DataDir], student: Student, frames: FrameCounter, tokenize: Tokenize
 ) -> None:
     """Report transcripts that cannot be trained on: unknown tokens, more tokens than frames."""
+    needs_frames = frames.works and bool({"ctc", "cif"} & set(student.tap_names()))
     for data in sets:
         texts = data.text or {}
         frames_needed: dict[str, int] = {}  # by a CTC
 
         def counted(utterance: str, texts=texts, into=frames_needed) -> Sequence[str]:
             tokens = tokenize(texts[utterance])
-            # a blank has to come between equal tokens
-            into[utterance] = len(tokens) + sum(map(operator.eq, tokens, tokens[1:]))
+            if needs_frames:  # a blank has to come between equal tokens
+                into[utterance] = len(tokens) + sum(map(operator.eq, tokens, tokens[1:]))
             return tokens
 
         coverage = Coverage.of(texts, counted, student.token_list)
         if coverage.unknown:
             _LOG.warning(f"{data.path / 'text'}: {coverage}")
-        if not frames.works or not {"ctc", "cif"} & set(student.tap_names()):
-            continue
         crowded = _crowded(frames_needed, data.num_samples or {}, frames)
         if crowded:
             first, (needed, there) = next(iter(crowded.items()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,9 +103,18 @@ def with_targets(sets: Sequence[DataDir], teacher: str) -> list[DataDir]:
     return [data for data in sets if targets_of(data, teacher).exists()]
 
 
-def target_problems(sets: Sequence[DataDir], wanted: WantedTargets) -> list[str]:
-    """What is wrong with a teacher's targets of these sets."""
-    problems = [problem for data in sets for problem in _problems_of_set(data, wanted)]
+def target_problems(
+    sets: Sequence[DataDir], wanted: WantedTargets, digests: Mapping[Path, Mapping[str, str]]
+) -> list[str]:
+    """What is wrong with a teacher's targets of these sets.
+
+    Parameters
+    ----------
+    digests : SHA-256 of each utterance's audio, by the path of its set.
+    """
+    problems = [
+        problem for data in sets for problem in _problems_of_set(data, wanted, digests[data.path])
+    ]
     if wanted.may_miss and sets and not with_targets(sets, wanted.teacher):
         named = ", ".join(str(data.path) for data in sets)
         problems.append(
@@ -115,7 +124,7 @@ def target_problems(sets: Sequence[DataDir], wanted: WantedTargets) -> list[str]
     return problems
 
 
-def _problems_of_set(data: DataDir, wanted: WantedTargets) -> list[str]:
+def _problems_of_set(data: DataDir, wanted: WantedTargets, digests: Mapping[str, str]) -> list[str]:
     directory = targets_of(data, wanted.teacher)
     if not (directory / MANIFEST).exists():
         if directory.exists():
@@ -130,7 +139,7 @@ def _problems_of_set(data: DataDir, wanted: WantedTargets) -> list[str]:
             f"{_dump_hint(data, wanted.teacher)}, or leave these utterances out of the block "
             "with `missing: skip`"
         ]
-    problems = check_targets(directory, data, allow_missing=wanted.may_miss)
+    problems = check_targets(directory, data, allow_missing=wanted.may_miss, digests=digests)
     if problems:
         return problems
     manifest = Manifest.load(directory)
