@@ -104,17 +104,18 @@ def with_targets(sets: Sequence[DataDir], teacher: str) -> list[DataDir]:
 
 
 def target_problems(
-    sets: Sequence[DataDir], wanted: WantedTargets, digests: Mapping[Path, Mapping[str, str]]
+    sets: Sequence[DataDir],
+    wanted: WantedTargets,
+    digests: Mapping[Path, Mapping[str, str]] | None = None,
 ) -> list[str]:
     """What is wrong with a teacher's targets of these sets.
 
     Parameters
     ----------
-    digests : SHA-256 of each utterance's audio, by the path of its set.
+    digests : SHA-256 of each utterance's audio by the path of its set, where that is known.
     """
-    problems = [
-        problem for data in sets for problem in _problems_of_set(data, wanted, digests[data.path])
-    ]
+    known = digests or {}
+    problems = [p for data in sets for p in _problems_of_set(data, wanted, known.get(data.path))]
     if wanted.may_miss and sets and not with_targets(sets, wanted.teacher):
         named = ", ".join(str(data.path) for data in sets)
         problems.append(
@@ -124,7 +125,9 @@ def target_problems(
     return problems
 
 
-def _problems_of_set(data: DataDir, wanted: WantedTargets, digests: Mapping[str, str]) -> list[str]:
+def _problems_of_set(
+    data: DataDir, wanted: WantedTargets, digests: Mapping[str, str] | None
+) -> list[str]:
     directory = targets_of(data, wanted.teacher)
     if not (directory / MANIFEST).exists():
         if directory.exists():
