@@ -109,12 +109,12 @@ class Coverage:
         known: Iterable[str],
     ) -> Coverage:
         """Count over transcripts."""
-        known, total, unknown = set(known), 0, Counter[str]()
+        listed, total, unknown = set(known), 0, Counter[str]()
         for text in texts:
             tokens = tokenize(text)
             total += len(tokens)
-            if not known.issuperset(tokens):
-                unknown.update(token for token in tokens if token not in known)
+            if not listed.issuperset(tokens):
+                unknown.update(token for token in tokens if token not in listed)
         return cls(total, unknown)
 
     def __str__(self) -> str:

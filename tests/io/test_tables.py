@@ -85,3 +85,15 @@ def test_a_text_that_is_no_table(tmp_path: Path) -> None:
         read_utf8(tmp_path / "b.txt", "write it")
     with pytest.raises(UserError, match="Is a directory; correct the path"):
         read_utf8(tmp_path)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(keys, values), min_size=1, unique_by=lambda row: row[0]))
+def test_plain_tables_are_read_as_all_others(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    """A tab among the blanks has each line looked at character by character."""
+    path = tmp_path_factory.mktemp("t") / "table"
+    spaces = "".join(f"  {key}   {value} \n\n" for key, value in rows)
+    tabs = "".join(f"\t{key}\t {value}\t\n" for key, value in rows)
+    assert read_table(write(path, spaces)) == read_table(write(path, tabs))
