@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -94,7 +93,8 @@ def prepared_audio_identity(
     journals: dict[str, dict[str, str]] = {}
     other = []
     for utterance, path in paths.items():
-        folder, name = os.path.split(path)
+        above, slash, name = path.rpartition("/")
+        folder = above or slash
         if folder not in journals:
             read = read_journal(Path(folder))
             journals[folder] = {key: one.sha256 for key, one in read.items()}
