@@ -280,7 +280,7 @@ def _check_values(
     folder: Path, text: dict[str, str] | None, utt2spk: dict[str, str], problems: Problems
 ) -> None:
     for key, words in (text or {}).items():
-        if not (words[:1].isalnum() or plain_blanks(words)):
+        if not plain_blanks(words):
             problems.add(
                 "empty transcript",
                 f"{folder / 'text'}: {key}: no words; remove the utterance from all files, or the "

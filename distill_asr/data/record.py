@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -93,8 +94,7 @@ def prepared_audio_identity(
     journals: dict[str, dict[str, str]] = {}
     other = []
     for utterance, path in paths.items():
-        above, slash, name = path.rpartition("/")
-        folder = above or slash
+        folder, name = os.path.split(path)
         if folder not in journals:
             read = read_journal(Path(folder))
             journals[folder] = {key: one.sha256 for key, one in read.items()}

@@ -90,9 +90,8 @@ def content_identity(
 
 def _split(path: str | Path) -> tuple[str, str]:
     """File, and the offset in it (empty for a whole file)."""
-    name = str(path)
-    archive = _ARCHIVE.fullmatch(name) if ".ark:" in name else None
-    return (archive[1], archive[2]) if archive else (name, "")
+    archive = _ARCHIVE.fullmatch(str(path))
+    return (archive[1], archive[2]) if archive else (str(path), "")
 
 
 def _with_offset(digest: str, offset: str) -> str:
@@ -119,15 +118,14 @@ def _hashed(
 
 def _place(file: str, places: dict[str, str]) -> tuple[str, Stamp]:
     """Real path and stamp; ``places`` remembers the real paths of directories."""
-    above, slash, name = file.rpartition("/")  # os.path takes much longer
-    folder = above or slash
+    folder, name = os.path.split(file)
     facts = os.lstat(file)
     if stat.S_ISLNK(facts.st_mode) or name in ("", ".", ".."):
         real = os.path.realpath(file)
         return real, _stamp(real)
     if folder not in places:
-        places[folder] = os.path.realpath(folder).rstrip("/")
-    return f"{places[folder]}/{name}", _stamp_of(facts)
+        places[folder] = os.path.realpath(folder)
+    return os.path.join(places[folder], name), _stamp_of(facts)
 
 
 def _stamp(path: str) -> Stamp:
