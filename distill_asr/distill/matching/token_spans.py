@@ -40,7 +40,7 @@ def token_spans(tokens: Sequence[str], text: str) -> list[Span]:
     ------
     ValueError : the tokens do not spell the text.
     """
-    if tokens and is_language_tag(tokens[0]) and not text.lstrip().startswith(tokens[0]):
+    if _begins_with_tag(tokens, text):
         tagged = 2 if tokens[1:2] == [_SPACE] else 1
         return [(0, 0)] * tagged + token_spans(tokens[tagged:], text)
     folded, spans, place = _fold(text), [], 0
@@ -126,6 +126,13 @@ class PieceSpans:
                     "piece covers; save it with a tokenizer.json (a fast tokenizer)"
                 )
         return self._tokenizer
+
+
+def _begins_with_tag(tokens: Sequence[str], text: str) -> bool:
+    """Whether the first token is a language's tag, which the text does not have."""
+    first = tokens[0] if tokens else ""
+    is_tag = is_language_tag(first) and first not in _UNKNOWN
+    return is_tag and not text.lstrip().startswith(first)
 
 
 def _groups(tokens: Sequence[str]) -> list[tuple[int, list[str]]]:
