@@ -9,6 +9,7 @@ from distill_asr.data.record import CONFIDENCE
 from distill_asr.decode.labels import LabelLimits
 from distill_asr.decode.options import PseudoLabelOptions
 from distill_asr.decode.search_arguments import add_search_arguments, search_options
+from distill_asr.dump.options import add_overrides, add_teacher_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,22 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--exp", type=Path, help="experiment directory of the recogniser")
-    source.add_argument(
-        "--teacher",
-        action="append",
-        default=[],
-        metavar="YAML",
-        help="a teacher's file of `kind: recogniser` and `output: words`; several are merged in "
-        "this order",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="KEY.PATH=VALUE",
-        help="change a key of the teacher's file, such as language=ru",
-    )
+    add_teacher_files(source, "of `kind: recogniser` and `output: words`")
+    add_overrides(parser, "such as language=ru")
     parser.add_argument("--data", required=True, type=Path, help="prepared data dir to transcribe")
     parser.add_argument("--output", required=True, type=Path, help="prepared data dir to write")
     parser.add_argument(

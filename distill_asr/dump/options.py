@@ -10,21 +10,30 @@ TOLERANCE = 0.01  # of bfloat16 states against float32, relative
 
 def add_teacher_arguments(parser: argparse._ActionsContainer) -> None:
     """Options that describe a teacher: ``teacher`` and ``overrides``, lists."""
+    add_teacher_files(parser, "such as conf/teacher/hubert_large.yaml")
+    add_overrides(parser, "or describe the teacher without one")
+
+
+def add_teacher_files(parser: argparse._ActionsContainer, which: str) -> None:
+    """``--teacher``, a list; the help says ``which`` files."""
     parser.add_argument(
         "--teacher",
         action="append",
         default=[],
         metavar="YAML",
-        help="file that describes the teacher, such as conf/teacher/hubert_large.yaml; several "
-        "are merged in this order",
+        help=f"file that describes the teacher, {which}; several are merged in this order",
     )
+
+
+def add_overrides(parser: argparse._ActionsContainer, more: str) -> None:
+    """``--set``, the list ``overrides``; the help goes on with ``more``."""
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         dest="overrides",
         metavar="KEY.PATH=VALUE",
-        help="change a key of the teacher's file, or describe the teacher without one",
+        help=f"change a key of the teacher's file, {more}",
     )
 
 

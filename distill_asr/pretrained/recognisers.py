@@ -269,10 +269,13 @@ def _whisper_prompt(
         if language is None:
             raise UserError(
                 f"{where}: missing; {request.name} knows {len(codes)}, and would guess one for "
-                "each utterance"
+                "each utterance; write one, such as `language: en`"
             )
         if language not in codes:
-            raise UserError(f"{where}: {language!r}{nearest(language, codes)}")
+            raise UserError(
+                f"{where}: {language!r} is none of the {len(codes)} codes that {request.name} "
+                f"knows, such as {codes[0]}{nearest(language, codes)}"
+            )
         asked = [f"<|{language}|>", f"<|{task}|>"]
     tokens = ["<|startoftranscript|>", *asked, "<|notimestamps|>"]
     if absent := [token for token in tokens if token not in known]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distill_asr.errors import UserError
-from distill_asr.recipe.systems import Systems, Training
+from distill_asr.recipe.systems import RecipeTeacher, Systems, Training
 from distill_asr.train.checks import check_config
 from distill_asr.train.config import TrainConfig
 from distill_asr.train_teacher.settings import read_settings
@@ -37,7 +37,7 @@ def check_systems(path: Path) -> int:
             trainings.append(systems.recogniser.training)
             problems += _problems(systems.recogniser.dump.resolved)
         if systems.labeller is not None:
-            problems += _problems(systems.labeller.resolved)
+            problems += _problems(_check_labeller, systems.labeller)
         for training in trainings:
             problems += _training_problems(systems, training)
         for teacher in systems.teachers.values():
@@ -49,6 +49,15 @@ def check_systems(path: Path) -> int:
     if problems:
         raise UserError([f"{path}: {problem}" for problem in dict.fromkeys(problems)])
     return len(trainings)
+
+
+def _check_labeller(labeller: RecipeTeacher) -> None:
+    config = labeller.resolved()
+    if (config.kind, config.output) != ("recogniser", "words"):
+        raise UserError(
+            f"labeller: kind {config.kind!r}, output {config.output!r}; expected a file of `kind: "
+            "recogniser` and `output: words`"
+        )
 
 
 def _training_problems(systems: Systems, training: Training) -> list[str]:

@@ -173,7 +173,8 @@ def test_mistakes(models, tmp_path: Path) -> None:
 
     path, _ = models["whisper"]
     assert "language: missing;" in said(path) and "knows 2" in said(path)
-    assert "language: 'rus'; did you mean 'ru'?" in said(path, "rus")
+    assert "language: 'rus' is none of the 2 codes that" in said(path, "rus")
+    assert "did you mean 'ru'?" in said(path, "rus")
     assert "writes English alone" in said(models["english"][0], "ru")
     assert "cannot be asked for a language" in said(models["group"][0], "ru")
     assert "neither a usable local directory" in said(tmp_path / "none", "ru")

@@ -57,6 +57,10 @@ def test_a_pretrained_labeller(conf: Path) -> None:
     words.write_text("kind: recogniser\nmodel: m\noutput: word\n")
     with pytest.raises(UserError, match=r"systems.yaml: labeller: output: unknown value 'word'"):
         check_systems(file)
+    words.write_text("kind: speech\nmodel: m\nlayers: [1]\n")
+    file.write_text(file.read_text().replace(", set: {language: ru}", ""))
+    with pytest.raises(UserError, match=r"labeller: kind 'speech'.* expected a file of"):
+        check_systems(file)
     file.write_text("\n".join(line for line in lines.splitlines() if "labeller" not in line))
     with pytest.raises(UserError, match="or a pretrained one under `labeller:`"):
         Systems.read(file)
