@@ -19,6 +19,7 @@ class PlainTeacher(Teacher):
     dies : the process is killed at the third utterance unless this file exists, and makes it.
     always : it is killed whether the file exists or not.
     fails : message of an error that every call raises.
+    waits : from the fourth utterance on, each waits until this file exists.
     """
 
     reads = "audio"
@@ -34,8 +35,10 @@ class PlainTeacher(Teacher):
         dies: str | None = None,
         always: bool = False,
         fails: str | None = None,
+        waits: str | None = None,
     ) -> None:
         self._pause, self._dies, self._always, self._fails = pause, dies, always, fails
+        self._waits = waits
         self._count = 0
 
     def size(self, item: np.ndarray) -> int:
@@ -47,6 +50,8 @@ class PlainTeacher(Teacher):
     def _states(self, item: np.ndarray) -> np.ndarray:
         self._count += 1
         time.sleep(self._pause)
+        while self._waits and self._count > 3 and not Path(self._waits).exists():
+            time.sleep(0.02)
         if self._fails:
             raise RuntimeError(self._fails)
         if self._dies and self._count == 3 and (self._always or not Path(self._dies).exists()):

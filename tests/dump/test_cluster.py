@@ -136,7 +136,8 @@ def test_ssh(place, undisturbed, over_ssh: Path) -> None:
 def test_the_schedulers_death_loses_no_finished_shard(
     place, undisturbed, over_ssh: Path, capsys
 ) -> None:
-    place.configure(pause=0.4)  # finding the scheduler takes a while on a busy machine
+    go_on = place.root / "go_on"
+    place.configure(waits=str(go_on))  # no worker ends before the scheduler is dead
 
     def kill() -> None:
         while not list(place.targets.glob("targets.*.ark")):
@@ -148,6 +149,7 @@ def test_the_schedulers_death_loses_no_finished_shard(
     killer = threading.Thread(target=kill)
     killer.start()
     assert place.dump("--cluster", over_ssh) == 1
+    go_on.touch()
     killer.join()
     assert "run the same command again" in capsys.readouterr().err
     left = {name for name in place.files() if name.endswith(".ark")}
