@@ -13,7 +13,14 @@ from distill_asr.targets.quantizer import Quantizer, quantizer_path
 
 
 def random_codebooks(width: int, count: int = 4, seed: int = 0) -> Codebooks:
-    """Codebooks that share the dimensions out among them, so that the best codes are found."""
+    """Codebooks that share the dimensions out among them, so that the best codes are found.
+
+    Parameters
+    ----------
+    width : dimensions of the states, E.
+    count : codebooks.
+    seed : same seed, same codebooks.
+    """
     rng = np.random.default_rng(seed)
     theirs = np.arange(width) % count == np.arange(count)[:, None]
     centers = rng.normal(0, 1, (count, ENTRIES, width)) * theirs[:, None]
@@ -28,6 +35,9 @@ def write_codebooks(targets: Path, width: int, count: int = 4, seed: int = 0) ->
     Parameters
     ----------
     targets : dump/<set>/targets/<name>, which may not exist yet.
+    width : dimensions of the states, E.
+    count : codebooks.
+    seed : see ``random_codebooks``.
     """
     codebooks = random_codebooks(width, count, seed)
     centers = codebooks.centers().reshape(-1, width)

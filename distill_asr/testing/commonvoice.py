@@ -13,7 +13,14 @@ SECONDS = [0.5, 1.0, 1.5]
 
 
 def write_clip(path: Path, seconds: float, seed: int) -> None:
-    """Noise of 32 kHz as MP3."""
+    """Write noise of 32 kHz as MP3.
+
+    Parameters
+    ----------
+    path : the file; its folder is made.
+    seconds : duration.
+    seed : same seed, same noise.
+    """
     import soundfile
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,14 @@ def write_librispeech(
 
 
 def write_aishell(root: Path, speakers: int = 2, utterances: int = 2) -> Path:
-    """Write ``root/data_aishell`` and give it; sizes as in ``write_librispeech``, of each set."""
+    """Write ``root/data_aishell`` and give it.
+
+    Parameters
+    ----------
+    root : a folder.
+    speakers : of each of train, dev and test.
+    utterances : of each speaker, 1.0 to 1.6 s.
+    """
     corpus, rng = Path(root) / "data_aishell", np.random.default_rng(0)
     lines = []
     for first, name in ((2, "train"), (724, "dev"), (764, "test")):

@@ -12,6 +12,12 @@ def write_data_dir(path: Path, num_samples: Mapping[str, int], seed: int = 0) ->
     """Write a prepared data dir, unlabelled, whose utterances have the given lengths.
 
     The audio lies in ``<path>/wav``; wav.scp holds absolute paths.
+
+    Parameters
+    ----------
+    path : the data dir.
+    num_samples : length of each utterance by its id, samples of 16 kHz.
+    seed : same seed, same noise.
     """
     import soundfile
 

@@ -20,6 +20,13 @@ def make_experiments(
     """Write ``dump/`` with two test sets and ``exp/`` with three systems and a stage 1.
 
     The first utterance of each set is hostile.
+
+    Parameters
+    ----------
+    folder : the recipe's folder, in which ``dump``, ``exp`` and ``wav`` are made.
+    utterances : of each test set; 8 speakers share them.
+    seeds : of each system; only decodings of seed 1 hold the tokens' times.
+    audio : also write the sets' audio, 1 s an utterance.
     """
     rng = np.random.default_rng(1)
     for name, harder in (("test_clean", 1.0), ("test_noisy", 1.6)):
@@ -45,7 +52,13 @@ def make_experiments(
 
 
 def write_table(path: Path, rows: Mapping[str, object]) -> None:
-    """Write a Kaldi table, as it is given."""
+    """Write a Kaldi table, in the order given.
+
+    Parameters
+    ----------
+    path : the file; its folder is made.
+    rows : values by key, one line each.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{k} {v}\n" for k, v in rows.items()), encoding="utf-8")
 

@@ -72,7 +72,10 @@ def tiny_speech_teacher(
 
     Parameters
     ----------
+    path : the directory.
     family : ``hubert``, ``wavlm`` and others, see ``distill_asr.testing.speech_models``.
+    layers : of the encoder.
+    width : dimensions of a state, a multiple of 2.
     options : more of the model's config.
     """
     return save_speech_model(

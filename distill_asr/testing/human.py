@@ -25,7 +25,14 @@ _WORDS = {
 
 
 def noise(seconds: float, seed: int, rate: int = _RATE) -> np.ndarray:
-    """Quiet noise, float32 [N]."""
+    """Quiet noise, float32 [N].
+
+    Parameters
+    ----------
+    seconds : duration.
+    seed : same seed, same noise.
+    rate : Hz.
+    """
     rng = np.random.default_rng(seed)
     return rng.normal(0, 0.1, round(seconds * rate)).clip(-1, 1).astype(np.float32)
 
@@ -38,13 +45,26 @@ def _sentence(language: str, number: int) -> str:
 
 
 def write_sound(path: Path, samples: np.ndarray, rate: int = _RATE) -> None:
-    """Write a file of the format its name ends with."""
+    """Write a file of the format its name ends with.
+
+    Parameters
+    ----------
+    path : the file; its folder is made.
+    samples : [N], or [N, channels].
+    rate : Hz.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, rate)
 
 
 def write_g722(path: Path, samples: np.ndarray) -> None:
-    """Write raw G.722 of 64 kbit/s."""
+    """Write raw G.722 of 64 kbit/s.
+
+    Parameters
+    ----------
+    path : the file; its folder is made.
+    samples : [N] of 16 kHz, from -1 to 1.
+    """
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +78,14 @@ def write_g722(path: Path, samples: np.ndarray) -> None:
 
 
 def write_festvox(root: Path, sentences: int = 40, seconds: float = 1.5) -> Path:
-    """festvox-ru: one reader."""
+    """Write festvox-ru, one reader, below ``root``; give the voice's folder.
+
+    Parameters
+    ----------
+    root : folder of the unpacked packages.
+    sentences : how many.
+    seconds : duration of each.
+    """
     voice = root / "festvox-ru/usr/share/festival/voices/russian/msu_ru_nsh_clunits"
     lines = []
     for number in range(sentences):
@@ -70,7 +97,15 @@ def write_festvox(root: Path, sentences: int = 40, seconds: float = 1.5) -> Path
 
 
 def write_stamps(root: Path, stamps: int = 12) -> Path:
-    """tuxpaint-stamps-default: the same phrases in two languages, some in stereo, one silent."""
+    """Write tuxpaint-stamps-default below ``root``; give the stamps' folder.
+
+    The phrases are the same in two languages; some are in stereo, one is silent.
+
+    Parameters
+    ----------
+    root : folder of the unpacked packages.
+    stamps : how many, 1 s each.
+    """
     folder = root / "tuxpaint-stamps-default/usr/share/tuxpaint/stamps/animals"
     folder.mkdir(parents=True)
     for number in range(stamps):
@@ -85,7 +120,14 @@ def write_stamps(root: Path, stamps: int = 12) -> Path:
 
 
 def write_prompts(root: Path, language: str, prompts: int = 12) -> Path:
-    """asterisk-core-sounds-LANGUAGE and its G.722."""
+    """Write asterisk-core-sounds-LANGUAGE and its G.722 below ``root``; give the voice's folder.
+
+    Parameters
+    ----------
+    root : folder of the unpacked packages.
+    language : ``ru`` or ``es``.
+    prompts : sentences, 1 s each; silence, a digit and an empty file come on top.
+    """
     name = f"asterisk-core-sounds-{language}"
     lines = [f"p{n}: {_sentence(language, 700 + n)}\n" for n in range(prompts)]
     lines += ["silence/1: [one second of silence]\n", "digits/1: 1\n"]
@@ -102,7 +144,14 @@ def write_prompts(root: Path, language: str, prompts: int = 12) -> Path:
 
 
 def write_gcompris(root: Path, languages: Iterable[str] = _LANGUAGES, words: int = 6) -> Path:
-    """Voices of GCompris with a table of texts, and a link as git leaves it."""
+    """Write voices of GCompris with a table of texts, and a link as git leaves it; give ``root``.
+
+    Parameters
+    ----------
+    root : folder of the voices.
+    languages : ``ru``, ``es`` or both.
+    words : of each language, at most 10, 1 s each.
+    """
     rows = ["path\tlang\tkind\tseconds\ttext"]
     for language in languages:
         for number in range(words):

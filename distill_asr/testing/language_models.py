@@ -27,6 +27,7 @@ def save_language_model(
     kind : ``seq_rnn`` or ``transformer``.
     tokens : ``TOKENS`` where not given.
     favourite : a token that it expects everywhere.
+    seed : same seed, same weights.
     """
     import torch
     import yaml

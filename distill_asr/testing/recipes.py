@@ -31,9 +31,14 @@ class RecipeCopy:
         self.path = root / "egs" / name / "asr1"
 
     def change(self, config: str, changes: dict[str, Any]) -> None:
-        """Merge ``changes`` over ``conf/<config>.yaml``, for itself and all that extend it.
+        """Merge changes over a config, for itself and all that extend it.
 
-        Of the recipe, or else of those that recipes share.
+        The config is the recipe's own, or else one that recipes share.
+
+        Parameters
+        ----------
+        config : name of the file in ``conf``, without ``.yaml``.
+        changes : keys to set; mappings are merged.
         """
         own = self.path / "conf" / f"{config}.yaml"
         path = own if own.is_file() else self.path.parents[2] / "conf" / f"{config}.yaml"
@@ -42,7 +47,18 @@ class RecipeCopy:
         _write(path, original.name, changes)
 
     def run(self, *options: str, script: str = "run.sh", **variables: object) -> Any:
-        """Run the recipe's script; a completed process with its output as text."""
+        """Run the recipe's script; a completed process with its output as text.
+
+        Parameters
+        ----------
+        options : arguments of the script.
+        script : its name in the recipe's folder.
+        variables : environment variables on top of this process's.
+
+        Raises
+        ------
+        subprocess.TimeoutExpired : it took longer than 30 minutes.
+        """
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         modules = os.pathsep.join([str(EGS.parent), os.environ.get("PYTHONPATH", "")])
         variables = {"PATH": path, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1"} | variables
@@ -63,7 +79,13 @@ def _write(path: Path, base: str, changes: dict[str, Any]) -> None:
 
 
 def parameters(config: dict[str, Any], vocabulary: int) -> int:
-    """Parameters of the student of a training config with so many tokens, heads left out."""
+    """Parameters of the student of a training config with so many tokens, heads left out.
+
+    Parameters
+    ----------
+    config : a whole training config.
+    vocabulary : tokens, the three special ones included.
+    """
     from distill_asr.espnet.task import build_untrained
 
     tokens = ["<blank>", "<unk>", *map(str, range(vocabulary - 3)), "<sos/eos>"]

@@ -16,6 +16,7 @@ def save_recogniser(
     ----------
     model : as of ``tiny_config``.
     changes : top-level keys of the config to set.
+    seed : same seed, same weights.
     """
     import torch
     import yaml

@@ -14,7 +14,16 @@ _RATE = 16000
 
 
 class Recordings:
-    """``speakers`` times ``each`` recordings of noise below a folder, with texts."""
+    """Recordings of noise of 16 kHz below a folder, 0.2 s and longer, with texts.
+
+    Parameters
+    ----------
+    folder : where; the audio is in ``<folder>/wavs``.
+    speakers : how many, at most 8.
+    each : recordings of each speaker.
+    language : what the column ``language`` says.
+    seed : same seed, same noise.
+    """
 
     def __init__(
         self, folder: Path, speakers: int = 4, each: int = 4, language: str = "en", seed: int = 0
@@ -35,7 +44,13 @@ class Recordings:
                 self.rows.append(row | {"language": language})
 
     def table(self, name: str = "metadata.csv", **options: Any) -> Path:
-        """Write the rows as CSV; ``options``: of ``csv.writer``, and ``encoding``."""
+        """Write the rows as CSV; give the file.
+
+        Parameters
+        ----------
+        name : of the file in the recordings' folder.
+        options : of ``csv.writer``, and ``encoding``.
+        """
         path = self.folder / name
         encoding = options.pop("encoding", "utf-8")
         with open(path, "w", encoding=encoding, newline="") as stream:
@@ -52,7 +67,13 @@ class Recordings:
         return path
 
     def kaldi(self, folder: Path, segments: bool = False) -> Path:
-        """Write a Kaldi data directory; with ``segments`` each recording gives two utterances."""
+        """Write a Kaldi data directory; give it.
+
+        Parameters
+        ----------
+        folder : the directory; must not exist.
+        segments : cut two utterances of 0.1 s from each recording.
+        """
         folder.mkdir(parents=True)
         tables: dict[str, list[str]] = {"wav.scp": [], "text": [], "utt2spk": []}
         cuts = []
@@ -71,7 +92,13 @@ class Recordings:
         return folder
 
     def hugging_face(self, folder: Path, parquet: bool = False) -> Path:
-        """Write what ``datasets`` writes, by pyarrow alone: audio as bytes."""
+        """Write what ``datasets`` writes, by pyarrow alone: audio as bytes.
+
+        Parameters
+        ----------
+        folder : the data set's directory; must not exist.
+        parquet : write Parquet, as on the hub; otherwise Arrow, as of ``save_to_disk``.
+        """
         import pyarrow
         import pyarrow.parquet
 

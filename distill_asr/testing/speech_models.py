@@ -122,6 +122,7 @@ def save_speech_model(
         base models, ``layer`` as in large ones.
     do_normalize : the waveform to mean 0 and deviation 1, in families that take the waveform.
     options : more of the model's config.
+    seed : same seed, same weights.
     """
     import torch
     import transformers

@@ -27,7 +27,11 @@ def save_whisper(
 
     Parameters
     ----------
+    path : the directory.
+    multilingual : it takes a language and a task.
     ends : its sentences are ended where they grow too long.
+    seed : same seed, same weights.
+    options : more of the model's config.
     """
     vocabulary = len(_LETTERS) + len(SPECIAL)
     end = LETTERS_OF["<|endoftext|>"]
@@ -50,7 +54,13 @@ def save_whisper(
 
 
 def save_moonshine(path: Path, seed: int = 0) -> Path:
-    """A random Moonshine that writes letters; give the directory."""
+    """A random Moonshine that writes letters; give the directory.
+
+    Parameters
+    ----------
+    path : the directory.
+    seed : same seed, same weights.
+    """
     tokens = ["<unk>", "<s>", "</s>", *_LETTERS]
     config = transformers.MoonshineConfig(
         vocab_size=len(tokens), hidden_size=16, intermediate_size=32, encoder_num_hidden_layers=1,
@@ -67,7 +77,15 @@ def save_moonshine(path: Path, seed: int = 0) -> Path:
 
 
 def save_ctc(path: Path, family: str = "Wav2Vec2", norm: str = "group", seed: int = 0) -> Path:
-    """A random wav2vec 2.0 (or relative) with a CTC over letters; give the directory."""
+    """A random wav2vec 2.0 (or relative) with a CTC over letters; give the directory.
+
+    Parameters
+    ----------
+    path : the directory.
+    family : beginning of the classes' names in transformers, such as ``Hubert``.
+    norm : of the convolutions, ``group`` as in base models or ``layer`` as in large ones.
+    seed : same seed, same weights.
+    """
     tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *_LETTERS]
     config = getattr(transformers, f"{family}Config")(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
@@ -88,7 +106,14 @@ def save_ctc(path: Path, family: str = "Wav2Vec2", norm: str = "group", seed: in
 
 
 def save_parakeet(path: Path, kind: str = "ctc", seed: int = 0) -> Path:
-    """A random Parakeet (``ctc``, ``rnnt`` or ``tdt``) that writes letters; give the directory."""
+    """A random Parakeet that writes letters; give the directory.
+
+    Parameters
+    ----------
+    path : the directory.
+    kind : ``ctc``, ``rnnt`` or ``tdt``.
+    seed : same seed, same weights.
+    """
     tokens = ["<unk>", *_LETTERS, "<pad>"]
     blank = len(tokens) - 1
     options: dict[str, Any] = {"vocab_size": len(tokens), "pad_token_id": blank}
@@ -115,7 +140,15 @@ def save_parakeet(path: Path, kind: str = "ctc", seed: int = 0) -> Path:
 
 
 def save_tokenizer(path: Path, ids: dict[str, int], special: list[str], end: str) -> None:
-    """A tokenizer of whole tokens, which ``AutoTokenizer`` loads."""
+    """Save a tokenizer of whole tokens, which ``AutoTokenizer`` loads.
+
+    Parameters
+    ----------
+    path : the model's directory.
+    ids : id of each token.
+    special : tokens left out of texts; the first one stands for unknown words.
+    end : the token that ends a sentence.
+    """
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=special[0]))
     tokenizer.add_special_tokens(special)
     tokenizer.decoder = decoders.Fuse()

@@ -25,8 +25,10 @@ def tiny_student(
 
     Parameters
     ----------
+    model : as of ``tiny_config``.
     distill : the ``distill`` block.
     teachers : ``distill_teachers``, facts by name; width 4 at 20 ms for those not given.
+    seed : same seed, same weights.
     changes : top-level keys of the config to set.
     """
     from distill_asr.espnet.task import build_untrained
@@ -49,9 +51,10 @@ def tiny_batch(
 
     Parameters
     ----------
-    samples : of each utterance; any order.
+    samples : of each utterance at 16 kHz; any order.
     teachers : widths by name; ``{"teacher": 4}`` where not given.
-    step_ms : of the targets.
+    step_ms : from one position of the targets to the next, ms.
+    seed : same seed, same batch.
     """
     generator = torch.Generator().manual_seed(seed)
     lengths, size = torch.tensor(samples), len(samples)

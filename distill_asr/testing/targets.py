@@ -34,7 +34,11 @@ def write_targets(
     Parameters
     ----------
     data_dir : prepared; S is the utterance's duration over ``step_ms``, at least 1.
+    name : of the teacher.
     width : E.
+    step_ms : from one position to the next, ms.
+    shard_utts : utterances in a shard.
+    seed : same seed, same states.
     tokens : of a teacher that gives posteriors.
     settings : what differs from ``target_settings()``.
     """

@@ -27,8 +27,10 @@ def save_text_model(
 
     Parameters
     ----------
+    directory : where; it is made.
     family : a key of ``FAMILIES``. Pieces are words of a, b, c, d in bert, and smaller in others.
     words : other pieces, of bert alone.
+    seed : same seed, same weights.
     options : more of the model's config.
     """
     import torch

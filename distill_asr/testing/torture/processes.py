@@ -127,12 +127,26 @@ Start = Callable[[Sequence[str], Path, Limits], Running]
 
 
 def start_warm(argv: Sequence[str], directory: Path, limits: Limits = Limits()) -> Running:
-    """Fork this process, which has imported what takes seconds, and run a verb there."""
+    """Fork this process, which has imported what takes seconds, and run a verb there.
+
+    Parameters
+    ----------
+    argv : the verb and its arguments.
+    directory : it runs there.
+    limits : its conditions.
+    """
     return _forked(lambda: cli.main(list(argv)), directory, limits)
 
 
 def start_real(argv: Sequence[str], directory: Path, limits: Limits = Limits()) -> Running:
-    """Run a verb as a user does."""
+    """Run a verb as a user does, in a new interpreter.
+
+    Parameters
+    ----------
+    argv : the verb and its arguments.
+    directory : it runs there.
+    limits : its conditions.
+    """
     command = [sys.executable, "-m", "distill_asr", *argv]
     return _forked(lambda: os.execv(sys.executable, command), directory, limits)
 

@@ -131,7 +131,13 @@ SOURCES = ("src/*", "conf/*", "exp/plain_seed1/*")
 
 
 class Scene:
-    """The recipe in ``<root>/scene``, its states in ``<root>/states``."""
+    """The recipe in ``<root>/scene``, its states in ``<root>/states``.
+
+    Parameters
+    ----------
+    root : a folder.
+    start : starts a command, ``start_warm`` or ``start_real``.
+    """
 
     def __init__(self, root: Path, start: Start) -> None:
         self.directory = root / "scene"
@@ -171,11 +177,23 @@ class Scene:
         )
 
     def start(self, command: tuple[str, ...], limits: Limits = Limits()) -> Running:  # noqa: B008
-        """Start a command in the scene."""
+        """Start a command in the scene.
+
+        Parameters
+        ----------
+        command : a verb and its arguments, see ``Step.commands``.
+        limits : its conditions; none by default.
+        """
         return self._start(command, self.directory, limits)
 
     def run(self, command: tuple[str, ...], limits: Limits = Limits()) -> Outcome:  # noqa: B008
-        """Run a command to its end; one that hangs is killed."""
+        """Run a command to its end; one that hangs is killed.
+
+        Parameters
+        ----------
+        command : a verb and its arguments.
+        limits : its conditions; none by default.
+        """
         return self.finish(self.start(command, limits))
 
     def finish(self, running: Running) -> Outcome:
@@ -187,7 +205,17 @@ class Scene:
         return running.outcome
 
     def files(self, number: int, patterns: tuple[str, ...]) -> list[str]:
-        """Files of a state that match, but for those of no consequence."""
+        """Files of a state that match, but for those of no consequence.
+
+        Parameters
+        ----------
+        number : of the state: commands that have run.
+        patterns : see ``matches``.
+
+        Returns
+        -------
+        Paths relative to the scene, sorted.
+        """
         return _listed(self._states / str(number), patterns)
 
     def size(self, number: int) -> int:
@@ -196,7 +224,13 @@ class Scene:
         return sum((self._states / str(number) / path).stat().st_size for path in paths)
 
     def differences(self, number: int, spared: str | None = None) -> list[str]:
-        """Files of command ``number`` that are not as in the undisturbed run, and litter."""
+        """Files of a command that are not as in the undisturbed run, and litter.
+
+        Parameters
+        ----------
+        number : of the command, counted from 1.
+        spared : a file that may differ; inputs may then differ too.
+        """
         step, whole = STEPS[number - 1], self._states / str(number)
         names = {*_listed(whole, step.makes), *_listed(self.directory, step.makes)}
         found = [
@@ -260,7 +294,13 @@ def _listed(root: Path, patterns: tuple[str, ...]) -> list[str]:
 
 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a path matches one of the patterns, whose ``*`` also takes slashes."""
+    """Whether a path matches one of the patterns.
+
+    Parameters
+    ----------
+    name : path relative to the scene.
+    patterns : of the shell; their ``*`` also takes slashes.
+    """
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 

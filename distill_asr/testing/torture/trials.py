@@ -216,7 +216,13 @@ def small_disk(directory: Path) -> Iterator[None]:
 
 
 def fill(directory: Path, room: int) -> Path:
-    """Write a file that leaves so many bytes, in whole blocks."""
+    """Fill a file system; give the file that does it.
+
+    Parameters
+    ----------
+    directory : on that file system; the file is made there.
+    room : bytes to leave, in whole blocks.
+    """
     state = os.statvfs(directory)
     ballast = directory / "ballast"
     with open(ballast, "wb") as stream:
@@ -225,7 +231,13 @@ def fill(directory: Path, room: int) -> Path:
 
 
 def damage(content: bytes, rng: random.Random) -> tuple[bytes, str]:
-    """A damaged copy, and what was done to it."""
+    """A damaged copy, and what was done to it.
+
+    Parameters
+    ----------
+    content : bytes of a file.
+    rng : draws the kind of damage and its place.
+    """
     how, size = rng.choice(DAMAGE), len(content)
     if how == "longer" or not size:
         return content + rng.randbytes(1 + rng.randrange(64)), "longer"
