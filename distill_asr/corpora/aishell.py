@@ -100,7 +100,13 @@ def _find_corpus(aishell: str | Path | None) -> Path:
 
 
 def read_transcripts(path: Path, problems: Problems) -> dict[str, str]:
-    """Transcripts by id, the spaces between words removed."""
+    """Transcripts by id, the spaces between words removed.
+
+    Parameters
+    ----------
+    path : rows of an id and its words.
+    problems : gets what is wrong in the file.
+    """
     texts: dict[str, str] = {}
     for row in transcript_lines(path, problems):
         if row.key in texts:

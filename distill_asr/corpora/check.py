@@ -28,6 +28,11 @@ def kind_of(hint: object) -> Any:
 def check_class(name: str, corpus: type[Corpus[Any]]) -> None:
     """Check that a corpus can be made, and that its options can be given.
 
+    Parameters
+    ----------
+    name : of the corpus, begins each message.
+    corpus : its class.
+
     Raises
     ------
     UserError : everything in the class that is not as the contract has it.
@@ -65,6 +70,12 @@ def _option_problems(one: dataclasses.Field[Any], hint: object) -> list[str]:
 
 def check_built(name: str, out: Path, built: object) -> Built:
     """Check that ``prepare`` can read the sets; audio is not opened.
+
+    Parameters
+    ----------
+    name : of the corpus, begins messages.
+    out : the data directory.
+    built : what ``build`` gave.
 
     Raises
     ------

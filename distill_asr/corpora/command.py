@@ -54,7 +54,18 @@ def listing() -> str:
 
 
 def parse_options(name: str, corpus: type[Corpus], given: Sequence[str]) -> tuple[Path, Any]:
-    """The data directory and the options of a corpus, from the words after its name."""
+    """The data directory and the options of a corpus, from the words after its name.
+
+    Parameters
+    ----------
+    name : of the corpus, for ``--help``.
+    corpus : its class; each field of its ``options`` is an option here.
+    given : words of the command line.
+
+    Raises
+    ------
+    SystemExit : a word that is no option, a bad value, or ``--help``.
+    """
     parser = argparse.ArgumentParser(
         prog=f"distill-asr corpus {name}", description=f"{corpus.summary} Needs {corpus.needs}."
     )

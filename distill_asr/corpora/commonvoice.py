@@ -65,7 +65,7 @@ class DurationLimits:
         return found + [f"--limit {name}: expected one of {', '.join(SETS)}" for name in unknown]
 
     def reason(self, seconds: float, sentence: str) -> str | None:
-        """Why a clip is left out, None where it is not."""
+        """Why a clip of this length in seconds is left out, None where it is not."""
         if self.max_seconds is not None and seconds > self.max_seconds:
             return f"over {self.max_seconds:g} s"
         if self.max_characters is not None and len(sentence) > self.max_characters:
@@ -169,7 +169,7 @@ def build(
 
 
 def find(source: str | Path | None, language: str, downloads: Path) -> Path:
-    """The folder of a language, unpacked first where only its archive is there.
+    """The folder of a language, unpacked below ``downloads`` first where only its archive is there.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def find(source: str | Path | None, language: str, downloads: Path) -> Path:
 
 
 def unpack_archive(archive: Path, language: str, downloads: Path) -> Path:
-    """Unpack an archive below ``downloads`` once, and find the language in it.
+    """Unpack an archive once, below ``downloads``, and find the language in it by its code.
 
     No member of the archive can leave its folder, and nothing but files and folders is written.
 

@@ -24,7 +24,13 @@ class Utterance:
 
 
 def files(folder: Path, pattern: str) -> list[Path]:
-    """Files below a folder, sorted, without the ``._`` files that macOS puts beside others."""
+    """Files below a folder, sorted, without the ``._`` files that macOS puts beside others.
+
+    Parameters
+    ----------
+    folder : where; none are found where it is missing.
+    pattern : of the path below the folder, as of ``Path.glob``.
+    """
     return sorted(path for path in folder.glob(pattern) if not path.name.startswith("._"))
 
 
@@ -35,6 +41,12 @@ def write_sets(
 
     Paths in wav.scp start as ``path`` of the utterances does. Audio is not opened: that is what
     ``distill-asr prepare`` does.
+
+    Parameters
+    ----------
+    out : data directory.
+    sets : utterances by name of the set; one without a text leaves its set unlabelled.
+    problems : found so far.
 
     Raises
     ------

@@ -113,9 +113,11 @@ def build(
     ----------
     out : data directory.
     fsdd : the dataset's directory, with or without ``recordings/`` at the end.
+    seed : decides the parts, the strings, pauses and noise.
     left_out : the speaker that no system trains on; default: the last one in alphabetical order.
     label_share : share of each speaker's training recordings that come with text.
     sizes : strings a set, to change ``SIZES``.
+    nj : worker processes.
 
     Raises
     ------
@@ -148,7 +150,16 @@ def build(
 
 
 def find_recordings(fsdd: str | Path | None) -> Path:
-    """The folder with the wav files; raises UserError with the way to get them."""
+    """The folder with the wav files.
+
+    Parameters
+    ----------
+    fsdd : the dataset's directory, with or without ``recordings/`` at the end.
+
+    Raises
+    ------
+    UserError : none given, or no wav files there; says how to get them.
+    """
     way_out = f"get it with `{GIT}` and give its directory as FSDD=DIR or --fsdd DIR"
     if not fsdd:
         raise UserError(f"the Free Spoken Digit Dataset is needed: {way_out}")
@@ -161,7 +172,12 @@ def find_recordings(fsdd: str | Path | None) -> Path:
 
 
 def read_recordings(folder: Path) -> list[DigitRecording]:
-    """Every recording, sorted; all bad ones are reported in one UserError."""
+    """Every recording, sorted.
+
+    Raises
+    ------
+    UserError : all bad ones.
+    """
     recordings, problems = [], []
     for path in files(folder, "*.wav"):
         match = _NAME.fullmatch(path.name)
@@ -187,6 +203,18 @@ def split(
 
     Dealing goes by speaker and digit, and gives each part at least one recording of each where
     there are three or more.
+
+    Parameters
+    ----------
+    recordings : all of the dataset.
+    left_out : the speaker that no system trains on.
+    label_share : share of a speaker's recordings of a digit, 0 to 1, that become ``labelled``.
+    seed : decides who gets what.
+
+    Raises
+    ------
+    UserError : one speaker alone, an unknown one, a share that is not between 0 and 1, or a part
+        without recordings of a speaker.
     """
     _check_split(recordings, left_out, label_share)
     parts: dict[str, list[DigitRecording]] = {
@@ -217,6 +245,13 @@ def plan_strings(name: str, pool: Sequence[DigitRecording], count: int, seed: in
     """``count`` strings of 3 to 7 digits, the pool's speakers in turn.
 
     Each speaker's recordings are used equally often, give or take one.
+
+    Parameters
+    ----------
+    name : of the set, in ids and for the draw.
+    pool : single digits to choose from.
+    count : how many strings.
+    seed : of the corpus.
     """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), 0])
     by_speaker: dict[str, list[DigitRecording]] = {}
@@ -239,7 +274,14 @@ def plan_strings(name: str, pool: Sequence[DigitRecording], count: int, seed: in
 
 
 def plan_synthetic(name: str, count: int, seed: int) -> list[Planned]:
-    """``count`` digit strings for espeak-ng, with the voices of the mini corpus' teachers."""
+    """``count`` digit strings for espeak-ng, with the voices of the mini corpus' teachers.
+
+    Parameters
+    ----------
+    name : of the set, in ids and for the draw.
+    count : how many strings.
+    seed : of the corpus.
+    """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), 1])
     planned = []
     for number in range(count):

@@ -152,14 +152,29 @@ def build(
 
 
 def plan_texts(sets: dict[str, SetPlan], seed: int) -> dict[str, list[str]]:
-    """Draw the sentences of each set; none occurs twice."""
+    """Draw the sentences of each set; none occurs twice.
+
+    Parameters
+    ----------
+    sets : plans by name.
+    seed : of the corpus.
+    """
     return mini.plan_texts(sets, seed, drawn, repeats=False)
 
 
 def write_text(
     out: Path, sets: dict[str, SetPlan], texts: dict[str, list[str]], sentences: int, seed: int
 ) -> None:
-    """Write the text files, sentences of the distinct sets and repetitions left out."""
+    """Write the text files, sentences of the distinct sets and repetitions left out.
+
+    Parameters
+    ----------
+    out : data directory; the files go to ``out/text``.
+    sets : plans by name.
+    texts : sentences of the sets, by name.
+    sentences : lines of ``train.txt``; ``dev.txt`` comes on top.
+    seed : of the corpus.
+    """
     known = {text for name in sets if sets[name].distinct for text in texts[name]}
     fresh = drawn(mini.generator(TEXT_SET, seed))
     lines: list[str] = []

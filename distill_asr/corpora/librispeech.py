@@ -107,7 +107,13 @@ def _find_corpus(librispeech: str | Path | None) -> Path:
 
 
 def read_speakers(path: Path, problems: Problems) -> dict[str, str]:
-    """The part that each speaker belongs to, by SPEAKERS.TXT: ``ID | SEX | SUBSET | ...``."""
+    """The part that each speaker belongs to, by SPEAKERS.TXT: ``ID | SEX | SUBSET | ...``.
+
+    Parameters
+    ----------
+    path : the file; an empty result where it is missing.
+    problems : gets that.
+    """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
@@ -124,8 +130,10 @@ def read_part(
 
     Parameters
     ----------
+    folder : ``LibriSpeech/<part>``.
     subsets : part of each speaker; speakers of another part are a mixed-up copy. Empty: unknown.
     labelled : keep the transcripts; they are looked at in any case.
+    problems : gets everything that is wrong.
     """
     chapters = sorted(path for path in folder.glob("*/*") if path.is_dir())
     if not chapters:

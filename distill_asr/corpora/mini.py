@@ -156,7 +156,14 @@ def build_sets(
 ) -> Built:
     """Speak the ``texts`` of each set that is not there yet.
 
-    ``corpus`` is its name in the manifests.
+    Parameters
+    ----------
+    out : data directory.
+    corpus : name and version for the manifests.
+    sets : plans by name.
+    texts : sentences of each set by name.
+    seed : decides voices, styles and noise.
+    nj : worker processes; the result does not depend on it.
     """
     # what every set had to keep away from
     reserved = {name: plan.utterances for name, plan in sets.items() if plan.distinct}
@@ -191,7 +198,12 @@ def plan_texts(
 ) -> dict[str, list[str]]:
     """Draw the sentences of each set; those of distinct sets occur nowhere else.
 
-    Without ``repeats`` no sentence occurs twice in the others either.
+    Parameters
+    ----------
+    sets : plans by name.
+    seed : of the corpus.
+    drawn : endless sentences from a generator of random numbers.
+    repeats : False: no sentence occurs twice in the other sets either.
     """
     taken: set[str] = set()
     texts = {}
@@ -209,12 +221,26 @@ def plan_texts(
 
 
 def generator(name: str, seed: int) -> np.random.Generator:
-    """The settings with which the sentences of a set are drawn."""
+    """The random numbers with which the sentences of a set are drawn.
+
+    Parameters
+    ----------
+    name : of the set.
+    seed : of the corpus.
+    """
     return np.random.default_rng([seed, number_of(name), 0])
 
 
 def plan_set(name: str, plan: SetPlan, texts: Iterable[str], seed: int) -> list[Planned]:
-    """Give each sentence a voice (in turn), an id and a seed of its own."""
+    """Give each sentence a voice (in turn), an id and a seed of its own.
+
+    Parameters
+    ----------
+    name : of the set, in ids.
+    plan : its voices and conditions.
+    texts : its sentences.
+    seed : of the corpus.
+    """
     planned = []
     for number, text in enumerate(texts):
         voice = plan.voices[number % len(plan.voices)]

@@ -96,7 +96,12 @@ class Multilingual(Corpus[MultilingualOptions]):
     options = MultilingualOptions
 
     def build(self, out: Path, options: MultilingualOptions) -> Built:
-        """Write what was asked for."""
+        """Write what was asked for.
+
+        Raises
+        ------
+        UserError : not exactly one of the options that choose what to build; unknown languages.
+        """
         asked = (options.language, options.joint, options.pretraining, options.text)
         if sum(map(bool, asked)) != 1:
             raise UserError(f"mini_multilingual: expected exactly {self.needs}")
@@ -116,7 +121,13 @@ class Multilingual(Corpus[MultilingualOptions]):
 
 
 def minutes(language: str, limits: tuple[float, float] = MINUTES) -> float:
-    """Planned training audio of a language."""
+    """Planned training audio of a language, in minutes.
+
+    Parameters
+    ----------
+    language : one of ``LANGUAGES``, whose place there decides.
+    limits : minutes of the first and of the last language.
+    """
     first, last = limits
     place = LANGUAGES.index(language) / (len(LANGUAGES) - 1)
     return first * (last / first) ** place
@@ -138,7 +149,17 @@ def check_languages(languages: Sequence[str]) -> None:
 def build_language(
     out: Path, language: str, seed: int = 0, size: Size | None = None, prefix: str = "", nj: int = 1
 ) -> dict[str, CorpusSet]:
-    """Build ``out/<prefix>{train,dev,test}`` of one language; sets that are there stay."""
+    """Build ``out/<prefix>{train,dev,test}`` of one language; sets that are there stay.
+
+    Parameters
+    ----------
+    out : data directory.
+    language : one of ``LANGUAGES``.
+    seed : decides texts and voices' styles.
+    size : of the sets; full size where not given.
+    prefix : begins the sets' names.
+    nj : worker processes; the result does not depend on it.
+    """
     check_languages([language])
     size = size or Size()
     train = round(minutes(language, size.minutes) * 60 / _SECONDS)
@@ -165,6 +186,13 @@ def build_pretraining(
     """Build ``out/{pretrain,pretrain_dev}``: other languages, transcribed in phones.
 
     Phones are what languages share, so a model learns more from the same audio than from letters.
+
+    Parameters
+    ----------
+    out : data directory.
+    seed : decides texts and voices' styles.
+    size : of the sets; full size where not given.
+    nj : worker processes; the result does not depend on it.
     """
     size = size or Size()
     counts = {"pretrain": round(size.pretraining_minutes * 60 / _SECONDS), "pretrain_dev": 8}
@@ -187,6 +215,13 @@ def build_text(
 
     Dev and test sentences of the speech sets are in neither.
 
+    Parameters
+    ----------
+    out : a directory.
+    languages : codes.
+    seed : that of the speech sets.
+    size : sentences a language; full size where not given.
+
     Returns
     -------
     Number of sentences by file name.
@@ -207,7 +242,16 @@ def build_text(
 
 
 def draw(language: str, name: str, count: int, seed: int, kept_away: frozenset[str]) -> list[str]:
-    """``count`` sentences of a set, as people write them, none of them in ``kept_away``."""
+    """``count`` sentences of a set, as people write them.
+
+    Parameters
+    ----------
+    language : its code.
+    name : of the set; with ``seed`` it decides the sentences.
+    count : how many; one may occur twice.
+    seed : of the corpus.
+    kept_away : sentences that may not occur.
+    """
     rng = np.random.default_rng([seed, _number(f"{language} {name}"), 0])
     drawn: list[str] = []
     while len(drawn) < count:
@@ -225,7 +269,17 @@ def plan(
     seed: int,
     phones: bool = False,
 ) -> list[Planned]:
-    """Give each sentence a voice (in turn), an id and a seed of its own; ``phones`` for text."""
+    """Give each sentence a voice (in turn), an id and a seed of its own.
+
+    Parameters
+    ----------
+    language : its code, which is also espeak-ng's voice.
+    name : of the set, in ids.
+    texts : sentences to speak.
+    variants : of the voice, taken in turn.
+    seed : of the corpus.
+    phones : the transcripts are phones instead of words.
+    """
     planned = []
     for number, text in enumerate(texts):
         voice = f"{language}+{variants[number % len(variants)]}"

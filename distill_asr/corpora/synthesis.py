@@ -89,7 +89,16 @@ def synthesise(
 def transcribe(text: str, voice: str) -> str:
     """The phones that ``synthesise`` would speak, in the International Phonetic Alphabet.
 
-    Words are split by spaces; marks of stress, length and tone stay. Raises as ``synthesise``.
+    Words are split by spaces; marks of stress, length and tone stay.
+
+    Parameters
+    ----------
+    text : what to speak.
+    voice : of espeak-ng, such as ``en-us``.
+
+    Raises
+    ------
+    ValueError : as ``synthesise``.
     """
     with _started(voice, {}) as library:
         clauses = list(_clauses(library, text))

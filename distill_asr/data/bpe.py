@@ -25,6 +25,7 @@ def train_bpe(
 
     Parameters
     ----------
+    texts : the transcripts.
     vocab_size : size of the token list, ``<blank> <unk> <sos/eos>`` included.
     tags : language tags, a piece each.
 
@@ -72,7 +73,18 @@ def write_bpe(
     path: str | os.PathLike,
     tags: Sequence[str] = (),
 ) -> list[str]:
-    """Train, write the sentencepiece model and the token list, one a line; return the list."""
+    """Train, write the sentencepiece model and the token list, one a line; return the list.
+
+    Parameters
+    ----------
+    texts, vocab_size, tags : as of ``train_bpe``.
+    model : file of the sentencepiece model.
+    path : file of the token list.
+
+    Raises
+    ------
+    UserError : as ``train_bpe``.
+    """
     content, tokens = train_bpe(texts, vocab_size, tags)
     with atomic_write(model) as temporary:
         Path(temporary).write_bytes(content)

@@ -61,7 +61,13 @@ def read_journal(folder: Path) -> dict[str, Conversion]:
 
 
 def add_to_journal(folder: Path, conversion: Conversion) -> None:
-    """Append a conversion whose file is in its place; safe from several processes."""
+    """Append a conversion whose file is in its place; safe from several processes.
+
+    Parameters
+    ----------
+    folder : holds the converted audio and the journal.
+    conversion : what the file was made from.
+    """
     # a line feed first, since a cut journal may end within a line
     line = f"\n{json.dumps(asdict(conversion))}\n".encode()
     handle = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -72,7 +78,13 @@ def add_to_journal(folder: Path, conversion: Conversion) -> None:
 
 
 def tidy_journal(folder: Path, utterances: Collection[str]) -> None:
-    """Keep one line an utterance, sorted, and none of others; nothing where nothing changes."""
+    """Keep one line an utterance, sorted, and none of others; nothing where nothing changes.
+
+    Parameters
+    ----------
+    folder : holds the journal.
+    utterances : ids to keep.
+    """
     entries = read_journal(folder)
     lines = [json.dumps(asdict(entries[key])) for key in sorted(entries.keys() & set(utterances))]
     content = "".join(f"{line}\n" for line in lines)
@@ -81,7 +93,14 @@ def tidy_journal(folder: Path, utterances: Collection[str]) -> None:
 
 
 def still_there(path: Path, known: Conversion | None, identity: str) -> bool:
-    """Whether ``path`` is what was made from this very audio."""
+    """Whether a file is what was made from this very audio.
+
+    Parameters
+    ----------
+    path : the converted file.
+    known : its line of the journal; None where it has none.
+    identity : of the audio and of how it is converted.
+    """
     if known is None or known.identity != identity:
         return False
     try:
@@ -91,7 +110,13 @@ def still_there(path: Path, known: Conversion | None, identity: str) -> bool:
 
 
 def write_wav(path: Path, samples: np.ndarray, rate: int) -> tuple[int, bool, str]:
-    """Write float ``[N]`` as 16-bit wav.
+    """Write a 16-bit wav.
+
+    Parameters
+    ----------
+    path : the file.
+    samples : float [N]; what is beyond -1 or 1 is clipped.
+    rate : Hz.
 
     Returns
     -------

@@ -166,7 +166,15 @@ def report_audio(
     problems: Problems,
     sampling_rate: int | None = None,
 ) -> None:
-    """Add to ``problems`` what is wrong with the audio of ``data``."""
+    """Add to ``problems`` what is wrong with the audio of a directory.
+
+    Parameters
+    ----------
+    data : its tables.
+    facts : of each utterance's audio, or why it cannot be used.
+    problems : gets the messages.
+    sampling_rate : Hz that all must have; None for any.
+    """
     for key, found in facts.items():
         where = f"{data.path / 'wav.scp'}: {key}: {data.wav[key]}"
         if isinstance(found, BadAudioError):
@@ -188,9 +196,14 @@ def report_audio(
 
 
 def read_tables(folder: Path, problems: Problems) -> DataDir:
-    """Read what can be read; everything wrong is added to ``problems``.
+    """Read what can be read.
 
     Each entry of wav.scp must be a file: segments, archives and commands are for ``prepare``.
+
+    Parameters
+    ----------
+    folder : the data directory.
+    problems : gets everything that is wrong.
     """
     data = read_raw_tables(folder, problems)
     if (folder / "segments").exists():
@@ -215,6 +228,11 @@ def read_raw_tables(folder: Path, problems: Problems) -> DataDir:
     """The tables one by one; ``check_tables`` compares them.
 
     An entry without a path, or with a wrong number (-1 then), is kept and is in ``problems``.
+
+    Parameters
+    ----------
+    folder : the data directory.
+    problems : gets everything that is wrong in a table by itself.
     """
     if not folder.is_dir():
         problems.add("missing directory", f"{folder}: no such data directory; correct the path")
@@ -239,7 +257,9 @@ def check_tables(
 
     Parameters
     ----------
+    data : the tables.
     listed : utterances that have audio, also those whose audio cannot be used.
+    problems : gets everything that is wrong.
     audio : the table that names the audio.
     """
     folder = data.path

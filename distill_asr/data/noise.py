@@ -6,12 +6,24 @@ import numpy as np
 
 
 def white_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise with a flat spectrum, float32 ``[N]``, unit power."""
+    """Gaussian noise with a flat spectrum, float32 ``[N]``, unit power.
+
+    Parameters
+    ----------
+    samples : N.
+    rng : draws it.
+    """
     return _unit_power(rng.standard_normal(samples))
 
 
 def pink_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise that falls 3 dB an octave, float32 ``[N]``, unit power."""
+    """Gaussian noise that falls 3 dB an octave, float32 ``[N]``, unit power.
+
+    Parameters
+    ----------
+    samples : N.
+    rng : draws it.
+    """
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     bins = np.arange(len(spectrum))
     bins[0] = max(1, len(spectrum) // 100)  # neither infinite nor dominant at 0 Hz
@@ -27,6 +39,7 @@ def babble(
     ----------
     speech : recordings to draw from, float ``[N_i]``, all at one rate.
     samples : length of the result.
+    rng : draws recordings and starts.
     talkers : how many speak at a time.
     """
     total = np.zeros(samples)
@@ -38,7 +51,18 @@ def babble(
 
 
 def add_noise(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
-    """Add ``noise`` so that whole-utterance speech power over noise power is ``snr_db``."""
+    """Add noise at a ratio of powers over the whole utterance, float32 ``[N]``.
+
+    Parameters
+    ----------
+    speech : float ``[N]``.
+    noise : float ``[N]`` of any level.
+    snr_db : speech power over noise power, dB.
+
+    Raises
+    ------
+    ValueError : lengths differ.
+    """
     if len(speech) != len(noise):
         raise ValueError(f"speech has {len(speech)} samples, noise {len(noise)}")
     level = np.sqrt(np.mean(np.square(speech, dtype=np.float64)))
@@ -47,7 +71,13 @@ def add_noise(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarra
 
 
 def scale_peak(samples: np.ndarray, peak: float) -> np.ndarray:
-    """Scale so that the largest magnitude is ``peak`` (0 to 1); silence stays silence."""
+    """Scale so that the largest magnitude is ``peak``; silence stays silence.
+
+    Parameters
+    ----------
+    samples : float ``[N]``.
+    peak : 0 to 1.
+    """
     largest = float(np.max(np.abs(samples), initial=0.0))
     return samples if largest == 0.0 else (samples * (peak / largest)).astype(np.float32)
 

@@ -30,6 +30,7 @@ def unicode_words(text: str, form: str = "NFC", language: str | None = None) -> 
 
     Parameters
     ----------
+    text : as people write it.
     form : ``NFC`` or ``NFKC``, which also folds full width, ligatures and the like; it changes the
         spelling of some scripts, such as the vowel am of Thai.
     language : its code; ``tr`` and ``az`` lower I to the dotless ı.

@@ -14,6 +14,12 @@ def check_overlap(inputs: Iterable[Path], outputs: Iterable[Path], problems: Pro
 
     An output replaces the entry of its directory, so that entry counts, not what it may point to;
     an input is every link on the way to its content.
+
+    Parameters
+    ----------
+    inputs : files that are read.
+    outputs : files that will be written.
+    problems : gets the messages.
     """
     read = {place: path for path in inputs for place in _places(path)}
     for path in outputs:

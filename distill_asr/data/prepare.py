@@ -122,7 +122,13 @@ class Prepared:
 
 
 def prepare(source: Path, target: Path, options: PrepareOptions | None = None) -> dict[str, Any]:
-    """Validate ``source``, bring its audio to one rate, write the tables to ``target``.
+    """Validate a data directory, bring its audio to one rate, write its tables elsewhere.
+
+    Parameters
+    ----------
+    source : the data directory.
+    target : the prepared directory; it may be there from an earlier call.
+    options : the rate and the like; defaults where not given.
 
     Returns
     -------
@@ -142,6 +148,16 @@ def read_sources(
     """Tables of an unprepared data directory, and where the audio of each utterance is.
 
     ``wav`` of the tables names the file, archive or command of each utterance.
+
+    Parameters
+    ----------
+    folder : the data directory.
+    allow_pipes : commands in wav.scp are welcome.
+    problems : gets everything that is wrong.
+
+    Raises
+    ------
+    UserError : commands, and they are not welcome; the rest makes no sense then.
     """
     data = read_raw_tables(folder, problems)
     for problem in altered_tables(folder):  # it may be prepared itself

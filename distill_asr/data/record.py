@@ -86,6 +86,12 @@ def prepared_audio_identity(
 ) -> dict[str, str]:
     """``audio_identity`` of utterances, whose converted files are as ``prepare`` wrote them.
 
+    Parameters
+    ----------
+    paths : audio file of each utterance.
+    cache : file that keeps what was computed; None for none.
+    quiet : without a bar.
+
     Raises
     ------
     UserError : names the utterances whose files are missing, cannot be read, or were changed.

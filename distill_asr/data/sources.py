@@ -69,11 +69,13 @@ def is_command(location: str) -> bool:
 def read_segments(
     path: Path, recordings: dict[str, str], problems: Problems
 ) -> dict[str, AudioLocation]:
-    """Utterances of Kaldi's ``segments``: ``utterance recording start end``.
+    """Utterances of Kaldi's ``segments``: ``utterance recording start end``, in seconds.
 
     Parameters
     ----------
+    path : the file ``segments``.
     recordings : wav.scp.
+    problems : gets the lines that cannot be used.
     """
     sources = {}
     for key, value in (collect_table(path, problems) or {}).items():
@@ -98,6 +100,11 @@ def read_segments(
 
 def read_source(source: AudioLocation, channel: int | str | None) -> tuple[np.ndarray, AudioFacts]:
     """Samples float32 ``[N]`` and facts of one utterance; see ``read_audio``.
+
+    Parameters
+    ----------
+    source : a file, a command or a part of a recording.
+    channel : which one, from 0, ``mix`` for the mean, or None where there is one only.
 
     Raises
     ------

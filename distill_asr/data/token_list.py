@@ -108,7 +108,14 @@ class Coverage:
         tokenize: Callable[[str], Sequence[str]],
         known: Iterable[str],
     ) -> Coverage:
-        """Count over transcripts."""
+        """Count over transcripts.
+
+        Parameters
+        ----------
+        texts : without ids.
+        tokenize : a transcript -> its tokens.
+        known : tokens that are in the list.
+        """
         listed, total, unknown = set(known), 0, Counter[str]()
         for text in texts:
             tokens = tokenize(text)

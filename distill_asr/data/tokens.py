@@ -65,7 +65,13 @@ def _counts(texts: Iterable[str], kind: str, tags: Collection[str]) -> Counter[s
 
 
 def unknown_pieces(texts: Iterable[str], tokenizer: str) -> Counter[str]:
-    """Words with characters that the tokenizer lacks, with their counts."""
+    """Words with characters that the tokenizer lacks, with their counts.
+
+    Parameters
+    ----------
+    texts : transcripts without ids.
+    tokenizer : hub id or directory.
+    """
     pieces = PieceTokenizer(tokenizer)
     words = Counter(word for text in texts for word in text.split())
     return Counter({w: n for w, n in words.items() if pieces.unknown in pieces.text2tokens(w)})
@@ -78,7 +84,14 @@ def write_token_list(
     tokenizer: str | None = None,
     tags: Collection[str] = (),
 ) -> list[str]:
-    """Write the token list, one a line, and return it."""
+    """Write the token list, one a line, and return it.
+
+    Parameters
+    ----------
+    texts : transcripts without ids.
+    path : the file.
+    kind, tokenizer, tags : as of ``token_list``.
+    """
     tokens = token_list(texts, kind, tokenizer, tags)
     write_text_atomic(path, "".join(f"{token}\n" for token in tokens))
     return tokens

@@ -44,7 +44,9 @@ def lattice_scores(student: nn.Module, encoded: Tensor, tokens: list[int]) -> tu
 
     Parameters
     ----------
+    student : a transducer.
     encoded : [T, D].
+    tokens : ids, without an end token.
     """
     joint, blank = student.joint_network, student.blank_id
     labels = torch.tensor([tokens], device=encoded.device, dtype=torch.int64)

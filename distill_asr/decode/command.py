@@ -151,7 +151,15 @@ def _output_problems(args: argparse.Namespace) -> list[str]:
 def decode(
     data: DataDir, student: nn.Module, config: ModelConfig, options: DecodeOptions
 ) -> dict[str, list[str]]:
-    """Lines of ``text`` and ``nbest.jsonl``, sorted by utterance id."""
+    """Lines of ``text`` and ``nbest.jsonl``, sorted by utterance id.
+
+    Parameters
+    ----------
+    data : prepared, of the student's rate.
+    student : in evaluation mode, on ``options.device``.
+    config : the student's.
+    options : how to search.
+    """
     from distill_asr.decode.greedy import step_ms
     from distill_asr.decode.recognise import recognise
     from distill_asr.decode.text import TokenText

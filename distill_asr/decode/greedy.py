@@ -60,7 +60,13 @@ class GreedySearch:
 
     @torch.inference_mode()
     def start(self, size: int, device: torch.device) -> GreedyState:
-        """The state of ``size`` utterances before their first frame."""
+        """The state before the first frame.
+
+        Parameters
+        ----------
+        size : utterances.
+        device : of the encoder's output.
+        """
         self.decoder.set_device(device)  # it remembers where it was built
         tokens = torch.full((size,), self.blank, device=device)
         predicted, memory = self._predict(tokens, self.decoder.init_state(size))
@@ -73,6 +79,7 @@ class GreedySearch:
 
         Parameters
         ----------
+        state : of B utterances, which changes.
         encoded : [B, T, D].
         lengths : [B], how many of the frames are an utterance's own.
         """
@@ -161,6 +168,7 @@ def search_all(
     Parameters
     ----------
     search : maps speech [samples] to hypotheses; ``batch`` and ``batch_size`` where it can more.
+    utterances : id and speech [samples] of each.
     """
     utterances, size = iter(utterances), getattr(search, "batch_size", 1)
     while group := list(itertools.islice(utterances, size)):
@@ -171,10 +179,11 @@ def search_all(
 
 @torch.inference_mode()
 def step_ms(student: nn.Module, rate: int) -> float:
-    """Duration of an encoder frame, measured, since any encoder may be there.
+    """Duration of an encoder frame in ms, measured, since any encoder may be there.
 
     Parameters
     ----------
+    student : its ``encode`` runs on 12 s of silence.
     rate : of the audio, in Hz.
     """
     device, seconds, frames = next(student.parameters()).device, (2, 10), []

@@ -20,6 +20,8 @@ def hear_all(
 
     Parameters
     ----------
+    transcriber : makes the labels.
+    data : prepared.
     file : JSON lines: what the labels are made from, then a label each. It stays, for the caller
         to remove once the labels lie elsewhere.
     made_from : by the transcriber, with the audio.

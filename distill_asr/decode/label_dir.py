@@ -122,6 +122,11 @@ def disagreements(labels: Mapping[str, Label], others: Mapping[str, Label]) -> d
     """Word error rate against another recogniser's words, by utterance with words.
 
     The rate is 1 where the other recogniser gave no words.
+
+    Parameters
+    ----------
+    labels : by utterance.
+    others : of the other recogniser, for the same utterances.
     """
     said = {utt: one.words for utt, one in labels.items() if one.words}
     heard = {utt: others[utt].words for utt in said}
@@ -131,7 +136,14 @@ def disagreements(labels: Mapping[str, Label], others: Mapping[str, Label]) -> d
 
 
 def write(output: Path, labelling: Labelling, record: dict[str, Any]) -> None:
-    """Write the prepared dir, whole or not at all; over older labels the record comes last."""
+    """Write the prepared dir, whole or not at all; over older labels the record comes last.
+
+    Parameters
+    ----------
+    output : the directory, locked by the caller.
+    labelling : what its tables hold.
+    record : the content of the record, with ``made_from`` and the report.
+    """
     if output.exists():
         _write_record(output, {"made_from": {}})  # a kill from here on leaves nothing that counts
         _write_files(output, labelling)
@@ -163,6 +175,11 @@ def _write_record(folder: Path, record: dict[str, Any]) -> None:
 
 def finished(output: Path, made_from: dict[str, Any]) -> list[str] | None:
     """The report of the same labelling, done before; None if there is none for this audio.
+
+    Parameters
+    ----------
+    output : where it would be.
+    made_from : all that decides the labels; see ``record.made_from``.
 
     Raises
     ------

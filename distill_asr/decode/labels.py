@@ -135,6 +135,7 @@ def choose_labels(
 
     Parameters
     ----------
+    labels : by utterance.
     lowest : confidence to keep.
     share : of the utterances with words, rounded up.
 

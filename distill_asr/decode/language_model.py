@@ -81,7 +81,10 @@ def load_language_model(
 
     Parameters
     ----------
+    directory : with ``config.yaml`` and the weights.
+    checkpoint : name of the weights there.
     tokens : the student's; the language model must have the same ones, in the same order.
+    device : of torch.
 
     Raises
     ------

@@ -116,6 +116,8 @@ class TimedUtterance:
 
         Parameters
         ----------
+        latency : gets it.
+        student : aligns the tokens found to the speech.
         speech : [samples], all that was pushed.
         rate : in Hz.
         """

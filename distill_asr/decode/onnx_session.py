@@ -75,6 +75,11 @@ class OnnxSession:
 def open_export(directory: str | Path, form: str = "fp32") -> Recogniser:
     """What sessions listen with.
 
+    Parameters
+    ----------
+    directory : an export made for streaming.
+    form : ``fp32``, or one that the export was quantised to.
+
     Raises
     ------
     UserError : no export, one that does not stream, or one without that form.

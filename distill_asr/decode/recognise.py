@@ -24,6 +24,17 @@ def recognise(
     """Hypotheses of every utterance, the best first; short utterances come before long ones.
 
     So those that are searched together are of similar length.
+
+    Parameters
+    ----------
+    data : prepared, of the student's rate.
+    student : in evaluation mode, on ``options.device``.
+    config : the student's.
+    options : how to search.
+
+    Raises
+    ------
+    UserError : audio that cannot be read, no such search, or no chunks to change the size of.
     """
     if options.chunk_size is not None:
         set_chunk_size(student, options.chunk_size)

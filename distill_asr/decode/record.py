@@ -45,6 +45,12 @@ class SearchSetup:
     ) -> SearchSetup:
         """Check options and files.
 
+        Parameters
+        ----------
+        directory : the student's experiment.
+        options : how to search.
+        checkpoint : name of the weights there.
+
         Raises
         ------
         UserError : everything wrong with the options, and every missing or damaged file of the
@@ -89,6 +95,11 @@ class SearchSetup:
 
 def made_from(decided_by: dict[str, Any], data: DataDir) -> dict[str, Any]:
     """What words depend on, for a record: the recogniser's part, and the audio.
+
+    Parameters
+    ----------
+    decided_by : the recogniser's part, such as the weights' SHA-256 and the search.
+    data : prepared.
 
     Raises
     ------
@@ -141,7 +152,14 @@ def _read_record(output: Path) -> dict[str, Any] | None:
 
 
 def note_seconds(experiment: Experiment, test_set: str, seconds: float) -> None:
-    """Note how long a decoding took; beside the decodings, whose files are the same every time."""
+    """Note how long a decoding took; beside the decodings, whose files are the same every time.
+
+    Parameters
+    ----------
+    experiment : the student's.
+    test_set : name of the data directory.
+    seconds : the wall clock's.
+    """
     with locked(experiment.decode_seconds, "noting times"):
         known = read_seconds(experiment) | {test_set: round(seconds, 2)}
         write_text_atomic(experiment.decode_seconds, json.dumps(known, indent=1) + "\n")

@@ -31,10 +31,15 @@ class Hypothesis:
 
 
 def encode(student: nn.Module, speech: Tensor) -> Tensor:
-    """Encoder output [T, D] of one utterance [samples]; T is 0 where it is too short for a frame.
+    """Encoder output [T, D] of one utterance; T is 0 where it is too short for a frame.
 
     Utterances are encoded one by one, since most of ESPnet's encoders let padding into their
     convolutions.
+
+    Parameters
+    ----------
+    student : its front-end, normalisation and encoder run.
+    speech : [samples], on the student's device.
     """
     try:
         return _encoded(student, speech)

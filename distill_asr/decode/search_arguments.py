@@ -23,7 +23,13 @@ def add_student_arguments(parser: argparse.ArgumentParser, chunks: str = "") -> 
 
 
 def add_search_arguments(parser: argparse.ArgumentParser, method: str) -> None:
-    """The same, and how to search, with the default of ``--method``; see ``search_options``."""
+    """Add the options of ``add_student_arguments``, and how to search; see ``search_options``.
+
+    Parameters
+    ----------
+    parser : of the verb.
+    method : default of ``--method``.
+    """
     add_student_arguments(parser, chunks=", for encoder chunked; 0: full context")
     parser.add_argument(
         "--method",

@@ -29,6 +29,12 @@ _Search = Callable[[Tensor], list[Hypothesis]]
 def build_search(student: nn.Module, config: ModelConfig, options: DecodeOptions) -> _Search:
     """Choose and build it.
 
+    Parameters
+    ----------
+    student : in evaluation mode.
+    config : the student's.
+    options : how to search.
+
     Raises
     ------
     UserError : the student has no output layer, or has no such search.

@@ -13,6 +13,12 @@ from distill_asr.io.audio import BadAudioError, read_audio, resample
 def read_speech(utt: str, path: str, rate: int) -> np.ndarray:
     """Samples [n] in float32.
 
+    Parameters
+    ----------
+    utt : id, for messages.
+    path : audio file.
+    rate : Hz that it must have.
+
     Raises
     ------
     UserError : unreadable audio, or not mono at ``rate`` Hz; named by its utterance.
@@ -44,7 +50,14 @@ def read_at(path: str | Path, rate: int) -> np.ndarray:
 
 
 def at_rate(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """Samples [n] in [-1, 1] at another rate, as ``prepare`` writes them."""
+    """Samples at another rate, as ``prepare`` writes them.
+
+    Parameters
+    ----------
+    samples : [n], in [-1, 1].
+    rate : theirs, Hz.
+    new_rate : of the result, Hz.
+    """
     if rate == new_rate:
         return samples
     return np.clip(resample(samples, rate, new_rate), -1.0, 1.0)

@@ -188,7 +188,12 @@ def streaming_problems(student: nn.Module, chunk_size: int | None = None) -> lis
 
 
 def set_chunk_size(student: nn.Module, chunk_size: int) -> None:
-    """Have a trained student encode with another chunk size; 0 for full context.
+    """Have a trained student encode with another chunk size.
+
+    Parameters
+    ----------
+    student : its encoder changes in place.
+    chunk_size : encoder frames; 0 for full context.
 
     Raises
     ------

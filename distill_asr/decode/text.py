@@ -39,7 +39,13 @@ class TokenText(TokenWords):
         return best
 
     def entry(self, words: str, found: Hypothesis) -> dict[str, Any]:
-        """A line's part of ``nbest.jsonl``; with the frame of every token, if found."""
+        """A line's part of ``nbest.jsonl``; with the frame of every token, if found.
+
+        Parameters
+        ----------
+        words : text of the hypothesis.
+        found : the hypothesis.
+        """
         entry: dict[str, Any] = {"text": words, "score": found.score}
         if found.frames is None:
             return entry

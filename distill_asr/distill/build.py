@@ -65,7 +65,14 @@ def make_loss(block: DistillBlock) -> Loss:
 
 
 def head_name(named: str | None, matcher: Matcher, loss: Loss) -> str:
-    """The head a block names, or the one its method was published with; none for posteriors."""
+    """The head a block names, or the one its method was published with; none for posteriors.
+
+    Parameters
+    ----------
+    named : ``head`` of the block; None where it names none.
+    matcher : of the block; gives the default.
+    loss : of the block; one that reads posteriors gets ``identity``.
+    """
     return named or ("identity" if loss.reads == POSTERIORS else matcher.default_head)
 
 
@@ -75,6 +82,12 @@ def build_distillers(
     teachers: dict[str, TeacherFacts],
 ) -> dict[str, Distiller]:
     """One distiller a block, heads sized by the tap's and the teacher's widths and rates.
+
+    Parameters
+    ----------
+    blocks : of the config, by name.
+    taps : of the student, by name; those that blocks name.
+    teachers : facts by name; those that blocks name.
 
     Raises
     ------

@@ -57,7 +57,17 @@ class Matcher(nn.Module):
     default_head: str = "linear"
 
     def forward(self, student: States, teacher: States, context: Context) -> Pairs:
-        """Pair ``[B, T, D]`` with ``[B, S, E]``; utterances of teacher length 0 give no pairs.
+        """Pair student states with teacher positions.
+
+        Parameters
+        ----------
+        student : the tap, values [B, T, D].
+        teacher : values [B, S, E], or codes int64 [B, S, C]; utterances of length 0 give no pairs.
+        context : what else the batch offers; what the class does not ask for may not be read.
+
+        Returns
+        -------
+        Pairs of the whole batch, student [N, D] and teacher [N, ``paired_width``].
 
         Raises
         ------
@@ -82,7 +92,13 @@ class Matcher(nn.Module):
         return teacher_width
 
     def fit(self, student: TapShape, teacher: TapShape) -> None:
-        """Learn the shapes that will come, before the optimizer is made; nothing by default."""
+        """Learn the shapes that will come, before the optimizer is made; nothing by default.
+
+        Parameters
+        ----------
+        student : width D and step of the tap, ms.
+        teacher : width E of a state and the teacher's step, ms; None on token level.
+        """
 
     def check(self) -> None:
         """Look for the files that it will need; nothing by default.
@@ -119,7 +135,17 @@ class Loss(nn.Module):
     needs_tokens: bool = False
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """What the head gave, float32 [N, ...], and the teacher's side of the pairs -> [N]."""
+        """Compare the two sides of each pair.
+
+        Parameters
+        ----------
+        student : what the head gave, float32 [N, ``input_width``].
+        teacher : the other side: vectors [N, E], codes int64 [N, C], log-posteriors [N, V].
+
+        Returns
+        -------
+        A loss for each pair, float32 [N].
+        """
         raise NotImplementedError
 
     def input_width(self, paired_width: int, classes: int) -> int:

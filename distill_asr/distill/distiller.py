@@ -122,6 +122,7 @@ class Distiller(nn.Module):
         student : the tap, values [B, T, D].
         targets : [B, S, E] as the teacher gave them, or codes int64 [B, S, C].
         target_lengths : [B], 0 where an utterance has no target.
+        context : what else the batch offers to the matcher.
         chosen : [B] bool, utterances that count; all where not given.
 
         Returns

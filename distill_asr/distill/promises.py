@@ -71,6 +71,7 @@ def forward_problems(kind: str, part: type[nn.Module], tokens: bool = False) -> 
     Parameters
     ----------
     kind : ``loss``, ``match`` or ``head``.
+    part : the class.
     tokens : it is given ``tokens=`` too.
     """
     named = {"tokens": None} if tokens else {}
@@ -85,7 +86,13 @@ def forward_problems(kind: str, part: type[nn.Module], tokens: bool = False) -> 
 
 
 def failure(part: type, error: Exception) -> str:
-    """An exception in a class of the user's own, with the line of its file."""
+    """An exception in a class of the user's own, with the line of its file.
+
+    Parameters
+    ----------
+    part : the class.
+    error : with its traceback, of which the last line in the class's file counts.
+    """
     file = inspect.getsourcefile(part)
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     where = f"{file}:{lines[-1]}: " if lines else ""
@@ -126,6 +133,10 @@ def check_pairs(
     Parameters
     ----------
     where : begins each message.
+    pairs : what its ``forward`` gave.
+    student : the tap that it was given, values [B, T, D].
+    matcher : its class attributes say what to expect.
+    loss : the block's; one that needs tokens wants them in the pairs.
     width : the result of ``paired_width``; None if unknown.
 
     Raises
@@ -176,6 +187,7 @@ def check_values(where: str, pairs: Pairs, batch: int) -> None:
 
     Parameters
     ----------
+    where : begins each message.
     pairs : at least one.
     batch : utterances in it.
 
@@ -199,6 +211,8 @@ def check_losses(where: str, losses: object, count: int) -> Tensor:
 
     Parameters
     ----------
+    where : begins the message.
+    losses : what its ``forward`` gave.
     count : N.
 
     Raises

@@ -48,6 +48,12 @@ class Clip:
 
 
 def spoken_words(text: str, language: str) -> str:
-    """A text as students are trained on it; ``language`` as a collection spells its code."""
+    """A text as students are trained on it.
+
+    Parameters
+    ----------
+    text : as the collection has it.
+    language : as a collection spells its code, such as ``pt_BR``.
+    """
     code = language.replace("_", "-").split("@")[0]
     return unicode_words(text, language=code.lower())

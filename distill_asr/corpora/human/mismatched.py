@@ -55,6 +55,13 @@ def read_mismatched(path: Path) -> dict[str, float]:
 def write_mismatched(path: Path, readings: Sequence[Reading], model: str, limit: float) -> int:
     """Write the readings above the limit; rows of other utterances that are there stay.
 
+    Parameters
+    ----------
+    path : the table.
+    readings : of the utterances that were read now.
+    model : name of the reader, for the table's first line.
+    limit : character error rate, 0 and above; 1 is as many errors as characters.
+
     Returns
     -------
     How many readings are above the limit.
@@ -73,7 +80,13 @@ def write_mismatched(path: Path, readings: Sequence[Reading], model: str, limit:
 
 
 def character_error(text: str, heard: str) -> float:
-    """Edit distance of the characters, spaces apart, over the text's length."""
+    """Edit distance of the characters over the text's length.
+
+    Parameters
+    ----------
+    text : the reference; an empty one counts as one character.
+    heard : what was recognised. Spaces count in neither.
+    """
     reference, found = text.replace(" ", ""), heard.replace(" ", "")
     row = list(range(len(found) + 1))
     for number, character in enumerate(reference, start=1):

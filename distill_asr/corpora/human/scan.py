@@ -50,6 +50,12 @@ def read_clip(path: str | Path) -> np.ndarray:
 def scan(clips: Sequence[Clip], folder: Path, nj: int) -> dict[Path, _Heard]:
     """Length and loudness of each recording; ``folder/scan.tsv`` keeps them for the next time.
 
+    Parameters
+    ----------
+    clips : recordings, whose text is not looked at.
+    folder : where the table is kept.
+    nj : worker processes.
+
     Raises
     ------
     UserError : recordings that cannot be read, all of them.

@@ -80,6 +80,7 @@ def divide(
     clips : by utterance id; silent ones are not among them.
     minutes : of each.
     languages : that have labels.
+    shares : minutes of each set, of a language.
     reader : the collection or voice whose recordings are ``train``, ``dev`` and ``test_reader``;
         None for the voice of each language with the most labelled audio.
     other_languages : whether those are unlabelled audio.

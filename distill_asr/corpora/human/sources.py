@@ -28,7 +28,13 @@ _LETTERS = "alphabet"  # of GCompris: single letters and digits
 
 
 def package_clips(roots: Mapping[str, Path], problems: Problems) -> Iterator[Clip]:
-    """Clips of all packages that this module supports; it skips other packages."""
+    """Clips of all packages that this module supports; it skips other packages.
+
+    Parameters
+    ----------
+    roots : folder of each unpacked package, the one with ``usr``, by the package's name.
+    problems : gets what cannot be used.
+    """
     for name, root in roots.items():
         if name.startswith("festvox-"):
             yield from festvox(name, root, problems)
@@ -82,7 +88,14 @@ def tuxpaint(root: Path, problems: Problems) -> Iterator[Clip]:
 
 
 def asterisk(name: str, roots: Mapping[str, Path], problems: Problems) -> Iterator[Clip]:
-    """Prompts of a telephone exchange: texts in one package, G.722 in another."""
+    """Prompts of a telephone exchange: texts in one package, G.722 in another.
+
+    Parameters
+    ----------
+    name : of the package with the texts, ``asterisk-core-sounds-LANGUAGE``.
+    roots : folders of both packages by name.
+    problems : gets a missing package, and another layout.
+    """
     language, sound = name.removeprefix(f"{ASTERISK}-"), roots[f"{name}-g722"]
     found = files(roots[name], "usr/share/doc/*/core-sounds*.txt*") if name in roots else []
     if not found:

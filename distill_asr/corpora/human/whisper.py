@@ -63,7 +63,14 @@ class WhisperReader:
 
     @torch.inference_mode()
     def read(self, waveforms: Sequence[np.ndarray], language: str, window: int) -> list[str]:
-        """Transcribe waveforms float32 [N] at 16 kHz of at most ``window`` seconds."""
+        """Transcribe waveforms.
+
+        Parameters
+        ----------
+        waveforms : float32 [N] at 16 kHz each, no longer than the window.
+        language : code; models of English alone do not look at it.
+        window : seconds that the encoder takes; waveforms are padded to it.
+        """
         self._cut(window)
         features = self._processor.feature_extractor(
             list(waveforms),
@@ -105,6 +112,8 @@ def read_all(
 
     Parameters
     ----------
+    reader : the model.
+    language : its code.
     recordings : path and text by utterance.
     load : path -> samples.
     words : a text as it is compared.

@@ -51,10 +51,11 @@ class Contrastive(Loss):
         tokens: Tensor | None = None,
         negative_ids: Tensor | None = None,
     ) -> Tensor:
-        """[N, E], [N, E] -> [N], in float32 or better.
+        """Cross-entropy of each pair among its negatives, [N], in float32 or better.
 
         Parameters
         ----------
+        student, teacher : [N, E].
         tokens : [N], token of each pair; asked for by ``mask_same_token`` only.
         negative_ids : [N, K], which pairs are the negatives of each; drawn where not given.
 
@@ -87,7 +88,14 @@ class Contrastive(Loss):
 
 
 def draw_negatives(pairs: int, wanted: int, device: torch.device) -> Tensor:
-    """For each pair ``wanted`` different pairs, itself allowed, [N, K]."""
+    """For each pair the indices of other pairs, [N, K], itself allowed.
+
+    Parameters
+    ----------
+    pairs : N.
+    wanted : K; 0.8 N are drawn where there are no more pairs than that.
+    device : they are drawn there.
+    """
     count = wanted if pairs > wanted else int(_FEW * pairs)
     return torch.rand(pairs, pairs, device=device).topk(count, dim=1, sorted=False).indices
 

@@ -18,5 +18,11 @@ def checked_reduce_dim(reduce_dim: str) -> str:
 
 
 def reduce_width(elements: Tensor, reduce_dim: str) -> Tensor:
-    """[N, E] -> [N], the mean or the sum over the width."""
+    """[N, E] -> [N], the mean or the sum over the width.
+
+    Parameters
+    ----------
+    elements : [N, E], a loss for each dimension.
+    reduce_dim : ``sum``; anything else is the mean.
+    """
     return elements.sum(dim=-1) if reduce_dim == "sum" else elements.mean(dim=-1)

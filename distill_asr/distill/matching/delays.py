@@ -22,7 +22,13 @@ class Delays:
         self.window = window
 
     def frames(self, step_ms: float, device: torch.device) -> Tensor:
-        """The delays in frames of the student, int64 [K], ascending."""
+        """The delays in frames of the student, int64 [K], ascending.
+
+        Parameters
+        ----------
+        step_ms : duration of a student frame, ms.
+        device : of the result.
+        """
         first, last = round((self.delay - self.window) / step_ms), round(self.delay / step_ms)
         return torch.arange(first, last + 1, device=device)
 
@@ -33,6 +39,7 @@ class Delays:
         ----------
         time : [N], teacher frames at the student's rate.
         lengths : [N], student frames of the utterance each one is from.
+        step_ms : duration of a student frame, ms.
 
         Returns
         -------

@@ -26,7 +26,13 @@ class Block:
 
 
 def blocks(found: Sequence[int], expected: Sequence[int]) -> list[Block]:
-    """Blocks of a best alignment by Levenshtein distance, in order, covering both sequences."""
+    """Blocks of a best alignment by Levenshtein distance, in order, covering both sequences.
+
+    Parameters
+    ----------
+    found : ids of the decoded sequence.
+    expected : ids of its reference.
+    """
     merged: list[Block] = []
     for code in Levenshtein.opcodes(found, expected):
         equal = code.tag == "equal"

@@ -64,6 +64,10 @@ class FrameMatcher(Matcher):
     def ratio(self, student_step_ms: float | None, teacher_step_ms: float | None) -> int:
         """Teacher frames a student frame, for ``concat`` and ``average``.
 
+        Parameters
+        ----------
+        student_step_ms, teacher_step_ms : duration of a frame; None on token level.
+
         Raises
         ------
         ValueError : one side is on token level, or the rates are not whole multiples.

@@ -123,7 +123,14 @@ def _with_zeros(values: Tensor, unread: Tensor) -> Tensor:
 
 
 def renormalised(scores: Tensor, utterance: Tensor, batch: int) -> Tensor:
-    """Probabilities [M] of log-probabilities [M]; those of one utterance add up to 1."""
+    """Probabilities [M] of log-probabilities; those of one utterance add up to 1.
+
+    Parameters
+    ----------
+    scores : [M], log-probability of each hypothesis.
+    utterance : [M], the utterance of each, from 0.
+    batch : number of utterances, B.
+    """
     largest = scores.detach().new_full((batch,), -torch.inf)
     largest = largest.scatter_reduce(0, utterance, scores.detach(), "amax")
     powers = (scores - largest[utterance]).exp()

@@ -18,7 +18,13 @@ BLOCK = 25
 
 
 def uniform_masses(lengths: Tensor, size: int) -> Tensor:
-    """Equal masses that sum to 1 over the valid positions, float32 [B, size]; 0 beyond them."""
+    """Equal masses that sum to 1 over the valid positions, float32 [B, size]; 0 beyond them.
+
+    Parameters
+    ----------
+    lengths : [B], valid positions; 0 gives no mass.
+    size : positions, padding included.
+    """
     valid = torch.arange(size, device=lengths.device) < lengths.unsqueeze(1)
     return valid.float() / lengths.clamp(min=1).unsqueeze(1)
 
@@ -119,8 +125,10 @@ def fused_gromov_wasserstein(
     student, teacher : distances within each side, [B, T, T] and [B, S, S].
     masses : [B, T] and [B, S]; 0 for padding.
     alpha : 0 for the cost alone, 1 for the distances alone.
+    epsilon : strength of the entropy, in units of the cost.
     iterations : of Sinkhorn in each round.
     rounds : in each, the distances are linearised at the plan so far.
+    log_prior : [B, T, S] where plans near a prior are wanted; uniform where not given.
 
     Returns
     -------

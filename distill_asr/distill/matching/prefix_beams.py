@@ -148,6 +148,9 @@ def path_scores(log_probs: Tensor, lengths: Tensor, found: Hypotheses, blank: in
     Parameters
     ----------
     log_probs : [B, T, V], as of ``prefix_beams``.
+    lengths : [B], valid frames.
+    found : M hypotheses of the batch.
+    blank : id of the blank.
     """
     if not found.tokens:  # CTC of nothing is an error
         return log_probs.new_zeros(0)

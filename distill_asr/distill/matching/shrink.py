@@ -97,6 +97,8 @@ def ctc_path(student: States, context: Context, what: str) -> Tensor:
 
     Parameters
     ----------
+    student : the tap.
+    context : holds the CTC output as the tap ``ctc``.
     what : needs it; begins the messages.
 
     Raises
@@ -107,7 +109,16 @@ def ctc_path(student: States, context: Context, what: str) -> Tensor:
 
 
 def ctc_logits(student: States, context: Context, what: str) -> Tensor:
-    """Logits of the CTC output, [B, T, V], without a gradient; raises as ``ctc_path``."""
+    """Logits of the CTC output, [B, T, V], without a gradient.
+
+    Parameters
+    ----------
+    student, context, what : as of ``ctc_path``.
+
+    Raises
+    ------
+    ValueError : as ``ctc_path``.
+    """
     if "ctc" not in context.taps:
         raise ValueError(
             f"{what} needs the student's CTC output; use model: ctc or transducer with a "

@@ -76,7 +76,13 @@ class SoftMatcher(Matcher):
 
 
 def cut_special(teacher: States, special_tokens: str) -> tuple[Tensor, Tensor]:
-    """States float32 [B, S, E] and their lengths, without both ends where these are dropped."""
+    """States float32 [B, S, E] and their lengths, without both ends where these are dropped.
+
+    Parameters
+    ----------
+    teacher : values [B, S, E], one special token at either end.
+    special_tokens : ``drop`` cuts them; anything else keeps them.
+    """
     first = 1 if special_tokens == "drop" else 0
     last = max(teacher.values.size(1) - first, first)
     return teacher.values[:, first:last].float(), (teacher.lengths - 2 * first).clamp(min=0)

@@ -62,6 +62,11 @@ def token_spans(tokens: Sequence[str], text: str) -> list[Span]:
 def pooling_weights(student: Sequence[Span], teacher: Sequence[Span], text: str) -> Tensor:
     """Share of each teacher position in each student token, by characters in common.
 
+    Parameters
+    ----------
+    student, teacher : first character of each token and the one after its last, U and S of them.
+    text : what they count the characters of.
+
     Returns
     -------
     [U, S]; rows sum up to 1, or are zero where no character is shared. White space does not count.
