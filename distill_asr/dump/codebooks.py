@@ -151,6 +151,12 @@ class Sample:
 def draw_sample(teacher: Teacher, sources: Sequence[DataSource], config: TeacherConfig) -> Sample:
     """Run utterances in random order through the teacher until there are ``sample_frames``.
 
+    Parameters
+    ----------
+    teacher : gives the states.
+    sources : data dirs to draw from, all together.
+    config : its codec has ``sample_frames`` and ``seed``.
+
     Raises
     ------
     UserError : only one utterance, so that nothing is left to measure with.
@@ -178,7 +184,14 @@ def draw_sample(teacher: Teacher, sources: Sequence[DataSource], config: Teacher
 
 
 def train_quantizer(sample: Sample, settings: Settings, device: str = "cpu") -> Quantizer:
-    """Train codebooks; the same sample and options give the same bytes on the same machine."""
+    """Train codebooks; the same sample and options give the same bytes on the same machine.
+
+    Parameters
+    ----------
+    sample : states to train with and to measure with.
+    settings : of the targets; those of the codec decide the training.
+    device : of torch.
+    """
     statistics = Statistics.of(sample.training)
     mean = statistics.mean.astype(np.float32)
     std = np.maximum(statistics.std, STD_FLOOR).astype(np.float32)

@@ -65,12 +65,24 @@ def facts(loaded: LoadedTeacher, _: Advance) -> TeacherTraits:
 
 
 def size_problems(loaded: LoadedTeacher, _: Advance, source: DataSource) -> list[str]:
-    """Name items that are too short or too long."""
+    """Name items that are too short or too long.
+
+    Parameters
+    ----------
+    loaded : the teacher.
+    source : the items.
+    """
     return source.size_problems(loaded.teacher)
 
 
 def error_of_dtype(loaded: LoadedTeacher, _: Advance, source: DataSource) -> float:
-    """How far the states are from float32's: norm of the difference over the norm."""
+    """How far the states are from float32's: norm of the difference over the norm.
+
+    Parameters
+    ----------
+    loaded : the teacher, in its own dtype.
+    source : a few items, which are all read.
+    """
     from distill_asr.pretrained.precision import relative_error
     from distill_asr.teachers import load_teacher
 
@@ -88,7 +100,19 @@ def codec_settings(
     directories: list[Path],
     sources: list[DataSource],
 ) -> Settings:
-    """Make ready what the codec needs, see ``prepare_codec``."""
+    """Make ready what the codec needs, see ``prepare_codec``.
+
+    Parameters
+    ----------
+    loaded : the teacher.
+    settings : of the targets.
+    directories : of the targets, one a data dir.
+    sources : the data dirs.
+
+    Returns
+    -------
+    The settings, with what the codec adds.
+    """
     from distill_asr.dump.codebooks import prepare_codec
 
     return prepare_codec(

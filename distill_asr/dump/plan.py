@@ -54,6 +54,11 @@ def refuse_or_clear(jobs: list[DumpJob], overwrite: bool) -> list[str]:
     """Throw away what is in the way if that is wanted, and give what must be refused.
 
     What matches is kept and never recomputed.
+
+    Parameters
+    ----------
+    jobs : one a data dir.
+    overwrite : it is wanted; nothing is refused then.
     """
     found = {job.directory: job.problems(reread=overwrite) for job in jobs}
     if not overwrite:
@@ -168,7 +173,14 @@ class DumpPlan:
 
 
 def sample(source: DataSource, most: int, seconds: float) -> DataSource:
-    """A few items from all over a source: at most so many, at most so much audio, at least one."""
+    """A few items from all over a source, at least one.
+
+    Parameters
+    ----------
+    source : the data dir.
+    most : items at most.
+    seconds : audio at most, the first item's excepted.
+    """
     firsts = [group[0] for group in source.groups()]
     step = max(1, len(firsts) // most)
     chosen: list[str] = []

@@ -78,6 +78,11 @@ class ProbeSet:
     def read(cls, directory: Path, text: str) -> ProbeSet:
         """Read dumped targets, and the transcripts of the data dir they lie in.
 
+        Parameters
+        ----------
+        directory : <data dir>/targets/<teacher>.
+        text : file of the data dir with the transcripts.
+
         Raises
         ------
         UserError : no targets of layers that can be told apart, damaged ones, or no transcripts.
@@ -102,7 +107,13 @@ class ProbeSet:
         return cls(reader, {utt: texts[utt] for utt in sorted(reader)})
 
     def states(self, place: int, mean: np.ndarray, std: np.ndarray) -> list[Tensor]:
-        """Standardised states [S, E] of one layer, by its place, of every utterance in order."""
+        """Standardised states [S, E] of one layer, of every utterance in order.
+
+        Parameters
+        ----------
+        place : of the layer among those dumped, from 0.
+        mean, std : of the targets, [layers * E].
+        """
         width = self.reader.width // len(self.reader.manifests[0].layers)
         columns = slice(place * width, (place + 1) * width)
         return [
@@ -224,6 +235,11 @@ def _ctc(head: nn.Linear, states: list[Tensor], targets: list[Tensor]) -> Tensor
 def probe_layers(probe: Probe, output: Path) -> list[LayerResult]:
     """Results of all layers, each written when it is ready; those of a killed run are kept.
 
+    Parameters
+    ----------
+    probe : what to train on each layer.
+    output : directory of the results.
+
     Raises
     ------
     UserError : ``output`` holds another probe.
@@ -253,7 +269,13 @@ def _read(output: Path, made_from: dict[str, Any]) -> dict[int, LayerResult]:
 
 
 def table(results: Sequence[LayerResult], units: str) -> str:
-    """A markdown table, the best layer in bold; rates in percent."""
+    """A markdown table, the best layer in bold; rates in percent.
+
+    Parameters
+    ----------
+    results : of each layer.
+    units : what the probe recognises; ``characters`` for a rate called CER.
+    """
     best = min(results, key=lambda one: one.dev)
     rows = [
         [
@@ -269,6 +291,12 @@ def table(results: Sequence[LayerResult], units: str) -> str:
 
 def save_picture(path: Path, results: Sequence[LayerResult], name: str) -> None:
     """Write a PNG of error rates over layers.
+
+    Parameters
+    ----------
+    path : the file.
+    results : of each layer.
+    name : of the teacher, the title.
 
     Raises
     ------

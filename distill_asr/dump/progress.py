@@ -43,12 +43,25 @@ class Progress:
         self._begin = self._shown = time.monotonic()
 
     def under_way(self, piece: int, amount: int) -> None:
-        """Record how much of a piece is done; 0 if its worker died."""
+        """Record how much of a piece is done.
+
+        Parameters
+        ----------
+        piece : its number.
+        amount : in the unit of the whole; 0 if its worker died.
+        """
         self._under_way[piece] = amount
         self._show()
 
     def finished(self, piece: int, amount: int, size: int) -> None:
-        """A piece is on disk with ``size`` bytes."""
+        """Record a piece that is on disk.
+
+        Parameters
+        ----------
+        piece : its number.
+        amount : all of it, in the unit of the whole.
+        size : bytes.
+        """
         self._under_way.pop(piece, None)
         self._done += amount
         self._disk += size

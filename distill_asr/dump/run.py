@@ -61,7 +61,17 @@ def dump_sets(
     tolerance: float = TOLERANCE,
     overwrite: bool = False,
 ) -> None:
-    """Write <data dir>/targets/<name> of each data dir; see the options of the verb.
+    """Write <data dir>/targets/<name> of each data dir.
+
+    Parameters
+    ----------
+    data_dirs : prepared.
+    name : of the targets.
+    config : the teacher's.
+    workers : hold that teacher.
+    shard_utts : utterances in a shard.
+    tolerance : largest relative error of a dtype below float32.
+    overwrite : throw away targets of another teacher or other data.
 
     Raises
     ------

@@ -45,7 +45,18 @@ class ShardTask:
 
 
 def compute_shard(loaded: LoadedTeacher, progress: Callable[[int], None], task: ShardTask) -> None:
-    """Compute and write a shard; ``progress`` is told how much of it is done so far."""
+    """Compute and write a shard.
+
+    Parameters
+    ----------
+    loaded : the teacher.
+    progress : is told how much of it is done so far.
+    task : the shard.
+
+    Raises
+    ------
+    UserError : the teacher is not the one of the targets, or the shard cannot be written.
+    """
     source, teacher = task.source, loaded.teacher
     if teacher.fingerprint != task.settings.weights_sha256:
         raise UserError(

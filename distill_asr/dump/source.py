@@ -51,7 +51,13 @@ class DataSource(ABC):
 
     @abstractmethod
     def sizes(self, utterances: Iterable[str], teacher: Teacher) -> dict[str, int]:
-        """Size of each item by ``Teacher.size``, without reading audio."""
+        """Size of each item by ``Teacher.size``, without reading audio.
+
+        Parameters
+        ----------
+        utterances : ids.
+        teacher : counts the pieces of a sentence; audio is counted in samples.
+        """
 
     @abstractmethod
     def budget(self, config: TeacherConfig) -> float:
@@ -101,7 +107,13 @@ class DataSource(ABC):
         return []
 
     def batches(self, teacher: Teacher, config: TeacherConfig) -> list[list[str]]:
-        """Ids, longest first, in groups whose padded size stays within the teacher's budget."""
+        """Ids, longest first, in groups whose padded size stays within the teacher's budget.
+
+        Parameters
+        ----------
+        teacher : sizes the items.
+        config : holds the budget.
+        """
         return grouped(self.sizes(self.ids, teacher), self.budget(config))
 
 
@@ -144,7 +156,12 @@ class AudioSource(DataSource):
         self._cache: Path | None = self.path / CACHE
 
     def read(self, utterance: str) -> Any:
-        """Give float32 [num_samples]."""
+        """Give float32 [num_samples].
+
+        Raises
+        ------
+        BadSamplesError : audio that cannot be read, or is not as it was prepared.
+        """
         where = self._where(utterance)
         try:
             samples, facts = read_audio(self.wav[utterance])
@@ -381,7 +398,18 @@ class AudioTextSource(AudioSource):
 
 
 def open_source(reads: str, data_dir: DataDir, text_file: str = "text") -> DataSource:
-    """Check a data dir for a teacher and give its items; UserError with what is wrong."""
+    """Check a data dir for a teacher and give its items.
+
+    Parameters
+    ----------
+    reads : ``audio``, ``text`` or ``audio+text``.
+    data_dir : prepared.
+    text_file : file of the data dir with the sentences.
+
+    Raises
+    ------
+    UserError : what is wrong with the data.
+    """
     if reads == "audio":
         return AudioSource(data_dir)
     kind = {"text": TextSource, "audio+text": AudioTextSource}[reads]

@@ -35,6 +35,12 @@ class Workers(Protocol):
     def map(self, work: Work, pieces: Iterable[tuple], report: Report) -> Iterator[tuple[int, Any]]:
         """Run ``work(loaded, report, *piece)``; give (number of the piece, result) as they end.
 
+        Parameters
+        ----------
+        work : a function that can be pickled.
+        pieces : its further arguments, one tuple a piece.
+        report : is told the number of a piece and how much of it is done.
+
         Raises
         ------
         UserError : of a piece; or a piece whose worker died again and again.
@@ -172,7 +178,13 @@ def _received(worker: _Worker) -> tuple | None:
 
 
 def result_of(message: tuple) -> Any:
-    """Give what ``outcome`` found, or raise it."""
+    """Give what ``outcome`` found, or raise it.
+
+    Raises
+    ------
+    UserError : the piece raised it.
+    RuntimeError : the piece raised something else; holds the traceback.
+    """
     kind, content = message
     if kind == "done":
         return content

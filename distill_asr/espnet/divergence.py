@@ -95,6 +95,11 @@ def kept(epoch: int) -> str:
 def require_finite_validation(reporter: SubReporter, utterances: list[str]) -> None:
     """Stop where no batch of the validation had a finite loss.
 
+    Parameters
+    ----------
+    reporter : of the validation that has ended.
+    utterances : of its last batch, to be named.
+
     Raises
     ------
     UserError : with the epoch and what to try.

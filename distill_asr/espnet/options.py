@@ -59,7 +59,13 @@ def check_options(config: Mapping[str, object]) -> list[str]:
 
 
 def check_top_level(config: Mapping[str, object], parser: argparse.ArgumentParser) -> list[str]:
-    """Unknown keys, values outside an option's choices, and wrong types."""
+    """Unknown keys, values outside an option's choices, and wrong types.
+
+    Parameters
+    ----------
+    config : a whole training config.
+    parser : of ESPnet's task.
+    """
     actions = {action.dest: action for action in parser._actions}
     # class names are checked with their arguments, see check_choice
     problems = []
@@ -101,6 +107,10 @@ def check_choice(
 
     Parameters
     ----------
+    config : a whole training config.
+    name : of the choice, such as ``encoder``.
+    classes : by the name that the config gives.
+    default : name of the class where the config gives none.
     given : arguments that the builder gives.
     """
     chosen = config.get(name, default)

@@ -119,7 +119,17 @@ class DistillTask(ASRTask):
 
 
 def attach_distillers(student: Student, args: argparse.Namespace) -> None:
-    """Give the student the distillers of ``args.distill``."""
+    """Give the student the distillers of a config.
+
+    Parameters
+    ----------
+    student : built, without distillers.
+    args : ``distill`` are its blocks, ``distill_teachers`` facts about the teachers.
+
+    Raises
+    ------
+    UserError : every block whose student and teacher do not fit together.
+    """
     blocks = {k: DistillBlock(**v) for k, v in args.distill.items() if k != "pick"}
     taps = sorted({options.tap for options in blocks.values()})
     student.watch(taps)

@@ -92,7 +92,13 @@ class TrainedEncoder(AbsFrontend):
         return averaged(states, lengths, self.average)
 
     def encoded(self, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """States [B, T, D] of audio [B, N], before they become means."""
+        """States [B, T, D] of audio, before they become means, and their frames [B].
+
+        Parameters
+        ----------
+        speech : [B, N].
+        lengths : [B], samples.
+        """
         features, lengths = self.frontend(speech, lengths)
         if self.normalize is not None:
             features, lengths = self.normalize(features, lengths)

@@ -29,7 +29,17 @@ _LFS_POINTER = b"version https://git-lfs"  # how such a file begins
 
 
 def load_model_config(request: ModelRequest, files: str) -> Any:
-    """Load config.json; UserError if the model is missing (``files``: what it consists of)."""
+    """Load config.json.
+
+    Parameters
+    ----------
+    request : names the model.
+    files : what a model of this kind consists of, for the message.
+
+    Raises
+    ------
+    UserError : the model is missing, or its config.json is damaged.
+    """
     place = locate_model(request.name)
     try:
         return transformers.AutoConfig.from_pretrained(place, trust_remote_code=False)
@@ -44,7 +54,9 @@ def load_model(
 
     Parameters
     ----------
+    request : names the model.
     model_class : ``transformers.AutoModel``, or one class of it.
+    model_config : as of ``load_model_config``.
     files : what a model of this kind consists of, for the message.
     options : for ``from_pretrained``.
 
@@ -86,6 +98,7 @@ def load_extractor(request: ModelRequest, expected: str | None, remedy: str) -> 
 
     Parameters
     ----------
+    request : names the model.
     expected : name of its class in transformers; None for any.
     remedy : what to do where it is missing or another one.
 
@@ -117,7 +130,17 @@ def load_extractor(request: ModelRequest, expected: str | None, remedy: str) -> 
 
 
 def load_tokenizer(request: ModelRequest, model_config: Any) -> Any:
-    """Load the tokenizer of a text model; UserError if it is missing or another model's."""
+    """Load the tokenizer of a text model.
+
+    Parameters
+    ----------
+    request : names the model.
+    model_config : as of ``load_model_config``; its vocabulary is compared.
+
+    Raises
+    ------
+    UserError : it is missing or another model's.
+    """
     where = f"{request.where}: model {request.name}: "
     remedy = "copy tokenizer.json (or vocab.txt ...) from where the model was published"
     try:
@@ -148,7 +171,17 @@ def tokenizer_facts(tokenizer: Any) -> dict[str, Any]:
 
 
 def require_layers(request: ModelRequest, depth: int) -> None:
-    """Refuse layers that a model of ``depth`` layers does not have."""
+    """Refuse layers that a model does not have.
+
+    Parameters
+    ----------
+    request : asks for the layers; 0 is the input of the first one.
+    depth : layers of the model.
+
+    Raises
+    ------
+    UserError : every layer that it does not have.
+    """
     problems = [
         f"{request.where}: layers: {layer} given, but {request.name} has {depth} layers; allowed: "
         f"0 to {depth}"
@@ -231,7 +264,12 @@ def _first_line(error: Exception) -> str:
 
 
 def require_device(device: str) -> None:
-    """Refuse a device that cannot be used."""
+    """Refuse a device that cannot be used.
+
+    Raises
+    ------
+    UserError : torch cannot use it here.
+    """
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -27,7 +27,18 @@ HEAVY = 0.2  # share of a front's work from which on a convolution is worth lowe
 
 
 def require_dtype(dtype: str, device: str, where: str) -> None:
-    """Refuse bfloat16 where there are no instructions for it; ``where`` begins the message."""
+    """Refuse bfloat16 where there are no instructions for it.
+
+    Parameters
+    ----------
+    dtype : ``float32`` or ``bfloat16``.
+    device : of torch.
+    where : begins the message.
+
+    Raises
+    ------
+    UserError : the device has none.
+    """
     if dtype != LOWERED or has_bfloat16(device):
         return
     raise UserError(
@@ -48,6 +59,12 @@ def prepare_model(model: nn.Module, dtype: str, device: str) -> nn.Module:
     """Make a model ready for ``computing``, in place: frozen, on its device, weights as needed.
 
     Call it once the weights have been hashed.
+
+    Parameters
+    ----------
+    model : with weights in float32.
+    dtype : ``float32`` or ``bfloat16``, that of the matrix products.
+    device : of torch.
     """
     model.eval().requires_grad_(False)
     for module in list(model.modules()):
@@ -62,7 +79,12 @@ def prepare_model(model: nn.Module, dtype: str, device: str) -> nn.Module:
 
 @contextmanager
 def computing(dtype: str, device: str) -> Iterator[None]:
-    """Run a prepared model inside; results of bfloat16 may be of either dtype."""
+    """Run a prepared model inside; results of bfloat16 may be of either dtype.
+
+    Parameters
+    ----------
+    dtype, device : as of ``prepare_model``.
+    """
     kind, lowered = torch.device(device).type, dtype == LOWERED
     # rounding to TF32 is for convolutions beside bfloat16 alone; results must not vary between runs
     cudnn = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=lowered)
@@ -72,7 +94,13 @@ def computing(dtype: str, device: str) -> Iterator[None]:
 
 
 def relative_error(states: list[np.ndarray], exact: list[np.ndarray]) -> float:
-    """Norm of the difference over the norm of ``exact``, over all arrays together."""
+    """Norm of the difference over the norm of what is exact, over all arrays together.
+
+    Parameters
+    ----------
+    states : arrays [S, E].
+    exact : the same ones computed in float32.
+    """
     error = sum(
         float(np.square(a - b, dtype=np.float64).sum()) for a, b in zip(states, exact, strict=True)
     )

@@ -215,7 +215,9 @@ def load_recogniser(
 
     Parameters
     ----------
+    request : names the model.
     language, task : forced on a model of several; None and ``transcribe`` elsewhere.
+    device : of torch.
 
     Raises
     ------

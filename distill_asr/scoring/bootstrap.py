@@ -86,14 +86,17 @@ def relative_reduction(
 ) -> Reduction:
     """Reduction of the error rate against a baseline, with its interval.
 
+    Where the baseline makes no error, the reduction is 0 if the system makes none either and
+    minus infinity otherwise.
+
     Parameters
     ----------
     baseline, system : the same seeds and the same utterances, in the same order.
     speakers : of each utterance; none, or fewer than ``FEWEST_SPEAKERS`` different ones, and
         utterances are drawn without them.
-
-    Where the baseline makes no error, the reduction is 0 if the system makes none either and
-    minus infinity otherwise.
+    resamples : draws.
+    level : of the interval, such as 0.95.
+    seed : same seed, same draws.
 
     Raises
     ------

@@ -60,7 +60,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def list_of_names(value: str) -> list[str]:
-    """Different names, split by commas; an option's type."""
+    """Different names, split by commas; an option's type.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError : an empty name, or one that occurs twice.
+    """
     names = [name.strip() for name in value.split(",")]
     if not all(names) or len(set(names)) < len(names):
         raise argparse.ArgumentTypeError(f"{value!r}: expected different names, split by commas")
@@ -68,7 +73,12 @@ def list_of_names(value: str) -> list[str]:
 
 
 def list_of_seeds(value: str) -> list[int]:
-    """Different whole numbers, split by commas; an option's type."""
+    """Different whole numbers, split by commas; an option's type.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError : as ``list_of_names``, or no whole number.
+    """
     try:
         return [int(name) for name in list_of_names(value)]
     except ValueError as error:
@@ -76,7 +86,12 @@ def list_of_seeds(value: str) -> list[int]:
 
 
 def repeat(value: str) -> tuple[str, str]:
-    """``NAME=SYSTEM``; an option's type."""
+    """``NAME=SYSTEM``; an option's type.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError : anything else.
+    """
     name, _, system = value.partition("=")
     if not name or not system:
         raise argparse.ArgumentTypeError(f"{value!r}: expected NAME=SYSTEM")

@@ -12,6 +12,12 @@ WORDS = "text"
 
 
 def altered_words(directory: Path, names: Iterable[str] = (WORDS,)) -> list[str]:
-    """List the files of a decoding that have changed; nothing without a record."""
+    """List the files of a decoding that have changed; nothing without a record.
+
+    Parameters
+    ----------
+    directory : ``<exp>/decode/<set>``.
+    names : files of it to look at.
+    """
     files = {name: directory / name for name in names}
     return altered(directory / DECODED, files, "decode the set again, with --overwrite")

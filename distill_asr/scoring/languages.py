@@ -40,7 +40,13 @@ class Layout:
     test_set: str = "test"
 
     def of(self, name: str, language: str) -> str:
-        """One of the fields above for a language."""
+        """One of the fields above for a language.
+
+        Parameters
+        ----------
+        name : of the field.
+        language : code to put in.
+        """
         return getattr(self, name).replace(LANGUAGE, language)
 
 
@@ -56,7 +62,14 @@ class LanguageStudy:
     together: bool = False  # choose one system for all languages
 
     def comparison(self, language: str, part: str, systems: Sequence[str]) -> Comparison:
-        """Decodings of one language's ``dev_set`` or ``test_set``."""
+        """The decodings of one language.
+
+        Parameters
+        ----------
+        language : its code.
+        part : ``dev_set`` or ``test_set``.
+        systems : names of experiments.
+        """
         paths = (Path(self.layout.of(name, language)) for name in ("exp", "dump"))
         sets = [self.layout.of(part, language)]
         return Comparison(*paths, list(systems), self.seeds, sets, self.baseline)
@@ -150,6 +163,13 @@ def mean_reduction(
     The interval is over draws of languages and of seeds, crossed: a seed is drawn for all
     languages alike. It shows how much the mean depends on the languages that were taken. Chance
     within a language is part of the spread between languages.
+
+    Parameters
+    ----------
+    results : of all languages, with the same seeds.
+    resamples : draws.
+    level : of the interval, such as 0.95.
+    seed : same seed, same draws.
     """
     pairs = [one.seeds or ((one.baseline, one.system),) for one in results]
     table = np.array([[_errors_and_units(*pair) for pair in of_seeds] for of_seeds in pairs])

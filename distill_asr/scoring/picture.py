@@ -17,6 +17,12 @@ _PLAIN, DISTILLED = "#8a8a8a", "#1f6fb2"
 def save_picture(path: Path, study: LanguageStudy, results: Sequence[LanguageResult]) -> None:
     """Write a PNG of three rows over the languages, the least audio at the left.
 
+    Parameters
+    ----------
+    path : the file.
+    study : names the systems.
+    results : of each language, from left to right.
+
     Raises
     ------
     UserError : matplotlib is not installed.
@@ -38,7 +44,16 @@ def save_picture(path: Path, study: LanguageStudy, results: Sequence[LanguageRes
 
 
 def new_figure(width: float, height: float) -> Any:
-    """A matplotlib figure of so many inches; UserError where matplotlib is not installed."""
+    """A matplotlib figure.
+
+    Parameters
+    ----------
+    width, height : inches.
+
+    Raises
+    ------
+    UserError : matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

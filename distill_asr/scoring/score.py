@@ -38,6 +38,11 @@ class Scores:
 def write_scores(wanted: Comparison, out: Path) -> Scores:
     """Score; write the table, its figures (``.json``) and a ``score.json`` beside each text.
 
+    Parameters
+    ----------
+    wanted : what to score.
+    out : the table, a name that ends in ``.md`` or ``.txt``.
+
     Raises
     ------
     UserError : with every missing or unfit file of all systems, seeds and sets.
@@ -63,6 +68,11 @@ def out_problems(out: Path, endings: Sequence[str] = _TABLES) -> list[str]:
     """Report why a table cannot be written there, in the words of the command line.
 
     Names that other files have, such as ``text``, are refused: what lies there is replaced.
+
+    Parameters
+    ----------
+    out : the table.
+    endings : suffixes that are welcome.
     """
     if out.suffix == ".json":
         return [

@@ -127,7 +127,13 @@ def count_all(wanted: Comparison) -> Counted:
 
 
 def missing_lines(wanted: Comparison, counted: Counted) -> list[str]:
-    """List the utterances left out, a line for each set, and those without a hypothesis."""
+    """List the utterances left out, a line for each set, and those without a hypothesis.
+
+    Parameters
+    ----------
+    wanted : what to score.
+    counted : its edits, as of ``count_all``.
+    """
     filtered = {test_set: read_filtered(wanted.dump / test_set) for test_set in wanted.sets}
     left_out = [
         f"{wanted.dump / test_set}: `distill-asr prepare` left out {named(utterances)}, which "
@@ -143,7 +149,13 @@ def missing_lines(wanted: Comparison, counted: Counted) -> list[str]:
 
 
 def compare_systems(wanted: Comparison, counted: Counted) -> list[SystemResult]:
-    """Compare every system with the baseline and the control, on every test set."""
+    """Compare every system with the baseline and the control, on every test set.
+
+    Parameters
+    ----------
+    wanted : what to score.
+    counted : its edits, as of ``count_all``.
+    """
     return [_result(wanted, counted, *key) for key in product(wanted.systems, wanted.sets)]
 
 
@@ -152,6 +164,11 @@ def noise_floors(wanted: Comparison, counted: Counted) -> dict[str, float]:
 
     The largest relative difference between a training and its repeat (same seed; targets dumped
     anew, another order of loader workers), or the floor that was given, if that is larger.
+
+    Parameters
+    ----------
+    wanted : names the repeats, and the floor that was given.
+    counted : its edits, as of ``count_all``.
     """
 
     def words(name: str, seed: int, test_set: str) -> Counts:
@@ -169,7 +186,13 @@ def noise_floors(wanted: Comparison, counted: Counted) -> dict[str, float]:
 
 
 def run_figures(edits: dict[str, Edits], missing: list[str]) -> dict[str, Any]:
-    """Figures of one run: totals, [hits, sub, ins, del] of every utterance, what is missing."""
+    """Figures of one run: totals, [hits, sub, ins, del] of every utterance, what is missing.
+
+    Parameters
+    ----------
+    edits : by utterance.
+    missing : utterances without a hypothesis.
+    """
     utterances = {
         utterance: {"words": astuple(e.words), "characters": astuple(e.characters)}
         for utterance, e in edits.items()
@@ -184,7 +207,14 @@ def run_figures(edits: dict[str, Edits], missing: list[str]) -> dict[str, Any]:
 def summary_figures(
     wanted: Comparison, results: list[SystemResult], floors: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Every figure of the table, unrounded, and how it was computed."""
+    """Every figure of the table, unrounded, and how it was computed.
+
+    Parameters
+    ----------
+    wanted : what was scored.
+    results : rows of the table.
+    floors : noise floor of each test set, a share.
+    """
     units = ["seed", "speaker", "utterance"]
     return {
         "baseline": wanted.baseline,

@@ -57,6 +57,7 @@ def systems_table(
 
     Parameters
     ----------
+    results : one for each system and test set.
     references : systems compared with: the baseline, the control.
     floors : noise floor of each test set, a share.
     """
@@ -77,7 +78,13 @@ def systems_table(
 
 
 def table_notes(results: Sequence[SystemResult], floors: Mapping[str, float]) -> list[str]:
-    """What the intervals cover, and what is missing for a claim; a paragraph each."""
+    """What the intervals cover, and what is missing for a claim; a paragraph each.
+
+    Parameters
+    ----------
+    results : rows of the table.
+    floors : noise floor of each test set, a share.
+    """
     compared = [result for result in results if result.reductions]
     notes = [_resampled(compared)] if compared else []
     if any(len(result.seeds) == 1 for result in compared):
@@ -109,7 +116,14 @@ def table_notes(results: Sequence[SystemResult], floors: Mapping[str, float]) ->
 def markdown_rows(
     header: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)
 ) -> str:
-    """Lines of a markdown table; columns are aligned to the right but for those in ``left``."""
+    """Lines of a markdown table.
+
+    Parameters
+    ----------
+    header : names of the columns.
+    rows : as many cells each.
+    left : columns, from 0, that are aligned to the left; others are to the right.
+    """
     align = [":--" if column in left else "--:" for column in range(len(header))]
     return "".join("| " + " | ".join(row) + " |\n" for row in [header, align, *rows])
 

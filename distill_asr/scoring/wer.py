@@ -68,6 +68,8 @@ def read_text(
 
     Parameters
     ----------
+    path : the file.
+    lowercase : turn the texts to lower case.
     tagged : a language tag in front is not a word; see ``has_language_tags``.
 
     Raises
@@ -92,7 +94,13 @@ def read_text(
 
 
 def reference_problems(reference: dict[str, str], path: str | PathLike) -> list[str]:
-    """Report what makes a reference unfit to score against."""
+    """Report what makes a reference unfit to score against.
+
+    Parameters
+    ----------
+    reference : text by utterance.
+    path : its file, or another name for messages.
+    """
     if not reference:
         return [f"{path}: has no utterance"]
     empty = [utterance for utterance, text in reference.items() if not text]
@@ -104,7 +112,13 @@ def reference_problems(reference: dict[str, str], path: str | PathLike) -> list[
 def hypothesis_problems(
     reference: dict[str, str], hypothesis: dict[str, str], path: str | PathLike
 ) -> list[str]:
-    """List the hypotheses without a reference. An empty text is fine."""
+    """List the hypotheses without a reference. An empty text is fine.
+
+    Parameters
+    ----------
+    reference, hypothesis : text by utterance.
+    path : file of the hypotheses, or another name for messages.
+    """
     unknown = [utterance for utterance in hypothesis if utterance not in reference]
     if unknown:
         return [f"{path}: no reference for {named(unknown)}; is it another test set's?"]
@@ -113,6 +127,10 @@ def hypothesis_problems(
 
 def count_edits(reference: dict[str, str], hypothesis: dict[str, str]) -> dict[str, Edits]:
     """Count the edits of every utterance, in the order of the reference.
+
+    Parameters
+    ----------
+    reference, hypothesis : text by utterance, words split by one space.
 
     Raises
     ------

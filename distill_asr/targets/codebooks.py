@@ -42,7 +42,14 @@ class Codebooks:
     def of(
         cls, centers: np.ndarray, mean: np.ndarray, std: np.ndarray, facts: dict[str, Any]
     ) -> Codebooks:
-        """Round centers float32 [C, K, E] of standardised states."""
+        """Round centers to int8 with a scale for each entry.
+
+        Parameters
+        ----------
+        centers : float32 [C, K, E], of standardised states.
+        mean, std : [E], of the states that they were trained on.
+        facts : what they were made of, and how well they fit.
+        """
         scales = (np.abs(centers).max(axis=-1) / LEVELS).astype(np.float32)
         scales[scales == 0] = 1.0  # an entry of zeros
         entries = np.rint(centers / scales[..., None]).astype(np.int8)
@@ -85,7 +92,13 @@ class Codebooks:
 
 
 def pack(arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> bytes:
-    """A safetensors file with the facts in its head."""
+    """A safetensors file with the facts in its head.
+
+    Parameters
+    ----------
+    arrays : by name.
+    facts : what JSON can hold.
+    """
     from safetensors.numpy import save
 
     # one key, since the order of several would not be fixed
@@ -96,7 +109,12 @@ def pack(arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> bytes:
 
 
 def unpack(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read a file of ``pack``: arrays by name, and the facts."""
+    """Read a file of ``pack``: arrays by name, and the facts.
+
+    Raises
+    ------
+    UserError : missing, damaged, or without the arrays of codebooks.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -50,7 +50,13 @@ class Codec(ABC):
 
     @classmethod
     def expected(cls, key: str, value: Any) -> str | None:
-        """What an option should have been; None where it is right."""
+        """What an option should have been; None where it is right.
+
+        Parameters
+        ----------
+        key : one of ``defaults``.
+        value : as the teacher's YAML has it.
+        """
         return None
 
     @property
@@ -60,7 +66,17 @@ class Codec(ABC):
 
     @abstractmethod
     def encode(self, utterance: str, states: np.ndarray) -> np.ndarray:
-        """Give the array to store; ``utterance`` is named in errors."""
+        """Give the array to store, [S, columns of the codec].
+
+        Parameters
+        ----------
+        utterance : its id, for messages.
+        states : float32 [S, E].
+
+        Raises
+        ------
+        UserError : states that it cannot hold.
+        """
 
     @abstractmethod
     def decode(self, stored: np.ndarray) -> np.ndarray:
@@ -186,7 +202,12 @@ CODECS: dict[str, type[Codec]] = {"fp32": Float32Codec, "fp16": Float16Codec, "m
 def build_codec(
     options: Mapping[str, Any], directory: str | Path | None = None, device: str = "cpu"
 ) -> Codec:
-    """Build the codec of a manifest; see ``Codec`` for the arguments."""
+    """Build the codec of a manifest.
+
+    Parameters
+    ----------
+    options, directory, device : as of ``Codec``.
+    """
     return codec_class(options)(options, directory, device)
 
 

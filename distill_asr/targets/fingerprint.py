@@ -11,7 +11,17 @@ from distill_asr.io.tables import read_table
 
 
 def read_sentences(path: Path, file: str) -> dict[str, str]:
-    """The transcript of a data dir; UserError where it is missing or not to be read."""
+    """The transcript of a data dir, by utterance.
+
+    Parameters
+    ----------
+    path : the data dir.
+    file : its name there.
+
+    Raises
+    ------
+    UserError : it is missing or not to be read.
+    """
     if not (path / file).is_file():
         raise UserError(
             f"{path / file}: no such file, and this teacher reads text; write it, or name another "

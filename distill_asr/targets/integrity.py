@@ -17,13 +17,30 @@ CHECKSUMS = "checksums.sha256"
 
 
 def write_checksums(directory: Path, contents: Mapping[str, str]) -> None:
-    """Write the checksums of files by name, given what will be in them."""
+    """Write the checksums of files, given what will be in them.
+
+    Parameters
+    ----------
+    directory : of the files and of the checksums.
+    contents : text of each file by its name.
+    """
     lines = [f"{_sha256(text.encode())}  {name}\n" for name, text in sorted(contents.items())]
     write_text_atomic(directory / CHECKSUMS, "".join(lines))
 
 
 def require_unchanged(path: Path, content: bytes, way_out: str) -> None:
-    """Raise a UserError if ``content`` is not what was written to ``path``."""
+    """Refuse a file that is not as it was written; targets without checksums pass.
+
+    Parameters
+    ----------
+    path : the file; the checksums lie beside it.
+    content : what was read from it.
+    way_out : end of the message.
+
+    Raises
+    ------
+    UserError : the content has another checksum.
+    """
     try:
         text = (path.parent / CHECKSUMS).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:

@@ -92,7 +92,12 @@ class Manifest:
 
     @classmethod
     def load(cls, directory: str | Path) -> "Manifest":
-        """Read the manifest of a finished target directory; UserError if it is missing."""
+        """Read the manifest of a finished target directory.
+
+        Raises
+        ------
+        UserError : it is missing, cannot be read, or was changed.
+        """
         path = Path(directory) / MANIFEST
         try:
             stored = path.read_bytes()
@@ -194,7 +199,16 @@ def pooled_statistics(manifests: Sequence[Manifest]) -> tuple[np.ndarray, np.nda
 
 
 def require_same_teacher(manifests: dict[str, Manifest]) -> None:
-    """Refuse targets that cannot be used as one; the keys name them in the message."""
+    """Refuse targets that cannot be used as one.
+
+    Parameters
+    ----------
+    manifests : at least one; the keys name them in the message.
+
+    Raises
+    ------
+    UserError : every manifest that differs from the first, and in what.
+    """
     (first_name, first), *others = manifests.items()
     problems = [
         f"{name}: not the same teacher as {first_name}: {', '.join(differences)}; "

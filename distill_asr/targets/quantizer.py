@@ -105,7 +105,12 @@ def describe_codebooks(codebooks: Codebooks) -> str:
 
 
 def search_library() -> Any:
-    """The search of codes on top of the multi_quantization package, which only dumping needs."""
+    """The search of codes on top of the multi_quantization package, which only dumping needs.
+
+    Raises
+    ------
+    UserError : the package is not installed.
+    """
     try:
         from distill_asr.targets import codebook_search
     except ImportError as error:

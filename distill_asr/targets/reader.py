@@ -46,7 +46,13 @@ class TargetReader:
         return self.codec.decode(self.stored(utterance))
 
     def stored(self, utterance: str) -> np.ndarray:
-        """The stored array, [S, columns of the codec]: vectors, or codes uint8."""
+        """The stored array, [S, columns of the codec]: vectors, or codes uint8.
+
+        Raises
+        ------
+        KeyError : no such utterance.
+        UserError : its ark is missing, damaged, or of another width.
+        """
         path, offset, key = self._index[utterance]
         with self._lock_of_this_process():
             stored = _read(self._open(path), key, offset, path)
@@ -102,7 +108,12 @@ class TargetReader:
 
 
 def read_scp(directory: Path) -> dict[str, tuple[str, int]]:
-    """Read targets.scp: utterance id -> (ark file relative to the directory, offset)."""
+    """Read targets.scp: utterance id -> (ark file relative to the directory, offset in bytes).
+
+    Raises
+    ------
+    UserError : missing, damaged or changed.
+    """
     path = directory / SCP
     index: dict[str, tuple[str, int]] = {}
     files: dict[str, str] = {}  # one string for all entries of an ark

@@ -49,7 +49,12 @@ class ShardRecord:
 
     @classmethod
     def load(cls, path: Path) -> ShardRecord:
-        """Read a record back, bit for bit; UserError if it is damaged."""
+        """Read a record back, bit for bit.
+
+        Raises
+        ------
+        UserError : it is damaged.
+        """
         checksum, _, text = path.read_bytes().partition(b"\n")
         if checksum != hashlib.sha256(text).hexdigest().encode():
             raise UserError(f"{path}: damaged; remove it, and run the same command again")
@@ -91,14 +96,20 @@ class ShardWriter:
         same: Mapping[str, Sequence[str]] | None = None,
         file_digests: Mapping[str, str] | None = None,
     ) -> ShardRecord:
-        """Consume (utterance, float32 [S, E]) pairs and keep them as shard ``number``.
+        """Consume (utterance, float32 [S, E]) pairs and keep them as a shard.
 
         Parameters
         ----------
+        number : of the shard.
         source_sha256 : of everything in the shard.
+        states : the pairs, in any order.
         same : by utterance, the others with the same content, which share its entry. It must be the
             first of them in the order of ids, from which a reader finds the entry's key.
         file_digests : by utterance, for the fingerprint of the whole.
+
+        Raises
+        ------
+        UserError : it cannot be written, or another dump owns the directory now.
         """
         path = self.directory / ark_name(number)
         with reporting(path):
@@ -150,13 +161,28 @@ def ark_name(number: int) -> str:
 
 
 def record_path(directory: Path, number: int) -> Path:
-    """Path of a shard's record."""
+    """Path of a shard's record.
+
+    Parameters
+    ----------
+    directory : of the targets.
+    number : of the shard.
+    """
     return directory / PARTIAL / f"{number:04d}.json"
 
 
 @contextmanager
 def reporting(path: str | Path) -> Iterator[None]:
-    """Turn a failure to write (disk full, read-only, no permission) into a UserError."""
+    """Turn a failure to write (disk full, read-only, no permission) into a UserError.
+
+    Parameters
+    ----------
+    path : named where the failure names no file.
+
+    Raises
+    ------
+    UserError : the body raised an OSError.
+    """
     try:
         yield
     except OSError as error:

@@ -85,7 +85,14 @@ def check_targets(
 
 
 def stale_teacher(directory: Path, manifest: Manifest, settings: Settings) -> list[str]:
-    """Compare finished targets with a teacher."""
+    """Compare finished targets with a teacher; empty where they are its own.
+
+    Parameters
+    ----------
+    directory : of the targets, for the message.
+    manifest : theirs.
+    settings : the teacher's; an empty ``weights_sha256`` is not compared.
+    """
     known = {"weights_sha256": settings.weights_sha256 or manifest.settings.weights_sha256}
     wanted = Settings(**{**vars(settings), **known})
     differences = manifest.settings.differences(wanted)

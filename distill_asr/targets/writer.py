@@ -53,7 +53,13 @@ class TargetWriter:
             _remove_temporaries(self.directory)
 
     def record(self, number: int, source_sha256: str) -> ShardRecord | None:
-        """The record of shard ``number`` if it is finished, of this source, and its file whole."""
+        """The record of a shard if it is finished, of this source, and its file whole; else None.
+
+        Parameters
+        ----------
+        number : of the shard.
+        source_sha256 : of everything in it.
+        """
         path = record_path(self.directory, number)
         if not path.exists():
             return None
@@ -75,7 +81,16 @@ class TargetWriter:
         states: Iterable[tuple[str, np.ndarray]],
         same: Mapping[str, Sequence[str]] | None = None,
     ) -> ShardRecord:
-        """Write a shard in this process, see ``ShardWriter.write``."""
+        """Write a shard in this process.
+
+        Parameters
+        ----------
+        number, source_sha256, states, same : as of ``ShardWriter.write``.
+
+        Raises
+        ------
+        UserError : as ``ShardWriter.write``.
+        """
         writer = ShardWriter(self.directory, self.settings, self.owner)
         return writer.write(number, source_sha256, states, same)
 
@@ -88,7 +103,17 @@ class TargetWriter:
         source: Source,
         tokens: tuple[str, ...] | None = None,
     ) -> Manifest:
-        """Write the index, then the manifest, then drop what only an unfinished dump needs."""
+        """Write the index, then the manifest, then drop what only an unfinished dump needs.
+
+        Parameters
+        ----------
+        num_shards : all of them must be there.
+        name : of the teacher.
+        model : name or directory of its model.
+        step_ms : from one position to the next; None on token level.
+        source : fingerprint of the data.
+        tokens : what the columns of posteriors stand for; None for other states.
+        """
         places: dict[str, str] = {}
         parts, shards = [], []
         for number in range(num_shards):
@@ -136,7 +161,13 @@ def clear(directory: str | Path) -> None:
 
 
 def leftover_problems(directory: str | Path, settings: Settings) -> list[str]:
-    """Report whether an unfinished dump of another teacher lies in the directory."""
+    """Report whether an unfinished dump of another teacher lies in the directory.
+
+    Parameters
+    ----------
+    directory : of the targets.
+    settings : of the dump to be done.
+    """
     paths = sorted((Path(directory) / PARTIAL).glob("[0-9]*.json"))
     for path in paths:
         try:

@@ -97,7 +97,17 @@ class TeacherConfig:
 
     @classmethod
     def from_mapping(cls, content: dict[str, Any], path: str) -> "TeacherConfig":
-        """Validate the content of a teacher file; ``path`` stands in the messages."""
+        """Validate the content of a teacher file.
+
+        Parameters
+        ----------
+        content : keys of the file.
+        path : stands in the messages.
+
+        Raises
+        ------
+        UserError : every mistake in it.
+        """
         problems = [f"{path}: {problem}" for problem in _problems(content)]
         if problems:
             raise UserError(problems)

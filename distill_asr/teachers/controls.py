@@ -148,6 +148,11 @@ class PieceMeans:
     def measured(cls, teacher: TextTeacher, config: TeacherConfig) -> PieceMeans:
         """Let a teacher read the corpus of its config.
 
+        Parameters
+        ----------
+        teacher : gives the states whose means are wanted.
+        config : names the corpus, and how many pieces go through at a time.
+
         Raises
         ------
         UserError : no such file, nothing in it, or sentences too long for the model.

@@ -12,7 +12,17 @@ CONTROLS = "distill_asr.teachers.controls"
 
 
 def load_teacher(config: TeacherConfig, device: str = "cpu") -> Teacher:
-    """Load the teacher a config describes; UserError if it is missing or not of its kind."""
+    """Load the teacher that a config describes.
+
+    Parameters
+    ----------
+    config : of any kind.
+    device : of torch.
+
+    Raises
+    ------
+    UserError : it is missing or not of its kind, or there is no such device.
+    """
     if config.kind not in KINDS:
         return load_own(config, device)
     module, name = KINDS[config.kind].split(":")

@@ -99,6 +99,14 @@ def sample_statistics(
 ) -> Statistics:
     """Measure the states of ``count`` random utterances; of all where there are fewer.
 
+    Parameters
+    ----------
+    teacher : reads audio.
+    sets : prepared, of 16 kHz.
+    batch_seconds : most audio that goes through at a time, padding included.
+    count : how many utterances.
+    seed : decides which.
+
     Raises
     ------
     UserError : audio that cannot be read.

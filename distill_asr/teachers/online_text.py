@@ -97,6 +97,11 @@ class _Loaded:
 def load_reader(config: TeacherConfig, device: torch.device) -> Teacher:
     """The teacher of a file, on a device.
 
+    Parameters
+    ----------
+    config : of a teacher that reads text.
+    device : it computes there.
+
     Raises
     ------
     UserError : it cannot be loaded, or reads something else than text.
@@ -116,7 +121,14 @@ def readable(teacher: Teacher, sentence: str) -> bool:
 
 
 def transcript_problems(teacher: Teacher, transcripts: dict[str, str], where: str) -> list[str]:
-    """Transcripts, by utterance, that a teacher cannot read."""
+    """Transcripts that a teacher cannot read, in one message.
+
+    Parameters
+    ----------
+    teacher : reads text.
+    transcripts : by utterance.
+    where : begins the message.
+    """
     bad = [utt for utt, text in transcripts.items() if not readable(teacher, text)]
     if not bad:
         return []
@@ -129,7 +141,14 @@ def transcript_problems(teacher: Teacher, transcripts: dict[str, str], where: st
 
 
 def text_statistics(teacher: Teacher, sentences: Sequence[str], batch_tokens: int) -> Statistics:
-    """Mean and deviation of a teacher's states of sentences."""
+    """Mean and deviation of a teacher's states of sentences.
+
+    Parameters
+    ----------
+    teacher : reads text.
+    sentences : one that occurs several times counts once.
+    batch_tokens : most pieces that go through at a time, padding included.
+    """
     sizes = {one: teacher.size(one) for one in sorted(set(sentences))}
     parts = {}
     with Bar(desc="statistics of the online teacher", total=len(sizes), unit="sentence") as bar:

@@ -22,7 +22,13 @@ GUIDE = "see docs/teachers.md, 'Your own class'"
 
 
 def class_problems(kind: str, conf: dict[str, Any]) -> list[str]:
-    """List what is wrong with the class, and with the arguments it would get."""
+    """List what is wrong with the class, and with the arguments it would get.
+
+    Parameters
+    ----------
+    kind : its dotted path.
+    conf : arguments of its constructor.
+    """
     try:
         found = _find(kind)
     except Exception as error:  # the import of a user's own file may raise anything
@@ -42,7 +48,17 @@ def class_problems(kind: str, conf: dict[str, Any]) -> list[str]:
 
 
 def load_own(config: TeacherConfig, device: str) -> WatchedTeacher:
-    """Build ``kind(device=device, **conf)``; UserError if it lacks what a teacher offers."""
+    """Build ``kind(device=device, **conf)``.
+
+    Parameters
+    ----------
+    config : of a class of the user's own.
+    device : of torch.
+
+    Raises
+    ------
+    UserError : it cannot be built, or lacks what a teacher offers.
+    """
     where = f"{config.path}: kind: {config.kind}"
     try:
         teacher = _find(config.kind)(device=device, **config.conf)
@@ -72,7 +88,12 @@ class WatchedTeacher(Teacher):
         return self._teacher.objection(item)
 
     def states(self, items: list[Any]) -> list[np.ndarray]:
-        """Give float32 [S_i, E] for each item; UserError where the class gave something else."""
+        """Give float32 [S_i, E] for each item.
+
+        Raises
+        ------
+        UserError : the class gave something else.
+        """
         states = self._teacher.states(items)
         if len(states) != len(items):
             raise UserError(

@@ -109,7 +109,18 @@ class WhisperLayers(nn.Module):
         states: Tensor | None = None,
         **_: Any,
     ) -> ClipOutput:
-        """Encode features [B, M, F], or states [B, T, D] of the frozen layers; mask [B, T]."""
+        """Encode features, or states of the frozen layers.
+
+        Parameters
+        ----------
+        attention_mask : [B, T], true for frames of the utterance.
+        input_features : [B, M, F]; not looked at where there are states.
+        states : [B, T, D], output of the frozen layers.
+
+        Raises
+        ------
+        ValueError : neither features nor states.
+        """
         layers = self.encoder.layers
         if states is None:
             if input_features is None:
@@ -126,7 +137,13 @@ class WhisperLayers(nn.Module):
 
     @staticmethod
     def arguments(states: Tensor, lengths: Tensor) -> dict[str, Tensor]:
-        """What ``forward`` takes for states [B, T, D] of the frozen layers, frames [B]."""
+        """What ``forward`` takes where the frozen layers have run before.
+
+        Parameters
+        ----------
+        states : [B, T, D], their output.
+        lengths : [B], frames.
+        """
         valid = torch.arange(states.size(1), device=states.device) < lengths.unsqueeze(1)
         return {"attention_mask": valid, "states": states}
 

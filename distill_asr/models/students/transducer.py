@@ -117,7 +117,13 @@ class TransducerStudent(EncoderStudent):
         return {**super().logit_taps(), "logits": self.joint_network.lin_out.out_features}
 
     def predict(self, text: Tensor, text_lengths: Tensor) -> Tensor:
-        """Predictor's output [B, U + 1, P] for transcripts ``text`` [B, U] of lengths [B]."""
+        """Predictor's output [B, U + 1, P].
+
+        Parameters
+        ----------
+        text : [B, U], ids of the transcripts.
+        text_lengths : [B], tokens of each.
+        """
         history = nn.functional.pad(self._labels(text, text_lengths), (1, 0), value=self.blank_id)
         self.decoder.set_device(history.device)  # it remembers where it was built
         return self.decoder(history)

@@ -44,7 +44,17 @@ class Family(ABC):
     @classmethod
     @abstractmethod
     def load(cls, request: ModelRequest, model_config: Any) -> "Family":
-        """Load the model; UserError for missing parts and layers."""
+        """Load the model and what makes its input.
+
+        Parameters
+        ----------
+        request : the model, its layers, and where messages say that it was asked for.
+        model_config : as of ``load_model_config``.
+
+        Raises
+        ------
+        UserError : missing parts, or layers that it does not have.
+        """
 
     @abstractmethod
     def inputs(self, waveforms: list[np.ndarray]) -> tuple[dict[str, Tensor], list[int] | None]:

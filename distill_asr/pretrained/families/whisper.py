@@ -165,7 +165,14 @@ class ClipEncoder(nn.Module):
     def forward(
         self, input_features: Tensor, attention_mask: Tensor, output_hidden_states: bool = True
     ) -> ClipOutput:
-        """Encode features [B, mel bins, F] with mask [B, S]; hidden states [B, S, D]."""
+        """Encode features of audio that is shorter than the window.
+
+        Parameters
+        ----------
+        input_features : [B, mel bins, F].
+        attention_mask : [B, S], true for positions of the utterance.
+        output_hidden_states : not looked at; all of them, [B, S, D], are given.
+        """
         hidden = embedded(self.encoder, input_features)
         states = [hidden]
         for layer in self.encoder.layers:
@@ -175,7 +182,13 @@ class ClipEncoder(nn.Module):
 
 
 def embedded(encoder: Any, input_features: Tensor) -> Tensor:
-    """What enters the first layer of transformers' encoder, [B, S, D], of [B, mel bins, F]."""
+    """What enters the first layer of transformers' encoder, [B, S, D].
+
+    Parameters
+    ----------
+    encoder : ``WhisperEncoder`` of transformers.
+    input_features : [B, mel bins, F].
+    """
     hidden = functional.gelu(encoder.conv1(input_features))
     hidden = functional.gelu(encoder.conv2(hidden)).transpose(1, 2)
     return hidden + encoder.embed_positions.weight[: hidden.shape[1]]
