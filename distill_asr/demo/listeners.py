@@ -23,6 +23,11 @@ AGAIN = 1.0  # seconds of new audio after which all of it is recognised anew
 def load_listeners(directories: Sequence[Path], device: str) -> tuple[list[Listener], int]:
     """Students by their experiment, and the sampling rate that all of them take, in Hz.
 
+    Parameters
+    ----------
+    directories : experiments.
+    device : of torch.
+
     Raises
     ------
     UserError : experiments that cannot be loaded; students of different sampling rates.

@@ -105,6 +105,11 @@ class ModelConfig:
 def read_values(file: Path, needed: tuple[str, ...]) -> dict[str, Any]:
     """A ``config.yaml`` of ESPnet, without keys of a distillation.
 
+    Parameters
+    ----------
+    file : the config.
+    needed : keys that it must have.
+
     Raises
     ------
     UserError : no such file, no YAML, or ``needed`` keys are missing, as when it was cut short.

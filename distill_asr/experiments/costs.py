@@ -81,7 +81,14 @@ def read_jobs(exp: Path) -> dict[str, JobCost]:
 
 
 def write_forecast(exp: Path, forecast: Forecast, table: Iterable[str]) -> None:
-    """Keep a forecast beside the experiments."""
+    """Keep a forecast beside the experiments.
+
+    Parameters
+    ----------
+    exp : the recipe's ``exp``.
+    forecast : of its jobs.
+    table : lines of the same for people.
+    """
     stages = {name: [asdict(job) for job in jobs] for name, jobs in forecast.stages.items()}
     content = asdict(forecast) | {"stages": stages}
     write_text_atomic(exp / EXPECTED, json.dumps(content, indent=1) + "\n")

@@ -15,6 +15,7 @@ def write_done(experiment: Experiment, fingerprint: str, files: Iterable[Path]) 
 
     Parameters
     ----------
+    experiment : the training's.
     fingerprint : of what makes the training this one.
     files : with the averaged model, all that its words depend on.
     """

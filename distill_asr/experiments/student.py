@@ -22,6 +22,12 @@ def load_student(
 ) -> tuple[nn.Module, ModelConfig]:
     """A student ready to recognise, and the config it was built from.
 
+    Parameters
+    ----------
+    directory : the experiment.
+    checkpoint : name of the weights there; the average of the best epochs by default.
+    device : of torch.
+
     Raises
     ------
     UserError : files are missing or damaged, or the weights do not fit the config.
@@ -39,6 +45,11 @@ def build(config: ModelConfig) -> nn.Module:
 
 def read_student(directory: str | Path, checkpoint: str) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Config and weights of a student, without its distillers; nothing is built.
+
+    Parameters
+    ----------
+    directory : the experiment.
+    checkpoint : name of the weights there.
 
     Raises
     ------
@@ -62,6 +73,11 @@ def read_student(directory: str | Path, checkpoint: str) -> tuple[ModelConfig, d
 def read_weights(directory: str | Path, checkpoint: str) -> dict[str, Tensor]:
     """Weights by the name of their parameter.
 
+    Parameters
+    ----------
+    directory : the experiment.
+    checkpoint : name of the weights there.
+
     Raises
     ------
     UserError : no such file, a damaged one, another than a training ended with, or one that holds
@@ -84,6 +100,12 @@ def read_weights(directory: str | Path, checkpoint: str) -> dict[str, Tensor]:
 
 def fit(model: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
     """Load weights of the very same parameters and sizes.
+
+    Parameters
+    ----------
+    model : gets them.
+    weights : by the name of their parameter.
+    file : where they come from, for the message.
 
     Raises
     ------

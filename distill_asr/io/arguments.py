@@ -91,6 +91,13 @@ def check_value(key: str, value: object, hint: object, default: object = ...) ->
     """One value against a type hint; the default is always right.
 
     Lists count as tuples, which YAML does not have; true is not a number.
+
+    Parameters
+    ----------
+    key : begins the message.
+    value : as the user wrote it.
+    hint : the argument's type hint.
+    default : of the argument; ``...`` where it has none.
     """
     if value is default or (value is None and default is None):
         return []

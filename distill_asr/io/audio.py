@@ -75,6 +75,7 @@ def read_audio(path: str | Path, channel: int | str | None = None) -> tuple[np.n
 
     Parameters
     ----------
+    path : audio of any format that libsndfile reads.
     channel : number of the channel, from 0; ``mix`` for the mean of all; None for the only one.
 
     Returns
@@ -94,7 +95,17 @@ def read_audio(path: str | Path, channel: int | str | None = None) -> tuple[np.n
 def decode_audio(
     stream: BinaryIO, channel: int | str | None = None
 ) -> tuple[np.ndarray, AudioFacts]:
-    """``read_audio`` of an open file, or of bytes in an ``io.BytesIO``."""
+    """``read_audio`` of an open file, or of bytes in an ``io.BytesIO``.
+
+    Parameters
+    ----------
+    stream : can be sought in.
+    channel : as of ``read_audio``.
+
+    Raises
+    ------
+    BadAudioError : as ``read_audio``.
+    """
     head = _peek(stream)
     try:
         whole, declared = _with_its_length(stream, head)
@@ -141,7 +152,14 @@ def audio_seconds(path: str | Path) -> float:
 
 
 def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """Change the sampling rate of float32 ``[N]`` (Hz), high quality, no clipping of overshoots."""
+    """Change the sampling rate, high quality, no clipping of overshoots.
+
+    Parameters
+    ----------
+    samples : float32 ``[N]``.
+    rate : theirs, Hz.
+    new_rate : of the result, Hz.
+    """
     if rate == new_rate:
         return samples
     return soxr.resample(samples, rate, new_rate, quality="HQ").astype(np.float32)

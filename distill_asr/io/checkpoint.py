@@ -23,6 +23,7 @@ def read_checkpoint(path: str | Path, way_out: str) -> dict[str, Any]:
 
     Parameters
     ----------
+    path : the file.
     way_out : what to do about a damaged file; ends the message.
 
     Raises

@@ -69,7 +69,13 @@ def scan_mpeg(content: bytes) -> MpegStream:
 
 
 def with_true_length(content: bytes, stream: MpegStream) -> bytes:
-    """The stream with a Xing header of its true number of frames, instead of any other."""
+    """The stream with a Xing header of its true number of frames, instead of any other.
+
+    Parameters
+    ----------
+    content : bytes of the whole file.
+    stream : what was found in it.
+    """
     first = stream.first
     if first is None:
         return content

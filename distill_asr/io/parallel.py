@@ -14,7 +14,15 @@ _WORTH_A_PROCESS = 50  # items; starting the workers takes longer than fewer
 def parallel_map(
     work: Callable[[Item], _Result], items: Sequence[Item], nj: int, description: str
 ) -> list[_Result]:
-    """``[work(item) for item in items]`` in ``nj`` processes; ``work`` must be picklable."""
+    """``[work(item) for item in items]`` in several processes.
+
+    Parameters
+    ----------
+    work : a function that can be pickled.
+    items : its arguments; few of them stay in this process.
+    nj : processes; 1 for this one.
+    description : of the progress bar.
+    """
     from distill_asr.io.progress import Bar
 
     with Bar(total=len(items), desc=description, unit="utt", mininterval=1) as bar:

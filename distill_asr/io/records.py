@@ -55,6 +55,11 @@ def read_record(path: Path) -> dict[str, Any]:
 def vouched(files: Mapping[str, Path], cache: Path | None = None) -> dict[str, str]:
     """SHA-256 by name, for a record.
 
+    Parameters
+    ----------
+    files : by the name that the record gives them.
+    cache : as of ``content_identity``.
+
     Raises
     ------
     OSError : one cannot be read.
@@ -99,7 +104,13 @@ def differences(
     way_out: str,
     cache: Path | None = None,
 ) -> list[str]:
-    """``altered``, of a record whose checksums are read already."""
+    """``altered``, of a record whose checksums are read already.
+
+    Parameters
+    ----------
+    record, files, way_out, cache : as of ``altered``.
+    known : checksums of the record by name.
+    """
     compared = {name: path for name, path in files.items() if name in known}
     found = content_identity(compared.values(), cache, quiet=True)
     problems = []

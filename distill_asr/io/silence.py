@@ -9,7 +9,7 @@ PAUSE_S = 0.2  # over which it is averaged, so that a closed stop is not a pause
 
 
 def cut_at_silences(waveform: np.ndarray, rate: int, longest: int) -> list[slice]:
-    """Parts of at most ``longest`` samples that follow each other and cover all of the audio.
+    """Parts that follow each other and cover all of the audio.
 
     Each cut is at the quietest moment of the second half of what fits, so that parts are not
     short for nothing.
@@ -18,7 +18,11 @@ def cut_at_silences(waveform: np.ndarray, rate: int, longest: int) -> list[slice
     ----------
     waveform : [N].
     rate : in Hz.
-    longest : samples; at least 1 s.
+    longest : samples of a part; at least 1 s.
+
+    Raises
+    ------
+    ValueError : ``longest`` is less than 1 s.
     """
     if longest < rate:
         raise ValueError(f"parts of {longest} samples at {rate} Hz: expected at least 1 s")

@@ -51,7 +51,14 @@ def read_table(path: str | PathLike[str]) -> dict[str, str]:
 
 
 def collect_table(path: Path, problems: Problems, required: bool = True) -> dict[str, str] | None:
-    """``read_table`` that adds to ``problems``; None when the file is absent."""
+    """Read a table as ``read_table`` does, without stopping at what is wrong.
+
+    Parameters
+    ----------
+    path : the file.
+    problems : gets everything that is wrong.
+    required : an absent file is a problem; otherwise it is None without one.
+    """
     if not required and not path.exists():
         return None
     table: dict[str, str] = {}
@@ -115,6 +122,7 @@ def read_utf8(path: str | Path, way_out: str = "correct the path") -> str:
 
     Parameters
     ----------
+    path : the file.
     way_out : what to do about a file that cannot be read; ends the message.
 
     Raises

@@ -77,10 +77,15 @@ def load_config(
 
 
 def find_shared(name: str, folder: Path) -> Path:
-    """A file that a YAML in ``folder`` names: relative to the folder, or else to a ``conf/`` above.
+    """A file that a YAML names: relative to the YAML's folder, or else to a ``conf/`` above.
 
     The nearest ``conf/`` that has it counts; recipes share students, methods and teachers there.
     Where none has it, the path in the folder is given, for messages.
+
+    Parameters
+    ----------
+    name : as the YAML has it.
+    folder : of the YAML.
     """
     shared = (parent / "conf" / name for parent in folder.resolve().parents)
     return next((path for path in (folder / name, *shared) if path.is_file()), folder / name)

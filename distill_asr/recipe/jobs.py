@@ -64,6 +64,12 @@ def run_jobs(jobs: Sequence[Job], nj: int, say: Callable[[str], None] = print) -
 
     When one fails, no other is started; those that run are waited for.
 
+    Parameters
+    ----------
+    jobs : names of ``after`` are those of jobs among them.
+    nj : jobs at a time.
+    say : is given a line for each job that starts and for each that ends.
+
     Raises
     ------
     UserError : which jobs failed, with the end of their logs.

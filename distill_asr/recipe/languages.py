@@ -20,6 +20,11 @@ def in_folders(grid: Grid, folders: list[Path]) -> list[Grid]:
 def with_chosen(grid: Grid, path: Path) -> Grid:
     """Also the system that ``distill-asr report --choose`` wrote down for the grid's folder.
 
+    Parameters
+    ----------
+    grid : its folder is named after its language.
+    path : the file of choices.
+
     Raises
     ------
     UserError : the file is missing or has no line for it.

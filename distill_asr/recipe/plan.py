@@ -51,7 +51,14 @@ class Grid:
     set: tuple[str, ...] = ()  # key.path=value for every training
 
     def job(self, name: str, arguments: Iterable[str | Path], after: Iterable[str] = ()) -> Job:
-        """A job of this folder."""
+        """A job of this folder.
+
+        Parameters
+        ----------
+        name : of the job and of its log.
+        arguments : verb and options of ``distill-asr``.
+        after : names of jobs that must have succeeded before.
+        """
         label = name if self.folder == Path() else f"{self.folder.name}: {name}"
         command = (*self.cmd, PROGRAM, *map(str, arguments))
         log = LOGS / f"{name.replace(' ', '_')}.log"
@@ -82,7 +89,13 @@ def train_jobs(grid: Grid) -> list[Job]:
 
 
 def decode_jobs(grid: Grid, options: Sequence[str] = ()) -> list[Job]:
-    """Decode the test sets with every system; ``options``: further ones of ``decode``."""
+    """Decode the test sets with every system.
+
+    Parameters
+    ----------
+    grid : the chosen systems, their seeds and the sets.
+    options : further ones of ``decode``.
+    """
     data = [f"dump/{name}" for name in grid.sets.test]
     return [
         grid.job(
@@ -99,6 +112,7 @@ def recogniser_jobs(grid: Grid, decode: Sequence[str], pseudo: Sequence[str]) ->
 
     Parameters
     ----------
+    grid : the chosen systems, which decide what is needed.
     decode, pseudo : options of these commands.
     """
     jobs = _own_recogniser(grid, decode)
@@ -143,7 +157,10 @@ def pseudo_labelled(grid: Grid) -> list[str]:
 def dump_jobs(grid: Grid, options: Sequence[str] = ()) -> list[Job]:
     """Targets of each teacher, for the sets whose trainings use them.
 
-    ``options``: further ones of ``dump``.
+    Parameters
+    ----------
+    grid : the chosen systems, which decide what is needed.
+    options : further ones of ``dump``.
     """
     jobs = []
     for name, sets in targets(grid).items():
@@ -179,7 +196,13 @@ def targets(grid: Grid) -> dict[str, list[str]]:
 
 
 def teacher_jobs(grid: Grid, more: Sequence[str] = ()) -> list[Job]:
-    """Train the recipe's own teachers; ``more``: key.path=value for each."""
+    """Train the recipe's own teachers.
+
+    Parameters
+    ----------
+    grid : the chosen systems, which decide what is needed.
+    more : key.path=value for each.
+    """
     return [
         grid.job(f"train-teacher {own.name}", _teacher_arguments(grid, own.name, own.train, more))
         for own in own_teachers(grid)
@@ -220,7 +243,14 @@ def _texts(content: object) -> Iterator[str]:
 
 
 def score_jobs(grid: Grid, baseline: str | None = None, control: str | None = None) -> list[Job]:
-    """One table of all systems, and of the recogniser if given. A repeat does not make a row."""
+    """One table of all systems, and of the recogniser if given. A repeat does not make a row.
+
+    Parameters
+    ----------
+    grid : the chosen systems, their seeds and the sets.
+    baseline : the system compared with.
+    control : another one, which every gain must exceed as well.
+    """
     names = [system.name for system in grid.chosen if system.repeats is None]
     seeds = ",".join(map(str, grid.seeds))
     arguments = _score_arguments(grid, names, seeds, baseline, "exp/RESULTS.md")

@@ -46,9 +46,12 @@ def sounds(
 
     Parameters
     ----------
+    dump : with the prepared sets.
+    sets : of the page.
     page : where the page will lie; paths are relative to its folder.
     how : ``embed``, ``link``, ``none``; None embeds what fits.
     most : megabytes of samples that are embedded at most.
+    notes : gets a line where audio is linked since it does not fit.
 
     Raises
     ------
@@ -74,7 +77,14 @@ def sounds(
 
 
 def audio_files(dump: Path, one: SetView, indices: Sequence[int]) -> list[tuple[str, str]]:
-    """Some utterances of a set with their files; those without a file of their own are left out."""
+    """Some utterances of a set with their files; those without a file of their own are left out.
+
+    Parameters
+    ----------
+    dump : with the prepared sets.
+    one : the set.
+    indices : places of the utterances in it.
+    """
     wav, files = read_table(dump / one.name / "wav.scp"), []
     for index in indices:
         location = wav.get(one.utterances[index])

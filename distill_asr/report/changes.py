@@ -41,7 +41,13 @@ class Grouped:
 
 
 def confusions(one: SetView, baseline: str, system: str) -> tuple[list[Confusion], list[Confusion]]:
-    """Confusions that the system makes less often than the baseline, and those it makes more."""
+    """Confusions that the system makes less often than the baseline, and those it makes more.
+
+    Parameters
+    ----------
+    one : the set.
+    baseline, system : names; all seeds count.
+    """
     before, after = (_count(one, name) for name in (baseline, system))
     every = [Confusion(*pair, before[pair], after[pair]) for pair in {**before, **after}]
     every.sort(key=lambda found: (found.after - found.before, found.reference, found.found))
@@ -60,7 +66,13 @@ def by_length(one: SetView) -> Grouped:
 
 
 def by_noise(one: SetView, levels: Sequence[float | None]) -> Grouped | None:
-    """By a level in dB; None where fewer than half of the utterances have one."""
+    """By a level in dB; None where fewer than half of the utterances have one.
+
+    Parameters
+    ----------
+    one : the set.
+    levels : of each utterance, dB, such as its signal over its noise; None where unknown.
+    """
     if 2 * sum(level is not None for level in levels) < len(levels) or not levels:
         return None
     return _binned(one, levels, lambda low, high: f"{low:.1f} to {high:.1f} dB")
@@ -78,7 +90,13 @@ def by_speaker(one: SetView) -> Grouped | None:
 
 
 def units_of(text: str, unit: str) -> list[str]:
-    """What edits are counted in."""
+    """What edits are counted in.
+
+    Parameters
+    ----------
+    text : of a reference or a hypothesis.
+    unit : ``words``; anything else is characters.
+    """
     return text.split() if unit == "words" else list(text)
 
 

@@ -55,6 +55,12 @@ class Options:
 def write_page(study: Study, options: Options, out: Path) -> str:
     """The page's HTML; nothing is written yet.
 
+    Parameters
+    ----------
+    study : experiments, and what to compare of them if their words are there.
+    options : of the page.
+    out : where it will lie; linked audio is relative to its folder.
+
     Raises
     ------
     UserError : Jinja2 or Plotly is not installed; texts or audio are missing or unfit.

@@ -49,6 +49,7 @@ def paint(directory: Path, audio: Sequence[tuple[str, str]]) -> dict[str, Pictur
 
     Parameters
     ----------
+    directory : the experiment.
     audio : utterance and its file.
 
     Raises
@@ -66,7 +67,13 @@ def paint(directory: Path, audio: Sequence[tuple[str, str]]) -> dict[str, Pictur
 
 
 def shown_rows(probabilities: np.ndarray, tokens: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Rows of a picture of ``[T, V]``: likely tokens as they come, and the blank."""
+    """Rows of a picture, likely tokens as they come, then the blank: their names, their ids.
+
+    Parameters
+    ----------
+    probabilities : [T, V].
+    tokens : V names.
+    """
     peaks = probabilities.max(axis=0)
     likely = [i for i in np.flatnonzero(peaks >= SEEN).tolist() if i != _BLANK]
     likely = sorted(likely, key=lambda i: -peaks[i])[:MOST_ROWS]

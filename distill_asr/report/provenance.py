@@ -61,7 +61,13 @@ class _Teacher:
 
 
 def training(one: Experiment, curves: Curves) -> _Training:
-    """The facts of an experiment's directory about its training."""
+    """The facts of an experiment's directory about its training.
+
+    Parameters
+    ----------
+    one : the experiment.
+    curves : read from its log.
+    """
     config = _record(one).get("config", {})
     done = _json(one.done)
     blocks = config.get("distill") if isinstance(config.get("distill"), dict) else {}
@@ -99,6 +105,7 @@ def teachers(experiments: Sequence[Experiment], folder: Path) -> list[_Teacher]:
 
     Parameters
     ----------
+    experiments : of the page.
     folder : what the paths in the records are relative to, if not to the present one.
     """
     found: dict[tuple[str, str], _Teacher] = {}

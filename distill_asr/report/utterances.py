@@ -47,6 +47,12 @@ class SetView:
 def read_sets(wanted: Comparison, counted: Counted, notes: list[str]) -> list[SetView]:
     """Read what ``count_all`` has counted once more, with all that the page shows of it.
 
+    Parameters
+    ----------
+    wanted : what to compare.
+    counted : its edits.
+    notes : gets a line for each set whose times of tokens are left out.
+
     Raises
     ------
     UserError : ``utt2num_samples`` or ``utt2snr`` of a set is damaged.
@@ -61,7 +67,13 @@ def unit_of(references: Sequence[str]) -> str:
 
 
 def edit_strings(references: Sequence[str], found: Sequence[str], unit: str) -> list[str]:
-    """Edits of each utterance, as ``=3~1-1+2``: equal, substituted, deleted, inserted units."""
+    """Edits of each utterance, as ``=3~1-1+2``: equal, substituted, deleted, inserted units.
+
+    Parameters
+    ----------
+    references, found : texts in the same order.
+    unit : ``words``; anything else is characters.
+    """
     process = jiwer.process_words if unit == "words" else jiwer.process_characters
     alignments = process(list(references), list(found)).alignments
     return ["".join(_edit(chunk) for chunk in one) for one in alignments]
@@ -113,7 +125,13 @@ def _read_set(wanted: Comparison, counted: Counted, name: str, notes: list[str])
 def most_changed(one: SetView, baseline: str, system: str, count: int) -> list[int]:
     """Utterances whose errors a system changes most, half of them for the better, in their order.
 
-    Of a system alone: those with most errors.
+    Of the baseline itself: those with most errors.
+
+    Parameters
+    ----------
+    one : the set.
+    baseline, system : names; the first seed counts.
+    count : how many at most.
     """
     runs = {run.system: found for run, found in reversed(one.runs.items())}  # of the first seed
     errors = [errors for _, _, errors in runs[system]]

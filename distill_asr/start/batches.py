@@ -58,7 +58,13 @@ def batches(lengths: Iterable[float], values: Mapping[str, Any]) -> Batches:
 
 
 def spread(lengths: Sequence[float], count: int) -> list[float]:
-    """``count`` lengths that are distributed as those given, in ascending order."""
+    """Lengths that are distributed as those given, in ascending order.
+
+    Parameters
+    ----------
+    lengths : at least one, seconds.
+    count : how many to give.
+    """
     ordered = sorted(lengths)
     return [ordered[i * len(ordered) // count] for i in range(count)]
 

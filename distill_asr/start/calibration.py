@@ -87,7 +87,14 @@ class Calibration:
     def student(
         self, config: TrainConfig, audio: AudioShape, options: DecodeOptions
     ) -> StudentRates:
-        """A student by its config; ``options``: of the search."""
+        """Rates of a student, measured unless they are on disk.
+
+        Parameters
+        ----------
+        config : of its training.
+        audio : lengths of its batches and utterances.
+        options : of the search.
+        """
         parts = ("model", "encoder", "decoder", "joint_net", "frontend", "token", "specaug", "post")
         keys = {key: v for key, v in config.espnet.items() if key.startswith(parts)}
         what = {
@@ -104,7 +111,14 @@ class Calibration:
     def teacher(
         self, config: TeacherConfig, sample: Sample, own: OwnTeacher | None = None
     ) -> TeacherRates:
-        """A teacher whose model lies here; of ``own``, which is yet to be trained, a random one."""
+        """Rates of a teacher whose model lies here, measured unless they are on disk.
+
+        Parameters
+        ----------
+        config : the teacher's file.
+        sample : length and texts of its input.
+        own : a teacher that is yet to be trained: a random one is measured.
+        """
         what = {
             "model": config.model if own is None else asdict(own),
             "layers": [config.kind, config.layers, config.combine, config.context, config.codec],
@@ -161,7 +175,14 @@ def cache_file() -> Path:
 
 
 def measure_student(config: TrainConfig, audio: AudioShape, options: DecodeOptions) -> StudentRates:
-    """Some steps on noise: forward, backward, clipping, optimiser; validation; decoding."""
+    """Some steps on noise: forward, backward, clipping, optimiser; validation; decoding.
+
+    Parameters
+    ----------
+    config : of the training.
+    audio : lengths of batches and utterances.
+    options : of the search.
+    """
     seconds = audio.seconds
     batch_seconds = max(audio.batch_seconds, seconds)
     measured = min(batch_seconds, max(LONGEST_BATCH, seconds))
@@ -216,7 +237,17 @@ def _step(student: Any, batch: dict[str, Any], needs_text: bool) -> Callable[[],
 
 
 def measure_teacher(config: TeacherConfig, sample: Sample) -> TeacherRates:
-    """Calls with as much audio, or text, as a dump gives it."""
+    """Calls with as much audio, or text, as a dump gives it.
+
+    Parameters
+    ----------
+    config : the teacher's file; it runs on the CPU.
+    sample : length and texts of an utterance.
+
+    Raises
+    ------
+    UserError : the teacher cannot be loaded.
+    """
     config = config.on("cpu")
     with _one_thread():
         _reset_peak()

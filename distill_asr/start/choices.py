@@ -82,7 +82,15 @@ class Choices:
 
 
 def choose(amount: Amount, languages: Languages, machine: Machine, wishes: Wishes) -> Choices:
-    """Fill in what the user has not chosen."""
+    """Fill in what the user has not chosen.
+
+    Parameters
+    ----------
+    amount : audio to train on, with transcripts and without.
+    languages : of the transcripts.
+    machine : cores, memory and GPUs.
+    wishes : what the user has chosen.
+    """
     size, why_size = _size(amount, machine, wishes)
     tokens, why_tokens = _tokens(amount, languages, size, wishes)
     batch = wishes.batch_seconds or _batch_seconds(amount.labelled, machine)

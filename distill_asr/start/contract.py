@@ -112,4 +112,11 @@ class Reader(ABC):
 
     @abstractmethod
     def read(self, path: Path, options: ReadOptions, problems: Problems) -> Source:
-        """Every utterance; everything wrong is added to ``problems``. Opens no audio."""
+        """Every utterance, with its text where there is one. Opens no audio.
+
+        Parameters
+        ----------
+        path : the source, which ``recognises`` accepts or the user says is of this kind.
+        options : what the user says about columns, places and the like.
+        problems : gets everything that is wrong.
+        """

@@ -179,7 +179,15 @@ class StageCost:
 def training_cost(
     plan: TrainingPlan, student: StudentRates, common: CommonRates, cached: float = 0.0
 ) -> Cost:
-    """A training from its start to its averaged model; ``cached``: seconds of cached audio."""
+    """A training from its start to its averaged model.
+
+    Parameters
+    ----------
+    plan : epochs and batches.
+    student : its rates.
+    common : rates of what all jobs do.
+    cached : seconds of audio whose states are cached before.
+    """
     learnt, judged = plan.learnt.padded, plan.judged.padded
     epoch = learnt * (student.train + common.read) + judged * (student.valid + common.read)
     before = common.start_train + TRAIN_START + cached * student.cached
@@ -191,7 +199,14 @@ def training_cost(
 
 
 def dump_cost(sizes: Iterable[SetSize], teacher: TeacherRates, common: CommonRates) -> Cost:
-    """Targets of some sets."""
+    """Targets of some sets.
+
+    Parameters
+    ----------
+    sizes : of the sets.
+    teacher : its rates.
+    common : rates of what all jobs do.
+    """
     total = sum(one.seconds for one in sizes)
     return Cost(
         common.start_teacher + teacher.load + total * (teacher.dump + common.read),
@@ -202,7 +217,14 @@ def dump_cost(sizes: Iterable[SetSize], teacher: TeacherRates, common: CommonRat
 
 
 def decode_cost(sizes: Iterable[SetSize], student: StudentRates, common: CommonRates) -> Cost:
-    """Words of some sets."""
+    """Words of some sets.
+
+    Parameters
+    ----------
+    sizes : of the sets.
+    student : its rates.
+    common : rates of what all jobs do.
+    """
     total = sum(one.seconds for one in sizes)
     return Cost(
         common.start + total * (student.decode + common.read),
@@ -213,7 +235,14 @@ def decode_cost(sizes: Iterable[SetSize], student: StudentRates, common: CommonR
 
 
 def prepare_cost(sizes: Mapping[str, SetSize], common: CommonRates, nj: int) -> StageCost:
-    """Every set read once, and what is not mono wav at the right rate written anew."""
+    """Every set read once, and what is not mono wav at the right rate written anew.
+
+    Parameters
+    ----------
+    sizes : by name of the set.
+    common : rates of what all jobs do.
+    nj : worker processes.
+    """
     jobs = {
         f"prepare {name}": Cost(
             common.start_small + one.seconds * common.read + one.converted * common.resample,
@@ -231,6 +260,13 @@ def wall_seconds(jobs: Sequence[Job], costs: Mapping[str, Cost], nj: int, cores:
     """How long jobs take that run ``nj`` at a time, in their order, after those they wait for.
 
     Of more jobs than cores each gets its share of them.
+
+    Parameters
+    ----------
+    jobs : as ``run_jobs`` takes them.
+    costs : by name of the job, for one that runs alone.
+    nj : jobs at a time.
+    cores : that they share.
     """
     slots = max(1, nj)
     slower = max(1.0, slots / cores)
@@ -252,7 +288,14 @@ def wall_seconds(jobs: Sequence[Job], costs: Mapping[str, Cost], nj: int, cores:
 
 
 def joined(folders: Mapping[str, Sequence[StageCost]], nj: int, cores: float) -> list[StageCost]:
-    """Stages of several folders whose jobs run together, ``nj`` at a time."""
+    """Stages of several folders whose jobs run together.
+
+    Parameters
+    ----------
+    folders : stages by name of the folder.
+    nj : jobs at a time.
+    cores : that they share.
+    """
     found: dict[str, list[tuple[str, StageCost]]] = {}
     for folder, stages in folders.items():
         for stage in stages:

@@ -22,7 +22,13 @@ class Named:
 
 
 def named_sets(sets: Mapping[str, Sequence[Seen]], known_speakers: bool) -> dict[str, list[Named]]:
-    """Ids for the utterances of all sets: none occurs twice, and each begins with its speaker."""
+    """Ids for the utterances of all sets: none occurs twice, and each begins with its speaker.
+
+    Parameters
+    ----------
+    sets : utterances by name of the set.
+    known_speakers : the sources name them; otherwise each utterance is its own speaker.
+    """
     rows = [(name, one) for name, members in sets.items() for one in members]
     ids = unique_names([(one.clip.name, one.clip.where) for _, one in rows])
     named: dict[str, list[Named]] = {name: [] for name in sets}
@@ -35,7 +41,13 @@ def named_sets(sets: Mapping[str, Sequence[Seen]], known_speakers: bool) -> dict
 
 
 def set_tables(members: Sequence[Named], labelled: bool) -> dict[str, str]:
-    """``wav.scp``, ``utt2spk``, ``spk2utt``, ``utt2dur``; ``text``, ``segments`` where needed."""
+    """``wav.scp``, ``utt2spk``, ``spk2utt``, ``utt2dur``; ``text``, ``segments`` where needed.
+
+    Parameters
+    ----------
+    members : of the set, sorted by id.
+    labelled : write ``text``.
+    """
     speakers: dict[str, list[str]] = {}
     for one in members:
         speakers.setdefault(one.speaker, []).append(one.key)

@@ -60,12 +60,26 @@ class Measures(Protocol):
     def student(
         self, config: TrainConfig, audio: AudioShape, options: DecodeOptions
     ) -> StudentRates:
-        """Of a config."""
+        """Rates of a student.
+
+        Parameters
+        ----------
+        config : of its training.
+        audio : lengths of its batches and utterances.
+        options : of the search.
+        """
 
     def teacher(
         self, config: TeacherConfig, sample: Sample, untrained: OwnTeacher | None = None
     ) -> TeacherRates:
-        """Of a teacher file; of a random model where the recipe has yet to train it."""
+        """Rates of a teacher.
+
+        Parameters
+        ----------
+        config : the teacher's file.
+        sample : length and texts of its input.
+        untrained : a teacher that the recipe has yet to train: a random one is measured.
+        """
 
     def own_teacher(self, training: OwnTeacher) -> OwnTeacherRates:
         """Of the training of a recipe's own teacher."""
@@ -94,6 +108,12 @@ class ForecastOptions:
 
 def forecast(grid: Grid, measures: Measures, options: ForecastOptions) -> list[StageCost]:
     """Stages of the grid, in their order; run from the recipe's directory.
+
+    Parameters
+    ----------
+    grid : the chosen systems.
+    measures : give the rates of students and teachers.
+    options : jobs at a time, cores, and what the user states.
 
     Raises
     ------
@@ -285,6 +305,12 @@ def set_sizes(
     names: tuple[str, ...], folder: Path, hours: Mapping[str, float]
 ) -> dict[str, SetSize]:
     """Audio of each set: as stated, as prepared, or from its data directory.
+
+    Parameters
+    ----------
+    names : of the sets.
+    folder : with ``dump`` and ``data``.
+    hours : of sets, as stated.
 
     Raises
     ------

@@ -159,6 +159,8 @@ def init_recipe(options: InitOptions, machine: Machine, check: Callable[[Path], 
 
     Parameters
     ----------
+    options : the sources, and what the user chooses.
+    machine : cores, memory and GPUs, which decide the sizes.
     check : raises UserError where the recipe in a folder is not right.
 
     Raises
@@ -214,6 +216,11 @@ def _init(
 
 def collect(options: InitOptions, embedded: Path) -> Data:
     """Read all sources, look at their audio, split them.
+
+    Parameters
+    ----------
+    options : the sources, and what the user chooses.
+    embedded : folder for audio that a source holds within its tables.
 
     Raises
     ------

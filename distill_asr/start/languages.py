@@ -154,7 +154,13 @@ def main_script(text: str) -> str | None:
 
 
 def guess_language(text: str, script: str) -> str | None:
-    """The language of one transcript, by script or by its frequent words; None where unclear."""
+    """The language of one transcript, by script or by its frequent words; None where unclear.
+
+    Parameters
+    ----------
+    text : the transcript.
+    script : that most of its letters are of.
+    """
     if script in BY_SCRIPT:
         return BY_SCRIPT[script]
     words = _WORD.findall(text.lower())

@@ -95,6 +95,11 @@ def look(location: str) -> Recording | BadAudioError:
 def without_copies(seen: Sequence[Seen], problems: Problems) -> tuple[list[Seen], int]:
     """Each piece of audio once; the same audio with two transcripts is a problem.
 
+    Parameters
+    ----------
+    seen : utterances; of copies the first with a text stays.
+    problems : gets what has several texts.
+
     Returns
     -------
     What stays, and how many copies went.
@@ -142,7 +147,13 @@ def oddities(seen: Sequence[Seen]) -> list[str]:
 
 
 def text_problem(text: str, rule: TranscriptRule | None) -> str | None:
-    """Why a transcript cannot be learnt from, None where it can."""
+    """Why a transcript cannot be learnt from, None where it can.
+
+    Parameters
+    ----------
+    text : the transcript.
+    rule : how ``prepare`` will change it; None leaves it.
+    """
     for c in text:
         if unicodedata.category(c) == "Cc" and not c.isspace():
             return f"{named_character(c)} in the text; remove it"

@@ -85,6 +85,9 @@ def choose_teachers(
     Parameters
     ----------
     given : directories or hub ids.
+    language : of the transcripts; None where unknown.
+    machine : a GPU takes large models.
+    count : how many at most.
 
     Raises
     ------

@@ -63,7 +63,15 @@ def require_checkout() -> None:
 def config_files(
     choices: Choices, teachers: Sequence[ChosenTeacher], streaming: bool, unlabelled: bool
 ) -> dict[str, str]:
-    """``conf/``: the student and what it extends, teachers, methods, systems."""
+    """``conf/``, contents by name: the student and what it extends, teachers, methods, systems.
+
+    Parameters
+    ----------
+    choices : student, tokens and schedule.
+    teachers : of the distilled system.
+    streaming : the student streams.
+    unlabelled : there is audio without transcripts.
+    """
     files = {f"conf/{name}": text for name, text in _student_bases(choices.base).items()}
     files["conf/student.yaml"] = _student(choices)
     for teacher in teachers:
@@ -76,7 +84,15 @@ def config_files(
 def run_script(
     choices: Choices, preparation: Preparation, test_sets: Sequence[str], unlabelled: bool
 ) -> str:
-    """``run.sh``."""
+    """``run.sh``.
+
+    Parameters
+    ----------
+    choices : tokens and resources.
+    preparation : options of ``prepare``.
+    test_sets : names.
+    unlabelled : there is audio without transcripts.
+    """
     options = {
         "--train_sets": TRAIN,
         "--unlabelled_sets": UNLABELLED if unlabelled else "",
@@ -110,7 +126,15 @@ def readme(
     reasons: Sequence[str],
     warnings: Sequence[str],
 ) -> str:
-    """``README.md``: what is here, why, and the next command."""
+    """``README.md``: what is here, why, and the next command.
+
+    Parameters
+    ----------
+    title : the recipe's.
+    facts : size of each set by its name.
+    reasons : a line for each choice.
+    warnings : a line for each doubt.
+    """
     rows = [
         f"| {name} | {one.utterances} | {one.hours:.2f} | "
         f"{'not known' if one.speakers is None else one.speakers} |"

@@ -41,6 +41,11 @@ def find_reader(name: str) -> Reader:
 def reader_for(path: Path, kind: str | None) -> Reader:
     """The reader of a source: the kind given, or the first that recognises its content.
 
+    Parameters
+    ----------
+    path : a file or a folder.
+    kind : name or dotted path of a reader; None to look.
+
     Raises
     ------
     UserError : the source does not exist, or no reader recognises it.

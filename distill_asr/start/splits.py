@@ -64,6 +64,11 @@ class Split:
 def split_clips(labelled: Sequence[Seen], options: SplitOptions) -> Split:
     """Train, dev and test of utterances with transcripts.
 
+    Parameters
+    ----------
+    labelled : the utterances.
+    options : shares of the sets, and how to draw them.
+
     Raises
     ------
     UserError : too few utterances, or splits of the source whose names do not show their set.

@@ -36,7 +36,13 @@ def check_blocks(config: TrainConfig) -> list[str]:
 
 
 def check_block(key: str, block: DistillBlock) -> list[str]:
-    """Names, arguments, and what must fit together."""
+    """Names, arguments, and what must fit together.
+
+    Parameters
+    ----------
+    key : place of the block, such as ``distill.hubert``, which begins each message.
+    block : its keys and types are right.
+    """
     problems = [
         f"{key}.{option}: {given!r}{nearest(given, allowed)}"
         for option, given, allowed in (

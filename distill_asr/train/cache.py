@@ -48,6 +48,7 @@ def cache_problems(config: TrainConfig, source: Experiment | None) -> list[str]:
 
     Parameters
     ----------
+    config : of the student; nothing is wrong where it caches no states.
     source : the experiment of ``--init``, whose encoder the front-end is.
     """
     if not caches_states(config):
@@ -112,6 +113,7 @@ def write_states(sets: Sequence[DataDir], config: TrainConfig, source: Experimen
 
     Parameters
     ----------
+    sets : training and validation data.
     config : for which ``caches_states`` holds, without ``cache_problems``.
     source : the experiment of ``--init``.
 
@@ -150,6 +152,13 @@ def _frozen_layers(config: TrainConfig, source: Experiment | None) -> tuple[str,
 
 
 def list_states(path: Path, sets: Sequence[DataDir], name: str) -> None:
-    """Write what the loader reads in place of audio."""
+    """Write what the loader reads in place of audio.
+
+    Parameters
+    ----------
+    path : the file.
+    sets : all of them hold the states.
+    name : as ``write_states`` gave it.
+    """
     directories = tuple(str(targets_of(data, name)) for data in sets)
     TargetList(directories, False, sum(len(data.wav) for data in sets), 0).write(path)

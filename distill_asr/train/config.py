@@ -67,6 +67,11 @@ class TrainConfig:
     def read(cls, paths: str | Path | tuple[str, ...], overrides: tuple[str, ...]) -> TrainConfig:
         """Read the file or files.
 
+        Parameters
+        ----------
+        paths : YAMLs; of several, a later one changes those before.
+        overrides : ``key.path=value`` each, after all files.
+
         Raises
         ------
         UserError : unreadable files or overrides of the wrong form. Other mistakes are the
@@ -76,7 +81,13 @@ class TrainConfig:
 
     @classmethod
     def parse(cls, content: Mapping[str, Any], name: str) -> TrainConfig:
-        """From a merged mapping."""
+        """From a merged mapping.
+
+        Parameters
+        ----------
+        content : ESPnet's keys and ``distill``; what is wrong there is kept in ``problems``.
+        name : of the config, for messages.
+        """
         espnet = {key: value for key, value in content.items() if key != "distill"}
         section = content.get("distill")
         if not isinstance(section or {}, dict):
@@ -169,7 +180,13 @@ class TrainConfig:
 
 
 def parse_block(key: str, content: dict[str, Any]) -> tuple[DistillBlock, list[str]]:
-    """One block, and what is wrong with its keys, types and what is missing."""
+    """One block, and what is wrong with its keys, types and what is missing.
+
+    Parameters
+    ----------
+    key : place of the block, such as ``distill.hubert``, which begins each message.
+    content : as the YAML has it.
+    """
     problems = check_arguments(key, content, DistillBlock)
     required = {"teacher": "", "tap": "", "loss": ""}
     good = {

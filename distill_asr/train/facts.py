@@ -53,8 +53,10 @@ def write_teacher_records(
 
     Parameters
     ----------
+    output : the experiment, where statistics and texts are written.
     train : statistics are taken from these sets.
     judged : validation sets that need targets, too.
+    config : names the teachers and what is needed of each.
 
     Raises
     ------

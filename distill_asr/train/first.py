@@ -24,6 +24,8 @@ def command_of_first(experiment: Experiment, identity: Identity, statistics: boo
 
     Parameters
     ----------
+    experiment : the directory that all processes share.
+    identity : of this training; another one's preparation does not count.
     statistics : whether it measures statistics of the features as well.
 
     Returns

@@ -219,7 +219,13 @@ def unfinished(directory: Path) -> Path:
 
 
 def without(options: Sequence[str], names: set[str]) -> list[str]:
-    """ESPnet's options but for those with the given names, and their values."""
+    """ESPnet's options but for some of them, and their values.
+
+    Parameters
+    ----------
+    options : words of the command line.
+    names : of the options to drop, without ``--``.
+    """
     kept, dropping = [], False
     for option in options:
         if option.startswith("--"):

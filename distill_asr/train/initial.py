@@ -27,6 +27,8 @@ def with_initial_parts(
 
     Parameters
     ----------
+    config : of the new training.
+    source : the experiment.
     parts : beginnings of parameters' names, such as ``encoder``.
 
     Raises
@@ -102,6 +104,11 @@ def initial_problems(config: TrainConfig, student: nn.Module) -> list[str]:
 
     ESPnet would stop in a traceback, or leave missing weights as they were initialised. Where this
     is intended, ``ignore_init_mismatch: true`` or the fourth part of an ``init_param`` declares it.
+
+    Parameters
+    ----------
+    config : names the weights in ``init_param``.
+    student : built from it.
     """
     if config.espnet.get("ignore_init_mismatch"):
         return []

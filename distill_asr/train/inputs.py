@@ -32,9 +32,18 @@ MAX_NAMED = 5  # utterances named in one message
 def read_train_and_valid(
     train: Sequence[str], valid: Sequence[str], config: TrainConfig
 ) -> tuple[list[DataDir], list[DataDir]]:
-    """Both parts of the data; what is wrong with either is in one report.
+    """Both parts of the data.
 
     A student with text is validated by its recognition loss, so validation needs no targets.
+
+    Parameters
+    ----------
+    train, valid : prepared data dirs.
+    config : says whether transcripts and which targets are needed.
+
+    Raises
+    ------
+    UserError : what is wrong with either part, in one report.
     """
     text, wanted = config.needs_text, wanted_targets(config)
     parts: list[list[DataDir]] = []
@@ -125,10 +134,14 @@ def _shared_ids(sets: list[DataDir]) -> list[str]:
 def write_inputs(
     output: Path, part: str, sets: list[DataDir], config: TrainConfig, states: str | None = None
 ) -> list[str]:
-    """Write what ESPnet reads for ``part`` (train or valid).
+    """Write what ESPnet reads for one part of the data.
 
     Parameters
     ----------
+    output : the experiment; the files lie in ``data/<part>``.
+    part : ``train`` or ``valid``.
+    sets : read by ``read_train_and_valid``.
+    config : of the student.
     states : what the front-end gives lies there under this name, and is read in place of audio.
 
     Returns

@@ -81,7 +81,13 @@ class FrameCounter:
 
 
 def too_short(sets: Sequence[DataDir], frames: FrameCounter) -> list[str]:
-    """Utterances that are too short for one frame of the student's encoder."""
+    """Utterances that are too short for one frame of the student's encoder.
+
+    Parameters
+    ----------
+    sets : utterances without a length are not looked at.
+    frames : counts the encoder's frames of so many samples.
+    """
     lengths = {count for data in sets for count in (data.num_samples or {}).values()}
     if not lengths or not frames.works or frames(min(lengths)) > 0:
         return []
@@ -101,7 +107,14 @@ def too_short(sets: Sequence[DataDir], frames: FrameCounter) -> list[str]:
 
 
 def too_long(sets: Sequence[DataDir], student: Student, sampling_rate: int) -> list[str]:
-    """Utterances that are longer than the window of a pretrained encoder."""
+    """Utterances that are longer than the window of a pretrained encoder.
+
+    Parameters
+    ----------
+    sets : utterances without a length are not looked at.
+    student : only a pretrained encoder has a window.
+    sampling_rate : of the audio, Hz.
+    """
     longest = student.encoder.max_samples if isinstance(student.encoder, HFSpeechEncoder) else None
     if longest is None:
         return []
@@ -121,7 +134,15 @@ def too_long(sets: Sequence[DataDir], student: Student, sampling_rate: int) -> l
 def warn_of_transcripts(
     sets: Sequence[DataDir], student: Student, frames: FrameCounter, tokenize: Tokenize
 ) -> None:
-    """Report transcripts that cannot be trained on: unknown tokens, more tokens than frames."""
+    """Report transcripts that cannot be trained on: unknown tokens, more tokens than frames.
+
+    Parameters
+    ----------
+    sets : labelled.
+    student : its token list says what is known.
+    frames : counts the encoder's frames of so many samples.
+    tokenize : a transcript -> its tokens.
+    """
     needs_frames = frames.works and bool({"ctc", "cif"} & set(student.tap_names()))
     for data in sets:
         texts = data.text or {}

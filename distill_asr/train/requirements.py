@@ -31,7 +31,13 @@ class WantedTargets:
     layers: tuple[tuple[str, DistillBlock], ...] = ()  # blocks that choose among layers
 
     def layer_problems(self, layers: Sequence[int], combine: str | None) -> list[str]:
-        """Why a teacher with these layers lacks those of the blocks."""
+        """Why a teacher lacks the layers of the blocks.
+
+        Parameters
+        ----------
+        layers : of the targets.
+        combine : how they were combined; None for one layer.
+        """
         return [
             f"distill.{name}.{problem}"
             for name, block in self.layers
@@ -112,6 +118,8 @@ def target_problems(
 
     Parameters
     ----------
+    sets : prepared.
+    wanted : what the config needs of the teacher.
     digests : SHA-256 of each utterance's audio by the path of its set, where that is known.
     """
     known = digests or {}
@@ -210,7 +218,14 @@ def _dump_hint(data: DataDir, teacher: str) -> str:
 
 
 def list_targets(path: Path, sets: Sequence[DataDir], wanted: WantedTargets) -> None:
-    """Write which directories the training loader reads, and how many utterances lack targets."""
+    """Write which directories the training loader reads, and how many utterances lack targets.
+
+    Parameters
+    ----------
+    path : the file.
+    sets : of one part of the data.
+    wanted : says whether sets and utterances may lack targets.
+    """
     dumped = with_targets(sets, wanted.teacher)
     without = 0
     if wanted.may_miss:

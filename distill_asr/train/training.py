@@ -49,6 +49,12 @@ LOADER_DIED = "DataLoader worker"  # in torch's message
 def train(config: TrainConfig, options: TrainOptions, identity: Identity) -> None:
     """Train, or continue what the same training began in ``options.experiment``.
 
+    Parameters
+    ----------
+    config : of the student.
+    options : data, directory, and what goes to ESPnet.
+    identity : of the training that these two describe.
+
     Raises
     ------
     UserError : mistakes in config, data, targets or initial weights, all in one report; the
@@ -176,7 +182,14 @@ def _check_utterances(
 def resolve(
     config: TrainConfig, records: dict[str, TeacherRecord], experiment: Experiment
 ) -> dict[str, Any]:
-    """The config in ESPnet's keys only, with the facts about the teachers."""
+    """The config in ESPnet's keys only, with the facts about the teachers.
+
+    Parameters
+    ----------
+    config : of the student.
+    records : facts by name of the teacher, as of ``write_teacher_records``.
+    experiment : where statistics of the features lie.
+    """
     resolved = dict(config.espnet)
     if config.section:
         blocks = by_tap(config.section)

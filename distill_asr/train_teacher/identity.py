@@ -20,6 +20,11 @@ from distill_asr.train_teacher.settings import SpeechSettings, TextSettings
 def data_identity(path: str, settings: SpeechSettings | TextSettings) -> str:
     """SHA-256 of what is trained on: sentences, or transcripts and audio.
 
+    Parameters
+    ----------
+    path : a data directory, or a file of sentences for a text teacher.
+    settings : of the teacher.
+
     Raises
     ------
     UserError : a data directory that is damaged.
@@ -33,7 +38,13 @@ def data_identity(path: str, settings: SpeechSettings | TextSettings) -> str:
 
 
 def set_problems(paths: Iterable[str], settings: SpeechSettings | TextSettings | None) -> list[str]:
-    """What keeps sets from being read, all of them before the first is trained on."""
+    """What keeps sets from being read, all of them before the first is trained on.
+
+    Parameters
+    ----------
+    paths : of training, dev and test data.
+    settings : of the teacher; None where they have mistakes of their own.
+    """
     problems, lacks = [], "no such file; a teacher is trained on transcribed audio"
     for path in dict.fromkeys(paths):
         place = Path(path)
@@ -55,6 +66,13 @@ def refuse_another(
     output: Path, report: dict[str, Any], settings: SpeechSettings | TextSettings, train: str
 ) -> None:
     """Compare a finished teacher with what is asked for.
+
+    Parameters
+    ----------
+    output : the teacher's directory.
+    report : its own.
+    settings : asked for.
+    train : the training data asked for; where it is gone, it is not compared.
 
     Raises
     ------

@@ -28,7 +28,13 @@ def output_problems(output: Path) -> list[str]:
 
 
 def scored_name(path: str, text: bool) -> str:
-    """Name of a scored set in the report; those of a text teacher are files."""
+    """Name of a scored set in the report.
+
+    Parameters
+    ----------
+    path : of the set.
+    text : of a text teacher, whose sets are files.
+    """
     return Path(path).stem if text else Path(path).name
 
 

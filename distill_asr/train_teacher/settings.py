@@ -125,7 +125,12 @@ _KINDS: dict[str, type[SpeechSettings] | type[TextSettings]] = {
 def read_settings(
     path: str | Path | Sequence[str | Path], overrides: Iterable[str] = ()
 ) -> SpeechSettings | TextSettings:
-    """Read and check a YAML, which may extend another; several are merged from left to right.
+    """Read and check a YAML, which may extend another.
+
+    Parameters
+    ----------
+    path : the file; several are merged from left to right.
+    overrides : ``key.path=value`` each.
 
     Raises
     ------

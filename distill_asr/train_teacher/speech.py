@@ -66,7 +66,12 @@ class SpeechTeacherTraining(TeacherTraining[SpeechSettings]):
         return self.data.text
 
     def make_tokenizer(self, folder: Path) -> PreTrainedTokenizerBase:
-        """Make a character tokeniser of the training text or of ``init``."""
+        """Make a character tokeniser of the training text or of ``init``.
+
+        Raises
+        ------
+        UserError : letters that ``init`` does not know.
+        """
         self.extractor.save_pretrained(folder)
         letters = sorted(set("".join(self.data.text.values())) - {" "})
         if (init := self.settings.init) is not None:
@@ -197,7 +202,13 @@ def init_mel_filters(weight: torch.Tensor) -> None:
 
 
 def error_rates(output: Any, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
-    """WER and CER in per cent, greedy decoding."""
+    """WER and CER in per cent, greedy decoding.
+
+    Parameters
+    ----------
+    output : of transformers' prediction: best ids and labels, padded with ``IGNORED``.
+    tokenizer : of the teacher.
+    """
     blank = tokenizer.pad_token_id
     best = np.where(output.predictions == IGNORED, blank, output.predictions)
     wanted = np.where(output.label_ids == IGNORED, blank, output.label_ids)

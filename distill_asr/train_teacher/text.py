@@ -68,7 +68,12 @@ class TextTeacherTraining(TeacherTraining[TextSettings]):
         return tokenizer
 
     def make_model(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-        """Give a model with random weights."""
+        """Give a model with random weights.
+
+        Raises
+        ------
+        UserError : ``model`` of the settings is not what transformers takes.
+        """
         set_seed(seed(self.settings))
         ids = {f"{one}_token_id": getattr(tokenizer, f"{one}_token_id") for one in ENDS}
         try:
@@ -136,7 +141,13 @@ def wordpiece(sentences: list[str]) -> PreTrainedTokenizerBase:
 
 
 def unigram(sentences: list[str], pieces: int) -> PreTrainedTokenizerBase:
-    """Pieces as XLM-R has them, a sentence between <s> and </s>."""
+    """A tokenizer with pieces as XLM-R has them, a sentence between <s> and </s>.
+
+    Parameters
+    ----------
+    sentences : to train it with.
+    pieces : size of the vocabulary at most, special ones included.
+    """
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -157,6 +168,12 @@ def encode_sentences(
     tokenizer: PreTrainedTokenizerBase, sentences: list[str], model: PreTrainedModel
 ) -> list[dict[str, list[int]]]:
     """Piece ids of each sentence.
+
+    Parameters
+    ----------
+    tokenizer : of the teacher.
+    sentences : as people write them.
+    model : its number of positions is the limit.
 
     Raises
     ------
@@ -200,7 +217,11 @@ def fills(
 ) -> dict[str, Any]:
     """Share of masked words that the teacher finds, and of those of a choice that it takes.
 
-    ``choices``: word -> words to choose between, itself among them; each one piece.
+    Parameters
+    ----------
+    model, tokenizer : the teacher.
+    sentences : each word of each is masked in turn.
+    choices : word -> words to choose between, itself among them; each one piece.
     """
     asked = list(questions(tokenizer, sentences))
     right, taken = [], []

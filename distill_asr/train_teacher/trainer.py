@@ -78,7 +78,13 @@ class TeacherTraining(ABC, Generic[AnySettings]):
         tokenizer: PreTrainedTokenizerBase,
         arguments: TrainingArguments,
     ) -> Trainer:
-        """Give a trainer that measures on dev after every epoch."""
+        """Give a trainer that measures on dev after every epoch.
+
+        Parameters
+        ----------
+        model, tokenizer : as made by the methods above.
+        arguments : of transformers, for the run.
+        """
 
     @abstractmethod
     def facts(self, trainer: Trainer) -> dict[str, Any]:
@@ -86,7 +92,13 @@ class TeacherTraining(ABC, Generic[AnySettings]):
 
     @abstractmethod
     def score(self, output: Path, path: str) -> dict[str, Any]:
-        """Measure the finished teacher on one set."""
+        """Measure the finished teacher on one set.
+
+        Parameters
+        ----------
+        output : its directory.
+        path : of the set.
+        """
 
     @abstractmethod
     def asked(self, path: str) -> int:
@@ -99,6 +111,11 @@ class TeacherTraining(ABC, Generic[AnySettings]):
 
 def train(training: TeacherTraining, output: Path) -> None:
     """Train or go on, then put the whole directory into place with one rename.
+
+    Parameters
+    ----------
+    training : of either kind.
+    output : the teacher's directory; the checkpoints lie beside it until it is finished.
 
     Raises
     ------
@@ -140,6 +157,11 @@ def score_missing(training: TeacherTraining, output: Path) -> dict[str, Any]:
 
 def training_arguments(training: TeacherTraining, checkpoints: Path) -> TrainingArguments:
     """Return transformers' arguments: defaults, overridden by the YAML.
+
+    Parameters
+    ----------
+    training : of either kind.
+    checkpoints : their directory.
 
     Raises
     ------

@@ -47,7 +47,17 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 
 def require_finished(experiment: Path, checkpoint: str) -> None:
-    """Raise UserError where a training is under way: its average is another training's."""
+    """Refuse a training that is under way: its average is another training's.
+
+    Parameters
+    ----------
+    experiment : its directory.
+    checkpoint : name of the weights; an epoch's may be taken at any time.
+
+    Raises
+    ------
+    UserError : the average of an unfinished training.
+    """
     files = Experiment(experiment)
     if checkpoint == AVERAGED and files.record.exists() and not files.done.exists():
         raise UserError(

@@ -120,7 +120,10 @@ def _without(logits: Tensor, blank: int) -> int:
 def tail_samples(student: nn.Module, form: Form) -> int:
     """Samples of silence that a stream needs after the audio, so that all of it is in whole chunks.
 
-    0 if the ``form`` does not stream.
+    Parameters
+    ----------
+    student : its front-end's shift counts, in samples.
+    form : of the export; 0 samples where it does not stream.
     """
     if form.stream is None:
         return 0

@@ -141,7 +141,13 @@ class Normalisation(nn.Module):
             self.register_buffer("std", layer.std.float())
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Normalise features [N, T, C] of ``lengths`` [N] frames."""
+        """Normalise features.
+
+        Parameters
+        ----------
+        x : [N, T, C].
+        lengths : [N], feature frames.
+        """
         valid = (torch.arange(x.size(1), device=x.device) < lengths[:, None])[..., None]
         mean, std = (self.mean, self.std) if self.fixed else self._measured(x, lengths, valid)
         if self.means:
@@ -169,7 +175,12 @@ class ChunkedGraph(nn.Module):
         self.shortest = encoder.embed.min_frame_length
 
     def forward(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode features [N, T, C] of ``lengths`` [N] frames.
+        """Encode features.
+
+        Parameters
+        ----------
+        feats : [N, T, C].
+        lengths : [N], feature frames.
 
         Returns
         -------
@@ -211,7 +222,12 @@ class LayeredGraph(nn.Module):
                 layer.register_forward_pre_hook(self._hide_padding)
 
     def forward(self, feats: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode features [N, T, C] of ``lengths`` [N] frames.
+        """Encode features.
+
+        Parameters
+        ----------
+        feats : [N, T, C].
+        lengths : [N], feature frames.
 
         Returns
         -------

@@ -49,7 +49,14 @@ class StreamShape:
 
     @classmethod
     def of(cls, encoder: nn.Module, chunk: int, left: int) -> StreamShape:
-        """Sizes of a ``ChunkedEncoder`` with such a chunk and left context, in encoder frames."""
+        """Sizes of a chunked encoder.
+
+        Parameters
+        ----------
+        encoder : a ``ChunkedEncoder``.
+        chunk : encoder frames of a chunk.
+        left : encoder frames of left context.
+        """
         factor = encoder.embed.subsampling_factor
         step = factor * chunk
         blocks = encoder.encoders.blocks

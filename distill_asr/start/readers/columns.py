@@ -40,8 +40,10 @@ def guess_columns(
 
     Parameters
     ----------
+    table : with some rows.
     given : what the user named; wins.
     is_audio : whether a cell leads to an audio file.
+    problems : gets what is missing.
     """
     by_lower = {name.lower(): name for name in table.names}
     found: dict[str, str | None] = {}

@@ -47,13 +47,15 @@ def read_rows(
     is_audio: Callable[[str], bool],
     problems: Problems,
 ) -> Table | None:
-    """The whole table, None where it cannot be read; bad rows are added to ``problems``.
+    """The whole table, None where it cannot be read.
 
     Parameters
     ----------
+    path : CSV, TSV or JSON Lines, by its suffix.
     delimiter : None is guessed.
     known : names of columns, lower case, that show that a first line is a header.
     is_audio : whether a cell leads to an audio file; a header has no such cell.
+    problems : gets bad rows.
     """
     text = _text(path, problems)
     if text is None:
