@@ -309,9 +309,14 @@ def render(one: Planned) -> np.ndarray:
 
 
 def join(digits: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Put recordings (float ``[N_i]``, 8 kHz) one after the other with pauses of 50 to 300 ms.
+    """Put recordings one after the other with pauses of 50 to 300 ms.
 
     Short fades and one noise floor (45 dB under the speech) below everything leave no clicks.
+
+    Parameters
+    ----------
+    digits : float ``[N_i]`` of 8 kHz each.
+    rng : draws pauses and noise.
     """
     pieces = [_silence(rng)]
     for samples in digits:

@@ -71,7 +71,7 @@ def dump_sets(
     workers : hold that teacher.
     shard_utts : utterances in a shard.
     tolerance : largest relative error of a dtype below float32.
-    overwrite : throw away targets of another teacher or other data.
+    overwrite : replace targets that are damaged, or of another teacher or other data.
 
     Raises
     ------

@@ -51,7 +51,18 @@ class Workers(Protocol):
 
 
 def call(workers: Workers, work: Work, *arguments: Any) -> Any:
-    """Run one piece on any worker and give its result."""
+    """Run one piece on any worker and give its result.
+
+    Parameters
+    ----------
+    workers : hold the teacher.
+    work : as of ``Workers.map``.
+    arguments : the piece.
+
+    Raises
+    ------
+    UserError : as ``Workers.map``.
+    """
     ((_, result),) = workers.map(work, [arguments], lambda number, amount: None)
     return result
 

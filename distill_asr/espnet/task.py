@@ -102,7 +102,12 @@ class DistillTask(ASRTask):
     def build_optimizers(
         cls, args: argparse.Namespace, model: torch.nn.Module
     ) -> list[torch.optim.Optimizer]:
-        """ESPnet's optimizer, with ``learning_rates`` for parts."""
+        """ESPnet's optimizer, with ``learning_rates`` for parts.
+
+        Raises
+        ------
+        UserError : ``learning_rates`` with an option that does not go with them.
+        """
         if not args.learning_rates:
             optimizers = super().build_optimizers(args, model)
         elif args.sharded_ddp or args.exclude_weight_decay:

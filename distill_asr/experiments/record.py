@@ -40,7 +40,13 @@ def is_whole(experiment: Experiment) -> bool:
 
 
 def altered_files(experiment: Experiment, files: Iterable[Path]) -> list[str]:
-    """List the files that changed since the training ended; nothing before its end."""
+    """List the files that changed since the training ended; nothing before its end.
+
+    Parameters
+    ----------
+    experiment : the training's.
+    files : to look at; those that its record does not name are not compared.
+    """
     way_out = (
         f"put a good copy back, or run the same `distill-asr train` for {experiment.directory} "
         "again, which mends what it can"

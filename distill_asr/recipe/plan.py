@@ -248,7 +248,7 @@ def score_jobs(grid: Grid, baseline: str | None = None, control: str | None = No
     Parameters
     ----------
     grid : the chosen systems, their seeds and the sets.
-    baseline : the system compared with.
+    baseline : the system compared with; the first one where not given.
     control : another one, which every gain must exceed as well.
     """
     names = [system.name for system in grid.chosen if system.repeats is None]

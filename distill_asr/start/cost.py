@@ -317,7 +317,13 @@ def _joined(stage: str, parts: Sequence[tuple[str, StageCost]], nj: int, cores: 
 
 
 def table(stages: Sequence[StageCost], jobs: bool = True) -> list[str]:
-    """Lines: a stage each with its jobs, and the sum."""
+    """Lines: a stage each with its jobs, and the sum.
+
+    Parameters
+    ----------
+    stages : in the order of the lines.
+    jobs : False leaves the jobs out.
+    """
     rows = [("stage", "time", "disk", "memory", "")]
     for stage in stages:
         rows.append(

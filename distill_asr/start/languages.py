@@ -159,7 +159,7 @@ def guess_language(text: str, script: str) -> str | None:
     Parameters
     ----------
     text : the transcript.
-    script : that most of its letters are of.
+    script : as of ``main_script``.
     """
     if script in BY_SCRIPT:
         return BY_SCRIPT[script]

@@ -47,7 +47,13 @@ class Identity:
 
     @classmethod
     def of(cls, config: TrainConfig, options: TrainOptions) -> Identity:
-        """The training that the command line describes."""
+        """The training that the command line describes.
+
+        Parameters
+        ----------
+        config : of the student.
+        options : data, and what goes to ESPnet; data and initial weights are read.
+        """
         content = config.content
         return cls(
             content,

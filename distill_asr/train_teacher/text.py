@@ -197,7 +197,18 @@ def encode_sentences(
 def questions(
     tokenizer: PreTrainedTokenizerBase, sentences: list[str]
 ) -> Iterator[tuple[str, list[int], dict[int, int]]]:
-    """Each word of each sentence masked in turn: the word, pieces, what is asked at which place."""
+    """Each word of each sentence masked in turn: the word, pieces, what is asked at which place.
+
+    Parameters
+    ----------
+    tokenizer : a fast one, with a mask.
+    sentences : as people write them.
+
+    Returns
+    -------
+    For each word its lower-case text, the sentence's piece ids with the word masked, and the right
+    piece id by place.
+    """
     encoded = tokenizer(sentences)
     for number, sentence in enumerate(sentences):
         ids, words = encoded["input_ids"][number], encoded.word_ids(number)

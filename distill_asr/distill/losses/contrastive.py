@@ -101,7 +101,12 @@ def draw_negatives(pairs: int, wanted: int, device: torch.device) -> Tensor:
 
 
 def cosine_matrix(student: Tensor, teacher: Tensor) -> Tensor:
-    """Cosine of every student state with every teacher state, [N, N]; float32 under autocast."""
+    """Cosine of every student state with every teacher state, [N, N]; float32 under autocast.
+
+    Parameters
+    ----------
+    student, teacher : [N, E].
+    """
     precision = torch.promote_types(student.dtype, torch.float32)
     with torch.autocast(device_type=student.device.type, enabled=False):
         student = nn.functional.normalize(student.to(precision), dim=1, eps=COSINE_EPS)

@@ -42,14 +42,34 @@ class SideOptions:
             raise ValueError(f"special_tokens must be keep or drop, not {self.special_tokens!r}")
 
     def require_text(self, student_step_ms: float | None, teacher_step_ms: float | None) -> None:
-        """ValueError unless frames meet tokens."""
+        """Refuse anything but frames that meet tokens.
+
+        Parameters
+        ----------
+        student_step_ms, teacher_step_ms : duration of a step; None on token level.
+
+        Raises
+        ------
+        ValueError : the student's side has no frames, or the teacher's has.
+        """
         if student_step_ms is None or teacher_step_ms is not None:
             raise ValueError(
                 f"{self.what} needs a tap of frames (encoder, encoder:k) and a text teacher"
             )
 
     def take(self, student: States, teacher: States, context: Context) -> Sides:
-        """Both sides of a batch; ValueError without the CTC output that ``runs`` need."""
+        """Both sides of a batch.
+
+        Parameters
+        ----------
+        student : the tap, values [B, T, D].
+        teacher : values [B, S, E].
+        context : holds the CTC output, which ``units: runs`` needs.
+
+        Raises
+        ------
+        ValueError : it has none for them, or one of another frame rate.
+        """
         values, counts = student.values, student.lengths
         if self.units == "runs":
             path = ctc_path(student, context, f"{self.what} with units: runs")
@@ -89,7 +109,13 @@ def cut_special(teacher: States, special_tokens: str) -> tuple[Tensor, Tensor]:
 
 
 def projected(sides: Sides, context: Context) -> tuple[Tensor, Tensor]:
-    """Units as the block's head projects them, and positions, both of length 1: [B, T or S, E]."""
+    """Units as the block's head projects them, and positions, both of length 1: [B, T or S, E].
+
+    Parameters
+    ----------
+    sides : of the batch.
+    context : holds the head; without it the units stay as they are.
+    """
     values = sides.values.float()
     ours = values if context.project is None else context.project(values)
     return nn.functional.normalize(ours, dim=-1), nn.functional.normalize(sides.targets, dim=-1)

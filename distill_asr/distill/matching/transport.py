@@ -95,7 +95,13 @@ class TransportMatcher(SoftMatcher):
         return Pairs(sides.values[batch, unit], centres, batch, weight=weight)
 
     def plan(self, sides: Sides, context: Context) -> Tensor:
-        """How much of each state goes to each position, float32 [B, T, S], without a gradient."""
+        """How much of each state goes to each position, float32 [B, T, S], without a gradient.
+
+        Parameters
+        ----------
+        sides : of the batch.
+        context : holds the block's head.
+        """
         counts, positions = sides.counts, sides.positions
         with torch.no_grad(), torch.autocast(sides.values.device.type, enabled=False):
             ours, theirs = projected(sides, context)

@@ -48,7 +48,12 @@ class OneByOne(Family):
 
     @classmethod
     def load(cls, request: ModelRequest, model_config: Any) -> "OneByOne":
-        """Load the model and its feature extractor, of any kind."""
+        """Load the model and its feature extractor, of any kind.
+
+        Raises
+        ------
+        UserError : the model reads no audio, or parts of it are missing.
+        """
         where = f"{request.where}: model: {request.name} is of family {model_config.model_type!r}"
         if (read := input_name(model_config)) not in INPUTS:
             hint = "; use `kind: text`" if read == "input_ids" else ""

@@ -51,7 +51,12 @@ class WhisperEncoder(Family):
 
     @classmethod
     def load(cls, request: ModelRequest, model_config: Any) -> "WhisperEncoder":
-        """Load the encoder and its WhisperFeatureExtractor; for a window of ``audio`` too."""
+        """Load the encoder and its WhisperFeatureExtractor; for a window of ``audio`` too.
+
+        Raises
+        ------
+        UserError : missing parts or layers, or a window that the model was not trained on.
+        """
         require_layers(request, model_config.encoder_layers)
         extractor = load_extractor(
             request,
