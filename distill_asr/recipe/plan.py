@@ -18,6 +18,7 @@ from distill_asr.recipe.systems import (
     Pretraining,
     RecipeTeacher,
     RecipeTraining,
+    Stage,
     System,
     Systems,
     Training,
@@ -70,17 +71,13 @@ class Grid:
 
 
 def pretrain_jobs(grid: Grid) -> list[Job]:
-    """Stage 1: a training that systems share is one job."""
-    names = dict.fromkeys(system.pretrain for system in grid.chosen if system.pretrain)
-    return [
-        _pretrain_job(grid, grid.systems.pretrain[name], seed)
-        for seed in grid.seeds
-        for name in names
-    ]
+    """The stages before the last: a training that systems share is one job."""
+    stages = {stage.name: stage for system in grid.chosen for stage in grid.systems.before(system)}
+    return [_pretrain_job(grid, stage, seed) for seed in grid.seeds for stage in stages.values()]
 
 
 def train_jobs(grid: Grid) -> list[Job]:
-    """Stages 1 and 2: a system's stage 2 starts when its own stage 1 is done."""
+    """All stages: each starts when the one before it is done."""
     first = {job.name: job for job in pretrain_jobs(grid)}
     return [
         *first.values(),
@@ -288,8 +285,7 @@ def _teacher_arguments(
 def _trainings(grid: Grid) -> Iterator[tuple[Training, tuple[str, ...]]]:
     """Every training, with its training sets."""
     for system in grid.chosen:
-        if system.pretrain:
-            pretraining = grid.systems.pretrain[system.pretrain]
+        for pretraining in grid.systems.before(system):
             yield pretraining, pretraining.train
         yield system, _train_sets(grid, system)
 
@@ -301,21 +297,28 @@ def _train_sets(grid: Grid, system: System) -> tuple[str, ...]:
 def _pretrain_job(grid: Grid, pretraining: Pretraining, seed: int) -> Job:
     output = _pretrained(pretraining.name, seed)
     arguments = ["train", *_config(grid, pretraining, grid.set), *_data(grid, pretraining.train)]
-    arguments += ["--set", f"seed={seed}", "--output", output]
-    return grid.job(f"pretrain {pretraining.name}_seed{seed}", arguments)
+    arguments += ["--set", f"seed={seed}"]
+    init, after = _stage_before(grid, pretraining, seed)
+    arguments += [*init, "--output", output]
+    return grid.job(f"pretrain {pretraining.name}_seed{seed}", arguments, after)
 
 
 def _train_job(grid: Grid, system: System, seed: int) -> Job:
     arguments = ["train", *_config(grid, system, grid.set), *_data(grid, _train_sets(grid, system))]
     arguments += ["--set", f"seed={seed}"]
-    after = []
-    if system.pretrain:
-        after = [grid.job(f"pretrain {system.pretrain}_seed{seed}", []).name]
-        arguments += ["--init", _pretrained(system.pretrain, seed)]
-        if system.init_parts != INIT_PARTS:
-            arguments += ["--init-parts", ",".join(system.init_parts)]
-    arguments += ["--output", f"exp/{system.name}_seed{seed}"]
+    init, after = _stage_before(grid, system, seed)
+    arguments += [*init, "--output", f"exp/{system.name}_seed{seed}"]
     return grid.job(f"train {system.name}_seed{seed}", arguments, after)
+
+
+def _stage_before(grid: Grid, stage: Stage, seed: int) -> tuple[list[str], list[str]]:
+    """Options that begin with the stage before, and the job that must have trained it."""
+    if stage.pretrain is None:
+        return [], []
+    options = ["--init", _pretrained(stage.pretrain, seed)]
+    if stage.init_parts != INIT_PARTS:
+        options += ["--init-parts", ",".join(stage.init_parts)]
+    return options, [grid.job(f"pretrain {stage.pretrain}_seed{seed}", []).name]
 
 
 def _pretrained(name: str, seed: int) -> str:

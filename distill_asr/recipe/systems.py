@@ -12,6 +12,7 @@
     labeller: teacher/whisper_words.yaml       # pretrained; its words are the pseudo-labels
     pretrain:                       # stage 1: trainings that systems share
       two: {config: [a.yaml, b.yaml], train: [train, unlab], set: {max_epoch: 90}}
+      letters: {pretrain: two, config: ctc.yaml, train: [train]}   # begins with a stage above it
     systems:                        # a row of the table each
       baseline: {config: a.yaml, set: {max_epoch: 130}}
       two_teachers: {pretrain: two, config: a.yaml}
@@ -94,18 +95,24 @@ class Training(ConfigFiles):
 
 
 @dataclass(frozen=True)
-class Pretraining(Training):
-    """Stage 1, on these prepared sets."""
+class Stage(Training):
+    """One of a student's trainings, after another stage or from random weights."""
+
+    pretrain: str | None = None
+    init_parts: tuple[str, ...] = INIT_PARTS  # what it takes over from the stage before
+
+
+@dataclass(frozen=True)
+class Pretraining(Stage):
+    """A stage that systems share, on these prepared sets."""
 
     train: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class System(Training):
-    """A row of the table: stage 2, after a stage 1 or alone."""
+class System(Stage):
+    """A row of the table: the last stage."""
 
-    pretrain: str | None = None
-    init_parts: tuple[str, ...] = INIT_PARTS  # what stage 2 takes over from stage 1
     pseudo_labels: tuple[str, ...] = ()  # unlabelled sets with the labeller's words
     repeats: str | None = None  # a system, trained again: how much its errors differ by chance
 
@@ -138,6 +145,13 @@ class Systems:
         UserError : all mistakes at once.
         """
         return _Reader(Path(path)).read()
+
+    def before(self, stage: Stage) -> list[Pretraining]:
+        """The stages before this one, the first of them first."""
+        if stage.pretrain is None:
+            return []
+        last = self.pretrain[stage.pretrain]
+        return [*self.before(last), last]
 
     def chosen(self, names: str) -> list[System]:
         """Systems by name, split by commas; ``all`` for every one. In the order of the file.
@@ -321,10 +335,21 @@ class _Reader:
         systems: dict[str, System],
         labels: bool,
     ) -> None:
+        above: list[str] = []  # which excludes circles
+        for name, stage in pretrain.items():
+            if stage.pretrain in pretrain and stage.pretrain not in above:
+                self.problems.append(
+                    f"pretrain.{name}.pretrain: {stage.pretrain!r} does not stand above "
+                    f"{name!r}; put the earlier stage first"
+                )
+            above.append(name)
+        stages = {f"pretrain.{name}": one for name, one in pretrain.items()}
+        stages |= {f"systems.{name}": one for name, one in systems.items()}
+        for key, one in stages.items():
+            if one.pretrain is not None and one.pretrain not in pretrain:
+                hint = nearest(one.pretrain, pretrain)
+                self.problems.append(f"{key}.pretrain: {one.pretrain!r}{hint}")
         for name, system in systems.items():
-            if system.pretrain is not None and system.pretrain not in pretrain:
-                hint = nearest(system.pretrain, pretrain)
-                self.problems.append(f"systems.{name}.pretrain: {system.pretrain!r}{hint}")
             if system.repeats is not None and system.repeats not in systems:
                 hint = nearest(system.repeats, systems)
                 self.problems.append(f"systems.{name}.repeats: {system.repeats!r}{hint}")

@@ -43,6 +43,34 @@ def test_systems_share_their_stage_1() -> None:
     )
 
 
+def test_a_stage_begins_with_the_stage_above_it(tmp_path: Path) -> None:
+    conf = tmp_path / "conf"
+    conf.mkdir()
+    (conf / "a.yaml").write_text("model: encoder_only\ndistill: {t: {teacher: t}}\n")
+    (conf / "b.yaml").write_text("model: ctc\n")
+    (conf / "systems.yaml").write_text(
+        "teachers: {t: {set: {kind: speech, model: m}}}\n"
+        "pretrain:\n"
+        "  first: {config: a.yaml, train: [train, unlab]}\n"
+        "  second: {pretrain: first, config: b.yaml, train: [train]}\n"
+        "systems:\n"
+        "  one: {pretrain: second, init_parts: [encoder, ctc], config: b.yaml}\n"
+        "  two: {pretrain: first, config: b.yaml}\n"
+    )
+    systems = Systems.read(conf / "systems.yaml")
+    both = Grid(systems, systems.chosen("all"), (3,), SETS, folder=tmp_path)
+    first, second, one, two = (job for job in plan.train_jobs(both))
+    assert [job.name.rpartition(": ")[2] for job in (first, second, one, two)] == [
+        "pretrain first_seed3", "pretrain second_seed3", "train one_seed3", "train two_seed3",
+    ]  # fmt: skip
+    assert first.after == () and second.after == (first.name,)
+    assert (one.after, two.after) == ((second.name,), (first.name,))
+    command = " ".join(second.command)
+    assert "--init exp/pretrain_first_seed3 --output exp/pretrain_second_seed3" in command
+    assert "--init exp/pretrain_second_seed3 --init-parts encoder,ctc" in " ".join(one.command)
+    assert plan.targets(both) == {"t": ["train", "unlab", "dev"]}
+
+
 def test_targets_lie_where_a_training_reads_them() -> None:
     """On the validation sets for stage 1 alone, which is judged by its distillation loss."""
     assert plan.targets(grid("baseline")) == {}

@@ -122,6 +122,30 @@ def test_mistakes_are_named(conf: Path, line: str, message: str) -> None:
     assert all(problem.startswith(f"{path}: ") for problem in raised.value.problems)
 
 
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ("  a: {pretrain: b, config: c.yaml, train: [x]}", "pretrain.a.pretrain: 'b'"),
+        ("  a: {pretrain: a, config: c.yaml, train: [x]}", "'a' does not stand above 'a'; put"),
+        (
+            "  a: {pretrain: d, config: c.yaml, train: [x]}\n"
+            "  d: {pretrain: a, config: c.yaml, train: [x]}",
+            "pretrain.a.pretrain: 'd' does not stand above 'a'; put the earlier stage first",
+        ),
+    ],
+)
+def test_stages_before_stages_stand_above_them(conf: Path, stages: str, message: str) -> None:
+    path = conf / "systems.yaml"
+    path.write_text(
+        "pretrain:\n" + stages.replace("c.yaml", "student.yaml") + "\n"
+        "systems:\n  s: {pretrain: a, config: student.yaml}\n"
+    )
+    with pytest.raises(UserError) as raised:
+        Systems.read(path)
+    (problem,) = raised.value.problems
+    assert message in problem
+
+
 def test_all_mistakes_come_at_once(conf: Path) -> None:
     path = conf / "systems.yaml"
     path.write_text("teachers: 3\npretrain: {a: {config: student.yaml}}\nother: 1\n")
