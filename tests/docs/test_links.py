@@ -112,7 +112,7 @@ def test_figures_of_the_readme_stand_where_it_links_to() -> None:
 def test_the_table_of_the_readme_is_that_of_its_recipe() -> None:
     """Its columns are some of those of the recipe's first table."""
     readme = _first_table("README.md")
-    results = _first_table("egs/mini/asr1/RESULTS.md")
+    results = _first_table("egs/human/asr1/RESULTS.md")
     assert len(readme) > 2
     for system, cells in readme.items():
         assert cells.items() <= results[system].items()
