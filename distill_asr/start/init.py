@@ -414,7 +414,9 @@ def _reasons(data: Data, choices: Choices, teachers: Sequence[ChosenTeacher]) ->
     how = "by the source" if languages.told else "guessed from frequent words or the script"
     language = data.preparation.language
     told = f"language {language}" if language else "language not known (--language CODE)"
-    if data.language_given:
+    if language is None and (mixed := languages.mixed()):
+        told = f"languages by utterances: {describe(mixed)}, {how}; one student for all"
+    elif data.language_given:
         told += ": as given (--language)"
     elif language and language == languages.language:
         told += f": {how} (--language)"

@@ -177,6 +177,8 @@ def test_three_languages_are_refused_unless_one_is_chosen(
         init(tmp_path / "recipe", recordings.folder, language="de")
     both = init(tmp_path / "recipe", recordings.folder, several_languages=True)
     assert {teacher.name for teacher in both.teachers} == {"mhubert", "whisper"}
+    page = (tmp_path / "recipe/README.md").read_text()
+    assert "de 8, fr 4, it 4, by the source; one student for all" in page
 
 
 def test_all_bad_files_at_once(recordings: Recordings, tmp_path: Path) -> None:
