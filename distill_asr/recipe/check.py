@@ -32,7 +32,7 @@ def check_systems(path: Path) -> int:
     systems = Systems.read(path)
     problems: list[str] = []
     with inside(systems.path.resolve().parent.parent):
-        trainings = [*systems.pretrain.values(), *systems.systems.values()]
+        trainings: list[Training] = [*systems.pretrain.values(), *systems.systems.values()]
         if systems.recogniser is not None:
             trainings.append(systems.recogniser.training)
             problems += _problems(systems.recogniser.dump.resolved)

@@ -1,7 +1,6 @@
 """Rates of this machine: a few steps of the students, a few calls of the teachers; kept on disk.
 
-Processor time is measured, with one thread as the recipe's processes have, and brought to what an
-idle machine takes (``probe.py``).
+Processor time is measured, with one thread as the recipe's processes have.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from distill_asr.start.cost import (
     StudentRates,
     TeacherRates,
 )
-from distill_asr.start.probe import Reference, idle_seconds
+from distill_asr.start.probe import processor_seconds
 from distill_asr.teachers import TeacherConfig, load_teacher
 from distill_asr.teachers.contract import Teacher
 from distill_asr.train.cache import caches_states
@@ -61,7 +60,7 @@ EPOCH = 0.3  # seconds of processor time besides the audio: checkpoint, averages
 OWN_TEACHERS = "distill_asr.start.own_teachers"  # imports transformers' trainer
 _OF_TRAINING = ("distill_asr.espnet.task", "distill_asr.train.run", "torch.utils.tensorboard",
                 "matplotlib.pyplot")  # fmt: skip
-METHOD = 5  # of measuring; rates of another one are measured anew
+METHOD = 6  # of measuring; rates of another one are measured anew
 Rates = TypeVar("Rates", CommonRates, StudentRates, TeacherRates, OwnTeacherRates)
 
 
@@ -196,11 +195,11 @@ def measure_student(config: TrainConfig, audio: AudioShape, options: DecodeOptio
         if caches_states(config):  # states of the frozen front-end are computed once
             cached = _encode_once(student, batch) / heard
         _reset_peak()
-        train = idle_seconds(_step(student, batch, config.needs_text), _STEPS) / heard
+        train = processor_seconds(_step(student, batch, config.needs_text), _STEPS) / heard
         memory = _peak() * (1 + 0.7 * (batch_seconds / measured - 1))
         student.eval()
         with torch.no_grad():
-            valid = idle_seconds(lambda: _loss(student, batch, config.needs_text), 2) / heard
+            valid = processor_seconds(lambda: _loss(student, batch, config.needs_text), 2) / heard
             decode = cached + _decode_rate(student, config, audio, options, valid)
         parameters = sum(one.numel() for one in student.parameters())
     return StudentRates(train, valid, decode, parameters, memory, cached)
@@ -210,7 +209,7 @@ def _encode_once(student: Any, batch: dict[str, Any]) -> float:
     """Put the front-end's states into the batch in place of audio; seconds that they take."""
     audio = batch["speech"], batch["speech_lengths"]
     with torch.no_grad():
-        seconds = idle_seconds(lambda: student.frontend.encoded(*audio), 2)
+        seconds = processor_seconds(lambda: student.frontend.encoded(*audio), 2)
         batch["speech"], batch["speech_lengths"] = student.frontend.encoded(*audio)
     return seconds
 
@@ -252,11 +251,11 @@ def measure_teacher(config: TeacherConfig, sample: Sample) -> TeacherRates:
     with _one_thread():
         _reset_peak()
         loaded: list[Teacher] = []
-        load = idle_seconds(lambda: loaded.append(load_teacher(config)), 1, warm=False)
+        load = processor_seconds(lambda: loaded.append(load_teacher(config)), 1, warm=False)
         teacher = loaded[0]
         items = _items(teacher.reads, config, sample)
         states: list[np.ndarray] = []
-        spent = idle_seconds(lambda: states.extend(teacher.states(items)), 3)
+        spent = processor_seconds(lambda: states.extend(teacher.states(items)), 3)
         heard = len(items) * sample.seconds
         positions = sum(map(len, states[: len(items)])) / heard
         stored = positions * _bytes_a_frame(config, teacher.width)
@@ -339,8 +338,8 @@ def _decode_rate(
     )
     speech = 0.1 * torch.randn(round(audio.seconds * SAMPLE_RATE))
     frames = max(1, len(encode(student, speech)))
-    encoding = idle_seconds(lambda: encode(student, speech), 2)
-    searching = max(0.0, idle_seconds(lambda: search(speech), 2) - encoding)
+    encoding = processor_seconds(lambda: encode(student, speech), 2)
+    searching = max(0.0, processor_seconds(lambda: search(speech), 2) - encoding)
     symbols = (SYMBOL_GREEDY if greedy else SYMBOL_BEAM) * _length(audio, config) / frames
     return (encoding + searching * (1 + symbols)) / audio.seconds
 
@@ -362,8 +361,8 @@ def _measure_common() -> CommonRates:
             start_teacher=_start(
                 "import distill_asr.dump.run; from transformers import HubertModel"
             ),
-            read=4 * idle_seconds(read, 5) / 60,  # 16 kHz; and checks, hashes, tables
-            resample=2 * idle_seconds(lambda: resample(noise, 8000, SAMPLE_RATE), 3) / 60,
+            read=4 * processor_seconds(read, 5) / 60,  # 16 kHz; and checks, hashes, tables
+            resample=2 * processor_seconds(lambda: resample(noise, 8000, SAMPLE_RATE), 3) / 60,
             epoch=EPOCH,
             flops=_flops(),
         )
@@ -373,20 +372,17 @@ def _flops() -> float:
     """Multiplications and additions of large matrices, a second of processor time."""
     size = 768
     matrix = torch.randn(size, size)
-    return 2 * size**3 / max(idle_seconds(lambda: matrix @ matrix, 5), 1e-9)
+    return 2 * size**3 / max(processor_seconds(lambda: matrix @ matrix, 5), 1e-9)
 
 
 def _start(imports: str) -> float:
     """Processor time of an interpreter that imports modules."""
-    reference = Reference()
-    reference.run()
     before = os.times()
     subprocess.run([sys.executable, "-c", imports], check=False, capture_output=True)
     after = os.times()
-    reference.run()
     user, system = (getattr(after, one) - getattr(before, one)
                     for one in ("children_user", "children_system"))  # fmt: skip
-    return (user + system) / reference.slowdown
+    return user + system
 
 
 @contextmanager

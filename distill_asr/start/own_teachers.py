@@ -20,7 +20,6 @@ from transformers.utils.logging import (
 )
 
 from distill_asr.start.cost import MIB, OwnTeacher
-from distill_asr.start.probe import Reference
 from distill_asr.train_teacher.kinds import teacher_training
 from distill_asr.train_teacher.settings import read_settings
 from distill_asr.train_teacher.trainer import TeacherSets, TeacherTraining, training_arguments
@@ -53,23 +52,21 @@ def training_seconds(own: OwnTeacher) -> tuple[float, float]:
 
 
 class _Pace(TrainerCallback):
-    """Processor time of a step, as on an idle machine; the first step is not counted."""
+    """Processor time of a step; the first step is not counted."""
 
     def __init__(self) -> None:
         self._spent: list[float] = []
-        self._reference = Reference()
         self._begin = math.nan
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        """Between two steps other programs are looked at."""
+        """A step is over, and the next one begins."""
         self._spent.append(time.process_time() - self._begin)
-        self._reference.run()
         self._begin = time.process_time()
 
     @property
     def step(self) -> float:
         """Of the steps so far."""
-        return statistics.median(self._spent[1:]) / self._reference.slowdown
+        return statistics.median(self._spent[1:])
 
 
 @contextmanager

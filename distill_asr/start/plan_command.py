@@ -113,8 +113,8 @@ def run(args: argparse.Namespace) -> int:
     print(*table(stages, not args.brief), sep="\n")
     if measures.measured and (load := os.getloadavg()[0]) > BUSY * usable_cores():
         print(
-            f"warning: the machine was busy while rates were measured (load {load:.0f}); this is "
-            "allowed for, but --measure on an idle machine is surer",
+            f"warning: the machine was busy while rates were measured (load {load:.0f}), which "
+            "may slow them; repeat with --measure when it is idle",
             file=sys.stderr,
         )
     print(f"{nj} job(s) at a time, a thread each, on {cores} core(s) that are free")
