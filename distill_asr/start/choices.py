@@ -13,6 +13,7 @@ from distill_asr.start.machine import Machine
 
 _SIZES = ("1m", "10m", "30m")
 CHAR, BPE = "char", "bpe"
+LSTM, STATELESS = "lstm", "stateless"
 # two recipes that were tuned: egs/mini, and egs/librispeech_100 with its 10 M student
 SMALL_HOURS, SMALL_UPDATES, SMALL_BATCH = 0.07, 1700, 20.0
 LARGE_HOURS, LARGE_UPDATES, LARGE_BATCH = 100.0, 72000, 600.0
@@ -32,6 +33,7 @@ class Wishes:
     vocabulary: int | None = None
     epochs: int | None = None  # of the baseline
     batch_seconds: float | None = None
+    predictor: str = LSTM
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Choices:
     epochs, stage_1_epochs, stage_2_epochs : of the baseline and of the distilled system.
     warmup : updates.
     ngpu, nj : of ``run.sh``.
+    predictor : ``lstm``, that of ``base``, or ``stateless``.
     reasons : why, a line each.
     """
 
@@ -78,6 +81,7 @@ class Choices:
     warmup: int
     ngpu: int
     nj: int
+    predictor: str
     reasons: tuple[str, ...]
 
 
@@ -110,6 +114,11 @@ def choose(amount: Amount, languages: Languages, machine: Machine, wishes: Wishe
         f"baseline, for {amount.labelled:.3g} h; the distilled system gets {first} and "
         f"{stage_2 * each} in two stages (--epochs, --batch-seconds)"
     )
+    why_predictor = f"predictor {wishes.predictor}: " + (
+        "makes fewer errors, but sherpa-onnx cannot run it (--predictor stateless)"
+        if wishes.predictor == LSTM
+        else "chosen (--predictor)"
+    )
     vocabulary = None
     if tokens == BPE:
         vocabulary = wishes.vocabulary or max(
@@ -127,7 +136,8 @@ def choose(amount: Amount, languages: Languages, machine: Machine, wishes: Wishe
         warmup=max(20, round(WARMUP * updates)),
         ngpu=min(1, machine.gpus),
         nj=machine.gpus or max(1, min(WORKERS, machine.cores)),
-        reasons=(why_size, why_tokens, why_schedule),
+        predictor=wishes.predictor,
+        reasons=(why_size, why_predictor, why_tokens, why_schedule),
     )
 
 

@@ -94,6 +94,12 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help="number of parameters; default: by hours and machine",
     )
     add("--streaming", action="store_true", help="make a streaming student")
+    add(
+        "--predictor",
+        choices=("lstm", "stateless"),
+        default="lstm",
+        help="the transducer's predictor; sherpa-onnx runs stateless ones only (%(default)s)",
+    )
     add("--tokens", choices=("char", "bpe"), help="units; default: by script and hours")
     add("--vocab-size", type=int, help="number of tokens with --tokens bpe")
     add(
@@ -158,7 +164,7 @@ def _options(args: argparse.Namespace, problems: list[str]) -> InitOptions:
         SplitOptions(args.split_by, args.dev_share, args.test_share, named, args.seed),
         Wishes(
             args.student, args.streaming, args.tokens, args.vocab_size, args.epochs,
-            args.batch_seconds,
+            args.batch_seconds, args.predictor,
         ),
         args.speaker_pattern,
         args.language,

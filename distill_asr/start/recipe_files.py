@@ -11,7 +11,8 @@ import yaml
 
 from distill_asr.errors import UserError
 from distill_asr.io.audio import SAMPLE_RATE
-from distill_asr.start.choices import BPE, Choices
+from distill_asr.io.yaml import load_config
+from distill_asr.start.choices import BPE, LSTM, Choices
 from distill_asr.start.contract import DEV, TRAIN, UNLABELLED
 from distill_asr.start.pretrained import ChosenTeacher
 
@@ -189,9 +190,13 @@ def _student_bases(base: str) -> dict[str, str]:
 def _student(choices: Choices) -> str:
     tokens = f"token_type: {choices.tokens}\n"
     tokens += f"bpemodel: {BPE_MODEL if choices.tokens == BPE else 'null'}\n"
+    predictor = ""
+    if choices.predictor != LSTM:
+        width = load_config(_STUDENTS / f"{choices.base}.yaml")["decoder_conf"]["embed_size"]
+        predictor = f"decoder: {choices.predictor}\ndecoder_conf: {{embed_size: {width}}}\n"
     return f"""# The student of all systems; max_epoch is that of the distilled system's stage 2.
 extends: student/{choices.base}.yaml
-{tokens}token_list: dump/tokens.txt
+{predictor}{tokens}token_list: dump/tokens.txt
 batch_bins: {_samples(choices.batch_seconds)}                 # samples: {choices.batch_seconds:g} s
 scheduler_conf: {{warmup_steps: {choices.warmup}}}
 max_epoch: {choices.stage_2_epochs}

@@ -23,6 +23,7 @@ from distill_asr.start.init import InitOptions, Result, check_tables, init_recip
 from distill_asr.start.machine import Machine
 from distill_asr.start.splits import SplitOptions
 from distill_asr.testing.sources import Recordings
+from distill_asr.train.config import TrainConfig
 
 CPU = Machine(2, 8.0, 0)
 
@@ -282,7 +283,10 @@ def test_the_machine_and_the_hours_choose(recordings: Recordings, tmp_path: Path
     gpu = init(tmp_path / "a", recordings.folder, machine=Machine(16, 64, 1, "x"), language="en")
     assert gpu.teachers[0].model == "microsoft/wavlm-large" and gpu.choices.ngpu == 1
     assert "--device cuda" in (tmp_path / "a/run.sh").read_text()
-    stream = init(tmp_path / "b", recordings.folder, wishes=Wishes("10m", True, "bpe", 30))
+    wishes = Wishes("10m", True, "bpe", 30, predictor="stateless")
+    stream = init(tmp_path / "b", recordings.folder, wishes=wishes)
+    student = TrainConfig.parse(load_config(tmp_path / "b/conf/student.yaml"), "student").espnet
+    assert (student["decoder"], student["decoder_conf"]) == ("stateless", {"embed_size": 144})
     assert stream.choices.base == "stream_10m"
     assert (tmp_path / "b/conf/student/transducer_10m.yaml").is_file()
     assert "--vocab-size 30" in (tmp_path / "b/run.sh").read_text()
