@@ -32,6 +32,15 @@ def test_links(page: str) -> None:
 
 
 @each_page
+def test_teachers_of_commands_are_there(page: str) -> None:
+    """In the repository, or in a block of the page."""
+    own = {name for name, _ in pages.files(page)}
+    code = "\n".join(block.text for block in pages.blocks(page))
+    named = set(re.findall(r"\bconf/teacher/\w+\.yaml", code)) - own
+    assert not [name for name in named if not _in_a_recipe(page, name)]
+
+
+@each_page
 def test_paths(page: str) -> None:
     dead = []
     for quoted in re.findall(r"`([^`\n]+)`", pages.prose(page)):

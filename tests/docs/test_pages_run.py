@@ -108,7 +108,7 @@ class Miniature:
                     made["codec"]["steps"] = STEPS
                 self.get(made["model"])
                 return made
-        if "bert_base" in name or name in ("bert", "infoxlm"):
+        if "bert_base" in name or name in ("bert", "infoxlm", "infoxlm_base"):
             return {"kind": "text", "model": self.get("models/bert"), "layers": [3]}
         speech = {"kind": "speech", "model": self.get("models/speech"), "layers": [4]}
         if name.endswith("_mvq"):
