@@ -13,12 +13,14 @@ from distill_asr.espnet.learning_rates import parameter_groups, scheduler_keeps_
 from distill_asr.espnet.options import STUDENT_KEYS, check_options
 from distill_asr.espnet.plugin import PREDICTORS, STUDENTS
 from distill_asr.espnet.task import build_untrained
+from distill_asr.experiments.layout import AVERAGED
 from distill_asr.models.encoders.hf_speech import without_weights
 from distill_asr.models.students.base import Student
 from distill_asr.teachers.online import is_online
 from distill_asr.train.blocks import check_blocks
 from distill_asr.train.config import TrainConfig
 
+BY_LOSS = ("valid", "loss", "min")
 RETIMING_EFFECTS = {"speed_perturb", "time_stretch", "reverse"}  # of ESPnet's preprocessor
 
 
@@ -40,7 +42,7 @@ def inspect(config: TrainConfig) -> tuple[list[str], Student | None]:
     The student has no distillers, statistics or anybody's weights; it is for looking at.
     """
     problems = check_options(_with_statistics(config).espnet)
-    problems += _check_student(config)
+    problems += _check_student(config) + _check_criterion(config)
     built, student = _check_built(config, problems)
     return problems + built + check_blocks(config), student
 
@@ -76,6 +78,17 @@ def _check_student(config: TrainConfig) -> list[str]:
     if not config.needs_text and not config.blocks:
         problems.append("distill: model encoder_only has no other loss; add a block with a teacher")
     return problems + (_check_timing(config) if config.blocks else [])
+
+
+def _check_criterion(config: TrainConfig) -> list[str]:
+    """ESPnet averages a model for each criterion; later commands read that of the loss."""
+    given = config.espnet.get("best_model_criterion")
+    if not isinstance(given, list) or list(BY_LOSS) in given:
+        return []
+    return [
+        f"best_model_criterion: {given} lacks {list(BY_LOSS)}, by which {AVERAGED} is averaged; "
+        "add it. `--checkpoint valid.<name>.ave.pth` decodes the model of another criterion"
+    ]
 
 
 def _check_timing(config: TrainConfig) -> list[str]:

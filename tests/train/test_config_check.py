@@ -43,6 +43,7 @@ def with_block(**changes: Any) -> dict:
         tiny_config(normalize="global_mvn", normalize_conf={"stats_file": "stats.npz"}),
         tiny_config(specaug="specaug", specaug_conf={"time_mask_width_range": [0, 5]}),
         tiny_config(optim_conf={"lr": 0.1, "betas": [0.9, 0.98]}),
+        tiny_config(best_model_criterion=[["valid", "cer_ctc", "min"], ["valid", "loss", "min"]]),
         tiny_config(scheduler="warmuplr", scheduler_conf={"warmup_steps": 10}),
         tiny_config(distill={"pick": "random", "x": BLOCK, "y": BLOCK | {"tap": "encoder:2"}}),
         tiny_config(distill={"x": BLOCK, "off": None}),
@@ -69,6 +70,10 @@ MISTAKES: list[tuple[dict, str]] = [
     (tiny_config(grad_clip="1e1"), "grad_clip: expected float, found '1e1' (text: write 10.0)"),
     (tiny_config(batch_type="sort"), "batch_type: 'sort'; did you mean 'sorted'?"),
     (tiny_config(use_amp="yes"), "use_amp: expected bool, found 'yes' (text)"),
+    (
+        tiny_config(best_model_criterion=[["valid", "cer_ctc", "min"]]),
+        "lacks ['valid', 'loss', 'min'], by which valid.loss.ave.pth is averaged; add it.",
+    ),
     # class names
     (tiny_config(encoder="conformr", encoder_conf={}), "did you mean 'conformer'?"),
     (tiny_config(frontend="kaldi_fbnk"), "frontend: 'kaldi_fbnk' is unknown; did you mean"),
