@@ -21,7 +21,8 @@ help_message="Usage: ./run.sh [options]
   --prepare_opts OPTIONS     for distill-asr prepare, besides the language
   --train_set OPTIONS        for each training of a student, such as '--set max_epoch=1'
   --teacher_set OPTIONS      for each training of a model in local/models.sh
-  --teacher_opts OPTIONS     for distill-asr dump, such as '--device cuda'"
+  --teacher_opts OPTIONS     for distill-asr dump, such as '--device cuda'
+  --decode_opts OPTIONS      for distill-asr decode, instead of '--method greedy'"
 
 languages=
 joint=false
@@ -38,6 +39,7 @@ corpus_opts=
 train_set=
 teacher_set=
 teacher_opts=
+decode_opts="--method greedy"
 # no utterance is left out here, of the test sets least of all; the corpus has limits for training
 prepare_opts="--normalise unicode --min-duration 0.05 --max-duration inf"
 
@@ -112,7 +114,7 @@ fi
 if at 7; then # the test set is looked at after the choice
     log "7: decode"
     distill-asr recipe decode "${grid[@]}" --systems "$systems_all" --test-sets "${dev[@]}" \
-        --cmd "$decode_cmd" --decode-opts="--method greedy"
+        --cmd "$decode_cmd" --decode-opts="$decode_opts"
     if [ -z "$control" ]; then
         distill-asr report "${study[@]}" --baseline "$baseline" --candidates "$candidates" --choose exp/chosen
         which=(--systems "$baseline" --chosen exp/chosen)
@@ -120,7 +122,7 @@ if at 7; then # the test set is looked at after the choice
         which=(--systems "$systems_all")
     fi
     distill-asr recipe decode "${grid[@]}" "${which[@]}" --test-sets "${test[@]}" \
-        --cmd "$decode_cmd" --decode-opts="--method greedy"
+        --cmd "$decode_cmd" --decode-opts="$decode_opts"
 fi
 
 if at 8; then

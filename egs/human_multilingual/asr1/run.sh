@@ -8,4 +8,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 exec bash ../../common/languages.sh --corpus human --languages "da pt-BR it be el ca bg en fr ro es ru" \
     --corpus_opts "${HUMAN_CORPUS:-}" \
+    --decode_opts "--method greedy --checkpoint valid.cer_ctc.ave.pth" \
     --baseline plain --candidates l2s,aligned --control random "$@"
