@@ -155,10 +155,7 @@ def decode(
 
     Parameters
     ----------
-    data : prepared, of the student's rate.
-    student : in evaluation mode, on ``options.device``.
-    config : the student's.
-    options : how to search.
+    data, student, config, options : as of ``recognise.recognise``.
     """
     from distill_asr.decode.greedy import step_ms
     from distill_asr.decode.recognise import recognise
