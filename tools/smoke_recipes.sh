@@ -28,7 +28,7 @@ options() { # recipe: what makes it a miniature, a word a line
             --train_set "$updates" --decode_opts "--method greedy" ;;
         mini_homophones) words --systems baseline,both --corpus_opts "--utterances 8" \
             --train_set "$updates" --teacher_set "$small" --decode_opts "--method greedy" ;;
-        mini_multilingual) words --languages "ka ta" --candidates l2s_0.5 \
+        mini_multilingual) words --languages ka --candidates aligned \
             --corpus_opts "--utterances 4" --train_set "$updates" --teacher_set "$small" ;;
         fsdd) words --systems baseline,one_teacher --corpus_opts "--utterances 10" \
             --train_set "$updates" --teacher_set "$small" --decode_opts "--method greedy" ;;
@@ -50,7 +50,7 @@ smoke() { # recipe: both runs; says what went wrong
     local -a given
     readarray -t given < <(options "$recipe")
     table=$tree/egs/$recipe/asr1/exp/RESULTS.md
-    [ "$recipe" != mini_multilingual ] || table=${table%RESULTS.md}REPORT.md
+    [ "$recipe" != mini_multilingual ] || table=${table%RESULTS.md}REPORT_aligned_over_random.md
     case $recipe in
         human) recordings "$place/human_tree"; table=${table/asr1/asr1/langs/ru} ;;
         human_multilingual)

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,25 +23,57 @@ ESPEAK_RATE = 22050  # Hz, what the library delivers for its formant voices
 
 _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: samples go to the callback before espeak_Synth returns
 _DONT_EXIT = 0x8000  # report a missing data path instead of ending the process
+_PHONES = 1  # tell where each phone begins
+_END, _WORD, _PHONE = 0, 1, 7  # espeak_EVENT_TYPE
+_PAUSE = b"_"  # begins the names of phones that are pauses
 _UTF8 = 1
 _IPA = 2  # espeak_TextToPhonemes: International Phonetic Alphabet, UTF-8
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER
 _RANDOM_SEED = 1
 _LONGEST_PATH = 120  # bytes; the library fails at some 160, file names included
 
+
+class _Event(ctypes.Structure):
+    """espeak_EVENT."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("name", ctypes.c_char * 8),
+    )
+
+
+@dataclass(frozen=True)
+class SpokenWord:
+    """Where a word stands in the text, and where its phones begin in the audio."""
+
+    position: int  # of its first character
+    phones: tuple[int, ...]  # first samples, at ``ESPEAK_RATE``; pauses are left out
+
+
 _SynthCallback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
 )
 # Breath noise in the Klatt synthesiser (1.52) reads memory that is not initialised.
 _NOT_REPEATABLE = {"Reed", "caleb"}
 
 _chunks: list[bytes] = []
+_events: list[tuple[int, int, int, bytes]] = []  # type, position in the text, sample, phone
 _lock = threading.Lock()
 
 
-def _collect(samples: "ctypes._Pointer", count: int, events: int | None) -> int:
+def _collect(samples: "ctypes._Pointer", count: int, events: "ctypes._Pointer") -> int:
     if samples and count > 0:
         _chunks.append(ctypes.string_at(samples, 2 * count))
+    number = 0
+    while events and (event := events[number]).type != _END:
+        _events.append((event.type, event.text_position - 1, event.sample, event.name))
+        number += 1
     return 0
 
 
@@ -80,10 +113,41 @@ def synthesise(
     settings = {_RATE: rate, _PITCH: pitch, _RANGE: pitch_range, _VOLUME: volume}
     with _started(voice, settings) as library:
         _speak(library, text)
-        samples = np.frombuffer(b"".join(_chunks), dtype=np.int16)
+        return _spoken_samples(voice, text), ESPEAK_RATE
+
+
+def synthesise_words(
+    text: str, voice: str, *, rate: int = 160, pitch: int = 50
+) -> tuple[np.ndarray, int, list[SpokenWord]]:
+    """Speak one utterance as ``synthesise`` does, sample by sample, with the places of its words.
+
+    Parameters
+    ----------
+    text, voice, rate, pitch : as in ``synthesise``, which also says what is raised.
+
+    Returns
+    -------
+    samples, sampling_rate : as ``synthesise``.
+    words : in the order of the audio. The library may read one written word as several.
+    """
+    with _started(voice, {_RATE: rate, _PITCH: pitch}, _PHONES) as library:
+        _speak(library, text)
+        return _spoken_samples(voice, text), ESPEAK_RATE, list(_spoken_words())
+
+
+def _spoken_samples(voice: str, text: str) -> np.ndarray:
+    samples = np.frombuffer(b"".join(_chunks), dtype=np.int16)
     if not samples.any():
         raise ValueError(f"espeak-ng voice {voice!r} has nothing to speak in {text!r}")
-    return samples.astype(np.float32) / 32768.0, ESPEAK_RATE
+    return samples.astype(np.float32) / 32768.0
+
+
+def _spoken_words() -> Iterator[SpokenWord]:
+    """The words of the events, each with the phones that follow it."""
+    starts = [i for i, event in enumerate(_events) if event[0] == _WORD]
+    for first, after in zip(starts, [*starts[1:], len(_events)], strict=True):
+        phones = (e for e in _events[first:after] if e[0] == _PHONE and not e[3].startswith(_PAUSE))
+        yield SpokenWord(_events[first][1], tuple(sample for _, _, sample, _ in phones))
 
 
 def transcribe(text: str, voice: str) -> str:
@@ -142,7 +206,7 @@ def _short_path(path: str) -> str:
 
 
 @contextlib.contextmanager
-def _started(voice: str, settings: dict[int, int]) -> Iterator[ctypes.CDLL]:
+def _started(voice: str, settings: dict[int, int], options: int = 0) -> Iterator[ctypes.CDLL]:
     """The library, for this thread alone.
 
     The synthesiser carries phases, flutter and noise over from one utterance to the next, even
@@ -152,17 +216,20 @@ def _started(voice: str, settings: dict[int, int]) -> Iterator[ctypes.CDLL]:
     library_path, data_path = _wheel_paths()
     with _lock:
         _chunks.clear()
+        _events.clear()
         library = ctypes.CDLL(library_path)
         try:
-            _start(library, data_path, voice, settings)
+            _start(library, data_path, voice, settings, options)
             yield library
         finally:
             library.espeak_Terminate()
             _unload(library)
 
 
-def _start(library: ctypes.CDLL, data_path: str, voice: str, settings: dict[int, int]) -> None:
-    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, data_path.encode(), _DONT_EXIT)
+def _start(
+    library: ctypes.CDLL, data_path: str, voice: str, settings: dict[int, int], options: int
+) -> None:
+    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, data_path.encode(), _DONT_EXIT | options)
     if rate != ESPEAK_RATE:
         raise UserError(
             f"espeak-ng cannot read its voice data in {data_path} (status {rate}); "

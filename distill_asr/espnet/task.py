@@ -22,6 +22,7 @@ from distill_asr.errors import UserError
 from distill_asr.espnet.characters import quicker
 from distill_asr.espnet.learning_rates import parameter_groups, update_together
 from distill_asr.espnet.plugin import ASRTask
+from distill_asr.espnet.trained_encoder import TrainedEncoder
 from distill_asr.espnet.trainer import DistillTrainer
 from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
 from distill_asr.models.frontends.rate import sampling_rate_of
@@ -96,6 +97,8 @@ class DistillTask(ASRTask):
             attach_distillers(student, args)
         if isinstance(student.encoder, HFSpeechEncoder):  # config.yaml builds it without its origin
             args.encoder_conf = {**args.encoder_conf, **student.encoder.portable_conf()}
+        if isinstance(student.frontend, TrainedEncoder):
+            args.frontend_conf = {**args.frontend_conf, **student.frontend.portable_conf()}
         return student
 
     @classmethod

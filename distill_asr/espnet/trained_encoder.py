@@ -12,7 +12,10 @@ from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.tasks.asr import encoder_choices, frontend_choices, normalize_choices
 from torch import Tensor
 
+from distill_asr.models.encoders.hf_speech import HFSpeechEncoder
+
 NAME = "trained_encoder"
+FEATURES = "kaldi_fbank"  # where `frontend` is not given
 _PARTS = ("frontend", "normalize", "encoder")  # with a `_conf` each
 
 
@@ -29,7 +32,7 @@ class TrainedEncoder(AbsFrontend):
     Parameters
     ----------
     encoder, encoder_conf : as in the config of the first training; so are the next four.
-    frontend, frontend_conf : of the features.
+    frontend, frontend_conf : of the features; null for an encoder that reads audio, as hf_speech.
     normalize, normalize_conf : without a file of statistics.
     average : so many frames become their mean.
     cache : ``distill-asr train`` computes the states of all utterances before the first step and
@@ -41,7 +44,7 @@ class TrainedEncoder(AbsFrontend):
         self,
         encoder: str,
         encoder_conf: dict[str, Any] | None = None,
-        frontend: str = "kaldi_fbank",
+        frontend: str | None = FEATURES,
         frontend_conf: dict[str, Any] | None = None,
         normalize: str | None = None,
         normalize_conf: dict[str, Any] | None = None,
@@ -55,13 +58,16 @@ class TrainedEncoder(AbsFrontend):
         if (normalize_conf or {}).get("stats_file"):
             raise ValueError("normalize_conf: a file of statistics; use normalize: utterance_mvn")
         self.average = average
+        self._encoder_conf = encoder_conf or {}
         self.cache = cache
-        self.frontend = frontend_choices.get_class(frontend)(**(frontend_conf or {}))
-        self.normalize = None
+        self.frontend = self.normalize = None
+        width = 1  # of audio
+        if frontend is not None:
+            self.frontend = frontend_choices.get_class(frontend)(**(frontend_conf or {}))
+            width = self.frontend.output_size()
         if normalize is not None:
             self.normalize = normalize_choices.get_class(normalize)(**(normalize_conf or {}))
-        width = self.frontend.output_size()
-        self.encoder = encoder_choices.get_class(encoder)(input_size=width, **(encoder_conf or {}))
+        self.encoder = encoder_choices.get_class(encoder)(input_size=width, **self._encoder_conf)
         self.requires_grad_(False)
         self.eval()
 
@@ -72,6 +78,12 @@ class TrainedEncoder(AbsFrontend):
     def output_size(self) -> int:
         """D."""
         return self.encoder.output_size()
+
+    def portable_conf(self) -> dict[str, Any]:
+        """What changes in ``frontend_conf`` so that it builds this encoder from itself alone."""
+        if not isinstance(self.encoder, HFSpeechEncoder):
+            return {}
+        return {"encoder_conf": {**self._encoder_conf, **self.encoder.portable_conf()}}
 
     def forward(self, input: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """States of audio.
@@ -99,7 +111,9 @@ class TrainedEncoder(AbsFrontend):
         speech : [B, N].
         lengths : [B], samples.
         """
-        features, lengths = self.frontend(speech, lengths)
+        features = speech
+        if self.frontend is not None:
+            features, lengths = self.frontend(speech, lengths)
         if self.normalize is not None:
             features, lengths = self.normalize(features, lengths)
         states, lengths, _ = self.encoder(features, lengths)

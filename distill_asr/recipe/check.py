@@ -11,7 +11,6 @@ from typing import Any
 from distill_asr.errors import UserError
 from distill_asr.recipe.systems import RecipeTeacher, Systems, Training
 from distill_asr.train.checks import check_config
-from distill_asr.train.config import TrainConfig
 from distill_asr.train_teacher.settings import read_settings
 
 
@@ -68,16 +67,12 @@ def _training_problems(systems: Systems, training: Training) -> list[str]:
             for name in config.teachers
             if name not in systems.teachers and not (systems.recogniser and name == "recogniser")
         ]
-        if _model_is_elsewhere(config):
+        model = config.pretrained_encoder
+        if model is not None and not Path(model).is_dir():  # from the hub, or trained by the recipe
             return missing
         return missing + _problems(check_config, config)
     except UserError as error:
         return error.problems
-
-
-def _model_is_elsewhere(config: TrainConfig) -> bool:
-    model = config.conf("encoder").get("model")
-    return isinstance(model, str) and not Path(model).is_dir()
 
 
 def _problems(check: Any, *arguments: object) -> list[str]:

@@ -130,7 +130,8 @@ def _own_recogniser(grid: Grid, decode: Sequence[str]) -> list[Job]:
     recogniser = grid.systems.recogniser
     if recogniser is None or not needs_recogniser(grid):
         return []
-    config, data = _config(grid, recogniser.training, grid.set), _data(grid, grid.sets.train)
+    config = _config(grid, recogniser.training, grid.set)
+    data = _data(grid.sets.train, grid.sets.valid)
     arguments = ["train", *config, *data, "--output", RECOGNISER_EXPERIMENT]
     jobs = [grid.job(f"train {RECOGNISER}", arguments)]
     if grid.sets.test:
@@ -180,7 +181,7 @@ def targets(grid: Grid) -> dict[str, list[str]]:
     wanted: dict[str, set[str]] = {}
     for training, sets in _trainings(grid):
         config = training.resolved(grid.set)
-        judged = () if config.needs_text else grid.sets.valid
+        judged = () if config.needs_text else valid_sets(grid, training)
         for teacher in config.teachers:
             wanted.setdefault(teacher, set()).update(sets, judged)
     pseudo = [f"{name}_pseudo" for name in pseudo_labelled(grid)]
@@ -294,9 +295,16 @@ def _train_sets(grid: Grid, system: System) -> tuple[str, ...]:
     return (*grid.sets.train, *(f"{name}_pseudo" for name in system.pseudo_labels))
 
 
+def valid_sets(grid: Grid, training: Training) -> tuple[str, ...]:
+    """What a training is validated on: sets of its own, or the recipe's."""
+    own = training.valid if isinstance(training, Pretraining) else ()
+    return own or grid.sets.valid
+
+
 def _pretrain_job(grid: Grid, pretraining: Pretraining, seed: int) -> Job:
     output = _pretrained(pretraining.name, seed)
-    arguments = ["train", *_config(grid, pretraining, grid.set), *_data(grid, pretraining.train)]
+    data = _data(pretraining.train, valid_sets(grid, pretraining))
+    arguments = ["train", *_config(grid, pretraining, grid.set), *data]
     arguments += ["--set", f"seed={seed}"]
     init, after = _stage_before(grid, pretraining, seed)
     arguments += [*init, "--output", output]
@@ -304,7 +312,8 @@ def _pretrain_job(grid: Grid, pretraining: Pretraining, seed: int) -> Job:
 
 
 def _train_job(grid: Grid, system: System, seed: int) -> Job:
-    arguments = ["train", *_config(grid, system, grid.set), *_data(grid, _train_sets(grid, system))]
+    data = _data(_train_sets(grid, system), grid.sets.valid)
+    arguments = ["train", *_config(grid, system, grid.set), *data]
     arguments += ["--set", f"seed={seed}"]
     init, after = _stage_before(grid, system, seed)
     arguments += [*init, "--output", f"exp/{system.name}_seed{seed}"]
@@ -338,9 +347,9 @@ def _set(overrides: Iterable[str]) -> list[str]:
     return [word for override in overrides for word in ("--set", override)]
 
 
-def _data(grid: Grid, train: Iterable[str]) -> list[str]:
+def _data(train: Iterable[str], valid: Iterable[str]) -> list[str]:
     arguments = []
-    for option, names in (("--train", train), ("--valid", grid.sets.valid)):
+    for option, names in (("--train", train), ("--valid", valid)):
         for name in names:
             arguments += [option, f"dump/{name}"]
     return arguments

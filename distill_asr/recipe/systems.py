@@ -13,6 +13,7 @@
     pretrain:                       # stage 1: trainings that systems share
       two: {config: [a.yaml, b.yaml], train: [train, unlab], set: {max_epoch: 90}}
       letters: {pretrain: two, config: ctc.yaml, train: [train]}   # begins with a stage above it
+      clean: {config: a.yaml, train: [clean], valid: [clean_dev]}  # not the recipe's dev sets
     systems:                        # a row of the table each
       baseline: {config: a.yaml, set: {max_epoch: 130}}
       two_teachers: {pretrain: two, config: a.yaml}
@@ -107,6 +108,7 @@ class Pretraining(Stage):
     """A stage that systems share, on these prepared sets."""
 
     train: tuple[str, ...] = ()
+    valid: tuple[str, ...] = ()  # those of the recipe where not given
 
 
 @dataclass(frozen=True)
@@ -286,7 +288,7 @@ class _Reader:
         if not files:
             self.problems.append(f"{key}.config: missing; expected a YAML or a list of them")
         config = tuple(self._file(f"{key}.config", file) for file in files)
-        for part in ("train", "init_parts", "pseudo_labels"):
+        for part in ("train", "valid", "init_parts", "pseudo_labels"):
             if part in values:
                 values[part] = self._words(f"{key}.{part}", values[part])
         self._check_set(key, values)

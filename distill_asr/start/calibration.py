@@ -42,6 +42,7 @@ from distill_asr.start.cost import (
     Sample,
     StudentRates,
     TeacherRates,
+    stored_bytes,
 )
 from distill_asr.start.probe import processor_seconds
 from distill_asr.teachers import TeacherConfig, load_teacher
@@ -258,7 +259,7 @@ def measure_teacher(config: TeacherConfig, sample: Sample) -> TeacherRates:
         spent = processor_seconds(lambda: states.extend(teacher.states(items)), 3)
         heard = len(items) * sample.seconds
         positions = sum(map(len, states[: len(items)])) / heard
-        stored = positions * _bytes_a_frame(config, teacher.width)
+        stored = positions * stored_bytes(config.codec, teacher.width)
         return TeacherRates(spent / heard, stored, _peak(), load)
 
 
@@ -276,13 +277,6 @@ def _items(reads: str, config: TeacherConfig, sample: Sample) -> list[Any]:
     if reads == "audio":
         return noise
     return [(one, texts[number % len(texts)]) for number, one in enumerate(noise)]
-
-
-def _bytes_a_frame(config: TeacherConfig, width: int) -> float:
-    name = config.codec.get("name")
-    if name == "mvq":
-        return float(config.codec.get("codebooks", 16))
-    return width * (2.0 if name == "fp16" else 4.0)
 
 
 def _loss(student: Any, batch: dict[str, Any], needs_text: bool) -> torch.Tensor:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from distill_asr.recipe.jobs import Job
 from distill_asr.start.batches import Batches, spread
@@ -214,6 +215,19 @@ def dump_cost(sizes: Iterable[SetSize], teacher: TeacherRates, common: CommonRat
         teacher.memory,
         f"{total / 3600:.2f} h of audio",
     )
+
+
+def stored_bytes(codec: Mapping[str, Any], width: int) -> float:
+    """What a state takes on disk, without ids and headers.
+
+    Parameters
+    ----------
+    codec : of the teacher's file.
+    width : of the teacher's states.
+    """
+    if codec["name"] == "mvq":
+        return float(codec.get("codebooks", 16))
+    return width * (2.0 if codec["name"] == "fp16" else 4.0)
 
 
 def decode_cost(sizes: Iterable[SetSize], student: StudentRates, common: CommonRates) -> Cost:

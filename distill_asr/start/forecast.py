@@ -36,6 +36,7 @@ from distill_asr.start.cost import (
     decode_cost,
     dump_cost,
     prepare_cost,
+    stored_bytes,
     training_cost,
     wall_seconds,
 )
@@ -214,7 +215,8 @@ class _Forecast:
     def _training(self, training: Training, sets: tuple[str, ...], first: bool) -> Cost:
         student = self._student(training, sets)
         numbers = self._numbers(training.resolved(self.grid.set), sets)
-        cached = sum(self._lengths(sets)) + sum(self._lengths(self.grid.sets.valid))
+        judged = plan.valid_sets(self.grid, training)
+        cached = sum(self._lengths(sets)) + sum(self._lengths(judged))
         return training_cost(numbers, student, self.common, cached if first else 0.0)
 
     def _numbers(self, config: TrainConfig, sets: tuple[str, ...]) -> TrainingPlan:
@@ -274,7 +276,8 @@ class _Forecast:
                 "known; fetch it (`hf download`)"
             )
         each = 2e6 * known.millions * _FRAMES / self.common.flops
-        return TeacherRates(each, _FRAMES * known.width * 2.0, 500 + 4.5 * known.millions)
+        stored = _FRAMES * stored_bytes(config.codec, known.width)
+        return TeacherRates(each, stored, 500 + 4.5 * known.millions)
 
     def _untrained(self, teacher: RecipeTeacher) -> OwnTeacher | None:
         """The training of a recipe's own teacher; None while its data is not there."""

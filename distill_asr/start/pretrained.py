@@ -47,6 +47,8 @@ class SpeechModel:
 PUBLISHED = (
     SpeechModel("wavlm", "microsoft/wavlm-large", 24, "en", 316, 1024),
     SpeechModel("hubert", "facebook/hubert-large-ll60k", 24, "en", 316, 1024),
+    SpeechModel("wav2vec2", "facebook/wav2vec2-large-lv60", 24, "en", 316, 1024),
+    SpeechModel("data2vec", "facebook/data2vec-audio-large", 24, "en", 313, 1024),
     SpeechModel("wavlm", "microsoft/wavlm-base-plus", 12, "en", 95, 768),
     SpeechModel("hubert", "facebook/hubert-base-ls960", 12, "en", 95, 768),
     SpeechModel("w2v_bert", "facebook/w2v-bert-2.0", 24, ANY, 580, 1024),

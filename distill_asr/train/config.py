@@ -162,6 +162,13 @@ class TrainConfig:
         return conf if isinstance(conf, dict) else {}
 
     @property
+    def pretrained_encoder(self) -> str | None:
+        """The model of encoder ``hf_speech``: the student's own, or the one below its front-end."""
+        below = self.conf("frontend").get("encoder_conf")
+        model = self.conf("encoder").get("model") or (below or {}).get("model")
+        return model if isinstance(model, str) else None
+
+    @property
     def teachers(self) -> list[str]:
         """Names of the teachers whose targets it is trained on."""
         return [name for name in self._named() if not is_online(name)]

@@ -130,8 +130,8 @@ def _content_sha256(config: TrainConfig, options: TrainOptions) -> str:
     digest = hashlib.sha256()
     files = [directory / name for directory in directories for name in names]
     files += [Path(init.partition(":")[0]) for init in config.initial_weights]
-    model = config.conf("encoder").get("model")  # of encoder hf_speech
-    files += sorted(Path(model).expanduser().glob("*.*")) if isinstance(model, str) else []
+    model = config.pretrained_encoder
+    files += sorted(Path(model).expanduser().glob("*.*")) if model is not None else []
     for file in files:
         digest.update(file.read_bytes() if file.is_file() else b"absent")
     for teacher in config.online_teachers:

@@ -14,6 +14,8 @@ from distill_asr.io.checkpoint import read_checkpoint
 from distill_asr.train.config import TrainConfig
 
 FROZEN, BELOW = "trained_encoder", ("frontend", "normalize", "encoder")  # see that front-end
+FEATURES = "kaldi_fbank"  # of that front-end, where the config names none
+NAMED_OR_PORTABLE = ("model", "architecture", "do_normalize")  # of hf_speech, see portable_conf
 MEND = (
     "give this student the same front-end, encoder and sizes, or set ignore_init_mismatch: true "
     "to start with what fits"
@@ -56,11 +58,13 @@ def _parts_below(config: TrainConfig, source: Experiment) -> list[str]:
     """
     _require_model(source)
     trained = ModelConfig.read(source.directory).values
-    conf = config.conf("frontend")
+    if trained.get("input_size"):  # it reads audio; ESPnet notes a front-end all the same
+        trained = {**trained, "frontend": None, "frontend_conf": {}}
+    conf = {"frontend": FEATURES, **config.conf("frontend")}
     problems = []
     for key in (key for part in BELOW for key in (part, f"{part}_conf")):
-        ours, theirs = conf.get(key) or {}, trained.get(key) or {}
-        if ours != theirs and not (key == "frontend" and not ours):
+        ours, theirs = _comparable(conf.get(key) or {}, trained.get(key) or {})
+        if ours != theirs:
             problems.append(
                 f"frontend_conf.{key}: {ours or 'nothing'}, but {source.config} has "
                 f"{theirs or 'nothing'}; describe the encoder as it was trained"
@@ -73,6 +77,17 @@ def _parts_below(config: TrainConfig, source: Experiment) -> list[str]:
         for part in BELOW
         if any(name.startswith(f"{part}.") for name in names)
     ]
+
+
+def _comparable(ours: object, theirs: object) -> tuple[object, object]:
+    """Both without the name of a pretrained model, which a trained config replaced by its sizes.
+
+    That the weights fit is checked by their shapes (``initial_problems``).
+    """
+    if isinstance(ours, dict) and isinstance(theirs, dict) and "architecture" in theirs:
+        ours, theirs = ({k: v for k, v in one.items() if k not in NAMED_OR_PORTABLE}
+                        for one in (ours, theirs))  # fmt: skip
+    return ours, theirs
 
 
 def _require_model(source: Experiment) -> None:

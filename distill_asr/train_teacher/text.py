@@ -137,7 +137,8 @@ def wordpiece(sentences: list[str]) -> PreTrainedTokenizerBase:
     words = [word for word, _ in Counter(" ".join(sentences).lower().split()).most_common()]
     letters = sorted(set("".join(words)))
     pieces = (*WORDPIECE_SPECIAL, *words, *letters, *(f"##{letter}" for letter in letters))
-    return BertTokenizer(vocab={piece: i for i, piece in enumerate(dict.fromkeys(pieces))})
+    vocab = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    return BertTokenizer(vocab=vocab, strip_accents=False)  # a mark is part of its word
 
 
 def unigram(sentences: list[str], pieces: int) -> PreTrainedTokenizerBase:

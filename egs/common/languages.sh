@@ -18,6 +18,8 @@ help_message="Usage: ./run.sh [options]
   --control NAME             a system that learns from an uninformative teacher: no choice, all systems are
                              decoded, each candidate has a report of its gains over the baseline and the control
   --corpus_opts OPTIONS      for distill-asr corpus; 'distill-asr corpus NAME --help' lists them
+  --more_sets 'A B'          prepared as well: sets that stages of the systems file name
+  --token_type TYPE          of distill-asr prepare
   --prepare_opts OPTIONS     for distill-asr prepare, besides the language
   --train_set OPTIONS        for each training of a student, such as '--set max_epoch=1'
   --teacher_set OPTIONS      for each training of a model in local/models.sh
@@ -36,6 +38,8 @@ candidates=
 control=
 corpus=
 corpus_opts=
+more_sets=
+token_type=char
 train_set=
 teacher_set=
 teacher_opts=
@@ -92,7 +96,7 @@ elif at 2; then
     log "2: prepare"
     for code in "${codes[@]}"; do
         (cd "langs/$code" && bash "$common/distill.sh" --stage 2 --stop_stage 2 --systems_file "../../$systems" --test_sets test \
-            --prepare_opts "$prepare_opts --language $code")
+            --unlabelled_sets "$more_sets" --token_type "$token_type" --prepare_opts "$prepare_opts --language $code")
     done
 fi
 

@@ -10,6 +10,7 @@ BENCH = Path(__file__).resolve().parents[2] / "bench"
 SIZES = {
     "cif": "--batch 2 --frames 20 --width 8 --tokens 5 --repeats 2",
     "cif_decoding": "--seconds 2 --beam-size 2 --repeats 1",
+    "compiled": "--utterances 4 --batch-bins 40000 --repeats 1 --blocks 1 --backend eager",
     "contrastive": "--pairs 300 --negatives 200 --width 64 --repeats 2",
     "dump_memory": "--utterances 4",
     "dump_short": "--clips 4 --plain 2 --shape tiny",

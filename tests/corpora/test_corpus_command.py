@@ -221,7 +221,7 @@ def test_missing_and_wrong_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["corpus", "mini", "--out", "data", "--seed", "x"]) == 2
     assert "distill-asr corpus mini: error: argument --seed" in capsys.readouterr().err
     assert cli.main(["corpus", "mini_multilingual", "--out", "data"]) == 1
-    assert "one of --language, --joint, --pretraining and --text" in capsys.readouterr().err
+    assert "one of --language, --pretraining and --text" in capsys.readouterr().err
 
 
 def test_a_corpus_by_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

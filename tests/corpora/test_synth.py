@@ -80,6 +80,23 @@ def test_a_long_path_to_the_voices_is_no_problem(
     np.testing.assert_array_equal(synth.synthesise(TEXT)[0], expected)
 
 
+@pytest.mark.parametrize(
+    ("voice", "text"), [("fi+f2", "Kenia, Uganda ja Nairobi"), ("th+m1", "เคนยา, ยูกันดา และ มาลี")]
+)
+def test_words_and_phones_have_their_places(voice: str, text: str) -> None:
+    expected, rate = synth.synthesise(text, voice)
+    samples, same, words = synth.synthesise_words(text, voice)
+    assert same == rate
+    np.testing.assert_array_equal(samples, expected)
+    starts = [0, *(i + 1 for i, char in enumerate(text) if char == " ")]
+    assert [word.position for word in words] == starts
+    phones = [phone for word in words for phone in word.phones]
+    assert phones == sorted(phones) and phones[-1] < len(samples)
+    assert all(len(word.phones) >= 2 for word in words)
+    quiet = samples[: max(phones[0] - rate // 100, 0)]
+    assert np.abs(quiet).max(initial=0.0) < 0.01 * np.abs(samples).max(), "nothing before the first"
+
+
 def test_nothing_to_speak_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to speak"):
         synth.synthesise("  ")
@@ -138,7 +155,7 @@ def test_what_the_library_refuses_is_an_error() -> None:
     library.espeak_Initialize.return_value = synth.ESPEAK_RATE
     library.espeak_SetVoiceByName.return_value = 0
     with pytest.raises(ValueError, match="espeak-ng refuses value 900 for parameter 1"):
-        synth._start(library, "data", "en-us", {1: 900})
+        synth._start(library, "data", "en-us", {1: 900}, 0)
     with pytest.raises(RuntimeError, match=r"espeak_Synth failed with status .* for 'one'"):
         synth._speak(library, "one")
 

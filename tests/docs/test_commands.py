@@ -20,7 +20,7 @@ from distill_asr.testing.fixtures import tiny_speech_teacher
 COMMANDS = [command for page in PAGES for command in pages.commands(page)]
 BASES = {  # what pages extend, seen from a recipe's conf/
     "cif.yaml": "../../../mini_homophones/asr1/conf/train_cif.yaml",
-    "plain.yaml": "../../../mini_multilingual/asr1/conf/plain.yaml",
+    "plain.yaml": "../../../commonvoice/asr1/conf/plain.yaml",
 }
 VERBS = [c for c in COMMANDS if "distill-asr" in c.words]
 
@@ -90,7 +90,7 @@ def test_blocks_of_distillers_are_valid(
     text = block.text
     base = re.search(r"^extends: (\S+)", text, re.MULTILINE)
     name = base[1] if base else "student/transducer_1m.yaml"
-    for part in ("conf", "egs/mini_homophones/asr1/conf", "egs/mini_multilingual/asr1/conf"):
+    for part in ("conf", "egs/mini_homophones/asr1/conf", "egs/commonvoice/asr1/conf"):
         shutil.copytree(ROOT / part, tmp_path / part)
     page = tmp_path / "egs/mine/asr1/conf/page.yaml"
     shutil.copytree(ROOT / "egs/mini/asr1/conf", page.parent)

@@ -1,10 +1,13 @@
 """A trained encoder as a front-end: frozen, from audio or from its own states."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from distill_asr.espnet.plugin import FRONTENDS
 from distill_asr.espnet.trained_encoder import TrainedEncoder, averaged
+from distill_asr.testing.speech_models import save_speech_model
 
 SMALL = {"output_size": 8, "attention_heads": 2, "linear_units": 8, "num_blocks": 1}
 
@@ -52,6 +55,17 @@ def test_its_own_states_give_what_the_audio_gives() -> None:
     found, again = frontend(average=2)(states, frames)
     torch.testing.assert_close(found, expected)
     assert torch.equal(again, counts) and frontend().output_size() == found.size(-1) == 8
+
+
+def test_an_encoder_that_reads_audio(tmp_path: Path) -> None:
+    conf = {"model": str(save_speech_model(tmp_path / "tiny", "wav2vec2"))}
+    made = frontend(frontend=None, normalize=None, encoder="hf_speech", encoder_conf=conf)
+    assert made.frontend is None
+    states, lengths = made(0.1 * torch.randn(2, 8000), torch.tensor([8000, 6000]))
+    assert states.shape == (2, lengths.max(), made.output_size())
+    changes = made.portable_conf()
+    assert list(changes) == ["encoder_conf"] and changes["encoder_conf"]["model"] is None
+    assert frontend().portable_conf() == {}
 
 
 @pytest.mark.parametrize(

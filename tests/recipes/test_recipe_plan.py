@@ -160,8 +160,19 @@ def test_a_command_goes_before_each() -> None:
     assert job.command[:5] == ("srun", "-c", "4", "distill-asr", "train")
 
 
+def test_a_stage_may_have_validation_sets_of_its_own() -> None:
+    systems = Systems.read(EGS / "mini_multilingual" / "asr1" / "conf" / "systems.yaml")
+    letters, plain = plan.train_jobs(Grid(systems, systems.chosen("plain"), (1,), SETS))
+    valid = ["dump/dev_whole"], [f"dump/{name}" for name in SETS.valid]
+    for job, expected in zip((letters, plain), valid, strict=True):
+        words = job.command
+        found = [words[i + 1] for i, word in enumerate(words) if word == "--valid"]
+        assert found == expected, job.name
+    assert "dump/train_whole" in letters.command and "dump/train_whole" not in plain.command
+
+
 def test_languages_have_a_folder_each_and_a_choice(tmp_path: Path) -> None:
-    file = EGS / "mini_multilingual" / "asr1" / "conf" / "systems.yaml"
+    file = EGS / "commonvoice" / "asr1" / "conf" / "systems.yaml"
     systems = Systems.read(file)
     one = Grid(systems, systems.chosen("plain"), (1,), SETS)
     ta, ka = in_folders(one, [tmp_path / "ta", tmp_path / "ka"])

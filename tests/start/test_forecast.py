@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,26 @@ def test_every_stage_of_a_recipe_has_its_cost(mini: Grid) -> None:
     assert max(alone) <= train.wall < sum(alone)
     heard = (1.15 + 0.07 + 0.05) * 3600
     assert stages[2].jobs["dump hubert"].disk == pytest.approx(heard * 12800 / 2**20)
+
+
+def test_a_published_teacher_that_is_not_here_is_stored_as_its_codec_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """WavLM large, width 1024: 16 codes of a byte a frame, or 2 bytes a value."""
+    monkeypatch.chdir(MINI.parents[1] / "librispeech_100/asr1")
+    monkeypatch.setenv("HF_HUB_CACHE", "none")
+    systems = Systems.read("conf/systems.yaml")
+    hours = {"train": 1.0, "dev": 0.5, "test_clean": 0.1}
+    sets = Sets(("train",), (), ("dev",), ("test_clean",))
+    one = Grid(systems, systems.chosen("one_teacher_10m"), (1,), sets)
+    halves = replace(systems.teachers["wavlm"], set={"codec": {"name": "fp16"}})
+    other = replace(one, systems=replace(systems, teachers=systems.teachers | {"wavlm": halves}))
+    codes, states = (
+        forecast(grid, Rates(), ForecastOptions(1, 1, hours))[1].jobs["dump wavlm"].disk
+        for grid in (one, other)
+    )
+    assert codes == pytest.approx(1.5 * 3600 * 50 * 16 / 2**20)
+    assert states == pytest.approx(128 * codes)
 
 
 def test_twice_the_audio_costs_about_twice(mini: Grid) -> None:
@@ -179,7 +200,7 @@ def test_a_language_recipe_is_planned_by_its_folders(
     assert folders_of({}) == [Path("langs/ka"), Path("langs/ta")]
     assert folders_of({"train": 1.0}) == [Path()]
     script = read_script(MINI.parents[1] / "mini_multilingual/asr1/run.sh")
-    assert script["candidates"] == "l2s_0.25,l2s_0.5,l2s_1" and "languages" not in script
+    assert script["candidates"] == "l2s,aligned,transport" and "languages" not in script
     assert search_of(script).method == "greedy" and search_of({}).beam_size == 4
     assert search_of({"decode_opts": "--beam-size 10"}).beam_size == 10
 

@@ -41,7 +41,7 @@ UPPER = {
 
 
 def upper(recipe, cache: bool, **lower: object) -> Path:
-    conf = {**LOWER, **lower, "average": 2, "cache": cache}
+    conf = {**(lower or LOWER), "average": 2, "cache": cache}
     return recipe.config("ctc", frontend_conf=conf, **CTC, **UPPER)
 
 
@@ -50,10 +50,18 @@ def weights(experiment: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_states_from_disk_train_the_same_student(recipe) -> None:
-    first = recipe.train(recipe.config("ctc", **LOWER, **CTC), "first")
-    cached = recipe.train(upper(recipe, cache=True), "cached", "--init", first)
-    plain = recipe.train(upper(recipe, cache=False), "plain", "--init", first)
+@pytest.mark.parametrize("kind", ["features", "audio"])
+def test_states_from_disk_train_the_same_student(recipe, tmp_path: Path, kind: str) -> None:
+    below, more = dict(LOWER), {}
+    if kind == "audio":  # a pretrained encoder, whose directory is gone when the student is built
+        model = save_speech_model(tmp_path / "tiny", "wav2vec2")
+        below = {"frontend": None, "encoder": "hf_speech", "encoder_conf": {"model": str(model)}}
+        more = {"input_size": 1, "frontend_conf": {}}
+    first = recipe.train(recipe.config("ctc", **below, **more, **CTC), "first")
+    cached = recipe.train(upper(recipe, True, **below), "cached", "--init", first)
+    plain = recipe.train(upper(recipe, False, **below), "plain", "--init", first)
+    if kind == "audio":
+        model.rename(tmp_path / "elsewhere")
     assert not (cached / "data/train/wav.scp").exists(), "no audio is read"
     expected = weights(plain)
     for name, found in weights(cached).items():
@@ -76,9 +84,23 @@ def test_states_from_disk_train_the_same_student(recipe) -> None:
         from_audio, _ = student.encode(audio, length)
         from_disk, _ = student.encode(states[None], torch.tensor([len(states)]))
         torch.testing.assert_close(from_audio, from_disk)
+    if kind == "audio":
+        (tmp_path / "elsewhere").rename(model)
     done = json.loads((cached / "done.json").read_text())
-    assert recipe.train(upper(recipe, cache=True), "cached", "--init", first) == cached
+    assert recipe.train(upper(recipe, True, **below), "cached", "--init", first) == cached
     assert json.loads((cached / "done.json").read_text()) == done
+
+
+@pytest.mark.slow
+def test_the_encoder_below_is_described_as_it_was_trained(recipe, capsys) -> None:
+    first = recipe.train(recipe.config("ctc", **LOWER, **CTC), "first")
+    other = {**LOWER, "frontend": None, "encoder_conf": {**LOWER["encoder_conf"], "num_blocks": 1}}
+    command = recipe.train_command(upper(recipe, True, **other), "exp", "--init", first)
+    assert cli.main(command) == 1
+    problems = capsys.readouterr().err
+    assert "frontend_conf.frontend: nothing, but" in problems
+    assert "has kaldi_fbank; describe the encoder as it was trained" in problems
+    assert "frontend_conf.encoder_conf: {" in problems
 
 
 def test_mistakes_are_told_before_anything_is_computed(recipe, capsys) -> None:

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, TrainerCallback
 
 from distill_asr.cli import INTERRUPTED, main
 from distill_asr.teachers import TeacherConfig, load_teacher
-from distill_asr.train_teacher.text import TextTeacherTraining
+from distill_asr.train_teacher.text import TextTeacherTraining, wordpiece
 
 LINES = ["the sky is blue", "the grass is green", "the sky was blue", "the grass was green"]
 
@@ -192,3 +192,9 @@ def test_a_finished_teacher_is_held_against_what_is_asked(text: Path, capsys) ->
     (place / "teacher_report.json").write_text("{}")
     assert main(arguments(text, quick)) == 1
     assert "teacher_report.json: damaged or cut short; remove" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["çekya", "україна", "भारत", "ไทย", "việt", "მალი"])
+def test_every_word_of_any_script_is_a_piece(word: str) -> None:
+    """With its marks, which belong to it."""
+    assert wordpiece([f"{word} mali"]).tokenize(f"mali {word}") == ["mali", word]

@@ -6,4 +6,4 @@ mkdir -p exp/models
 $train_cmd distill-asr train-teacher --config conf/speech_model.yaml $teacher_set \
     --train data/pretrain --dev data/pretrain_dev --output exp/models/speech
 $train_cmd distill-asr train-teacher --config conf/text_teacher.yaml $teacher_set \
-    --train data/text/train.txt --dev data/text/dev.txt --output exp/models/xlmr
+    --train data/text/train.txt --dev data/text/dev.txt --output exp/models/bert
