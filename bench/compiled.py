@@ -1,10 +1,12 @@
 """Updates of a student whose encoder is compiled by torch.compile, against the same as it is.
 
 Both take turns on the same batches in one process, as in updates.py, whose student and data these
-are. Audio has many lengths, so the compiler is told that shapes vary. What it takes to compile is
-counted apart. Times are the processor's.
+are. All audio has one length, so this is the most that compiling can gain; `--dynamic` with
+`--seconds 1 3` has a training's many lengths. What it takes to compile is counted apart. Times are
+the processor's.
 
     OMP_NUM_THREADS=1 python bench/compiled.py
+    OMP_NUM_THREADS=1 python bench/compiled.py --dynamic --seconds 1 3
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ def main() -> int:
         config.pop("bpemodel", None)
         plain, compiled = (Training(config, root, root / side, "ours") for side in ("a", "b"))
         encoder = compiled.student.encoder
-        encoder.forward = torch.compile(encoder.forward, dynamic=True, backend=options.backend)
+        encoder.forward = torch.compile(
+            encoder.forward, dynamic=options.dynamic, backend=options.backend
+        )
         times: dict[str, list[float]] = {"as it is": [], "compiled": []}
         for number in tqdm(range(WARM_UP + options.repeats), desc="update"):
             for side, training in zip(times, (plain, compiled), strict=True):
@@ -57,9 +61,10 @@ def parse() -> argparse.Namespace:
     """Options; the defaults take some minutes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--utterances", type=int, default=120, help="as in mini")
-    parser.add_argument("--seconds", type=float, nargs=2, default=(1.0, 3.1))
+    parser.add_argument("--seconds", type=float, nargs=2, default=(2.0, 2.0))
     parser.add_argument("--batch-bins", type=int, default=320000)
     parser.add_argument("--blocks", type=int, default=4, help="of the encoder, as in the student")
+    parser.add_argument("--dynamic", action="store_true", help="shapes vary")
     parser.add_argument("--backend", default="inductor", help="of torch.compile")
     parser.add_argument("--repeats", type=int, default=20, help="updates a side")
     parser.set_defaults(vocabulary=0)

@@ -12,8 +12,11 @@ class Characters(CharTokenizer):
 
     def text2tokens(self, line: str) -> list[str]:
         """Each character; a blank is the space symbol."""
-        space = self.space_symbol
-        return [space if character == " " else character for character in line]
+        tokens: list[str] = []
+        for word in line.split(" "):
+            tokens += word
+            tokens.append(self.space_symbol)
+        return tokens[:-1]
 
 
 def quicker(tokenizer: Any) -> Any:
