@@ -3,11 +3,12 @@
 A model with random weights reads utterances of 2 to 15 s. The plain loop takes one at a time, the
 padded one batches in the order of the files. All arms take turns, a part of the utterances each, so
 that whatever else the machine does hits all. Ours is what `distill-asr dump` runs: audio read from
-files, targets written to disk. Models are loaded before.
+files, targets written to disk. Models are loaded before. On a GPU, the loops take a share of the
+utterances, and the model is also run alone, on input that is there already.
 
     python bench/dump_speech.py
     python bench/dump_speech.py --dtype float32 --model wavlm --profile
-    python bench/dump_speech.py --device cuda --utterances 600 --shape large
+    python bench/dump_speech.py --device cuda --nj 8 --utterances 3600 --shape large --compile
 """
 
 from __future__ import annotations
@@ -48,7 +49,11 @@ _TINY |= {"intermediate_size": 32, "conv_dim": (8,) * 7, "num_conv_pos_embedding
 _WAVEFORM = {"base": {}, "large": _LARGE, "tiny": _TINY}
 _WHISPER_BASE = {"d_model": 512, "encoder_layers": 6, "encoder_attention_heads": 8}
 _WHISPER_BASE |= {"encoder_ffn_dim": 2048, "num_mel_bins": 80, "decoder_layers": 1}
-SHAPES = {"hubert": _WAVEFORM, "wavlm": _WAVEFORM, "whisper": {"base": _WHISPER_BASE}}
+_WHISPER_LARGE = {"d_model": 1280, "encoder_layers": 32, "encoder_attention_heads": 20}
+_WHISPER_LARGE |= {"encoder_ffn_dim": 5120, "num_mel_bins": 128, "decoder_layers": 1}
+_WHISPER_LARGE |= {"decoder_attention_heads": 20}
+_WHISPER = {"base": _WHISPER_BASE, "large": _WHISPER_LARGE}
+SHAPES = {"hubert": _WAVEFORM, "wavlm": _WAVEFORM, "whisper": _WHISPER}
 CLASSES = {
     "hubert": ("HubertConfig", "HubertModel"),
     "wavlm": ("WavLMConfig", "WavLMModel"),
@@ -56,6 +61,8 @@ CLASSES = {
 }
 PADDED = 8  # utterances of a batch of the padded loop
 PROFILED = 16  # utterances
+LOOPED = 16  # on CUDA the loops take one of so many
+REPEATS = 10  # of the model alone
 SHARE = 0.5  # of the bfloat16 matmul rate, on CUDA
 ERROR = 0.01
 
@@ -70,8 +77,10 @@ def main() -> int:
         plain = PlainLoop(config.model, options)
         devices = [options.device] * options.nj
         with closing(Processes(config, devices, options.threads)) as workers:
-            seconds, error = measure(parts, plain, config, workers, options)
-        status = report(parts, seconds, error, plain, options)
+            rates, error = measure(parts, plain, config, workers, options)
+        status = report(parts, rates, error, plain, options)
+        if options.device.startswith("cuda"):
+            print_alone(config, parts[1:], plain, options)
         if options.profile:
             print_profile(config, parts[1:], options)
         return status
@@ -86,6 +95,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", choices=sorted(SHAPES), default="hubert")
     parser.add_argument("--shape", choices=("base", "large", "tiny"), default="base")
     parser.add_argument("--profile", action="store_true", help="the teacher's operations after it")
+    parser.add_argument("--compile", action="store_true", help="`compile: true` of the teacher")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", help="bfloat16 or float32 (default: the best there is)")
     parser.add_argument("--nj", type=int, help="workers (default: one a core; one on CUDA)")
@@ -99,6 +109,7 @@ def parse() -> argparse.Namespace:
     options.nj = options.nj or (1 if cuda else usable_cores())
     options.threads = options.threads or max(1, usable_cores() // options.nj)
     options.batch_seconds = options.batch_seconds or (300.0 if cuda else 10.0)
+    options.looped = LOOPED if cuda else 1
     return options
 
 
@@ -111,7 +122,8 @@ def make_teacher(path: Path, options: argparse.Namespace) -> TeacherConfig:
     shape = config(**SHAPES[options.model][options.shape])
     model(shape).save_pretrained(path)
     if options.model == "whisper":
-        transformers.WhisperFeatureExtractor().save_pretrained(path)
+        mels = shape.num_mel_bins
+        transformers.WhisperFeatureExtractor(feature_size=mels).save_pretrained(path)
     else:
         transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(path)
     content = {
@@ -119,6 +131,7 @@ def make_teacher(path: Path, options: argparse.Namespace) -> TeacherConfig:
         "model": str(path),
         "layers": [shape.num_hidden_layers],
         "dtype": options.dtype,
+        "compile": options.compile,
     }
     content |= {"codec": {"name": "fp16"}, "batch_seconds": options.batch_seconds}
     return TeacherConfig.from_mapping(content, str(path))
@@ -161,13 +174,13 @@ class PlainLoop:
         )
         return self.model(**inputs.to(self.device), output_hidden_states=True)
 
-    def run(self, data_dir: DataDir) -> dict[str, np.ndarray]:
+    def run(self, wav: dict[str, str]) -> dict[str, np.ndarray]:
         """States of every utterance."""
-        return {u: self.states(read_audio(path)[0]) for u, path in data_dir.wav.items()}
+        return {u: self.states(read_audio(path)[0]) for u, path in wav.items()}
 
-    def run_padded(self, data_dir: DataDir) -> None:
+    def run_padded(self, wav: dict[str, str]) -> None:
         """Batches in the order of the files; states are left where they are."""
-        paths = list(data_dir.wav.values())
+        paths = list(wav.values())
         with torch.inference_mode():
             for first in range(0, len(paths), PADDED):
                 waveforms = [read_audio(path)[0] for path in paths[first : first + PADDED]]
@@ -191,8 +204,9 @@ def measure(
     workers: Processes,
     options: argparse.Namespace,
 ) -> tuple[dict[str, float], float]:
-    """Seconds of each arm, and the relative error of what ours wrote."""
+    """Seconds of audio a second of each arm, and the relative error of what ours wrote."""
     seconds = {"plain": 0.0, "padded": 0.0, "ours": 0.0}
+    audio = dict(seconds)
     found, expected = [], []
 
     def ours(part: DataDir) -> None:
@@ -201,17 +215,21 @@ def measure(
 
     for number, part in enumerate(parts):
         states = {}
-        turns = {"ours": lambda: ours(part), "plain": lambda: states.update(plain.run(part))}  # noqa: B023
-        turns["padded"] = lambda: plain.run_padded(part)  # noqa: B023
+        wav = dict(list(part.wav.items())[:: options.looped])
+        turns = {"ours": lambda: ours(part), "plain": lambda: states.update(plain.run(wav))}  # noqa: B023
+        turns["padded"] = lambda: plain.run_padded(wav)  # noqa: B023
         for arm in sorted(turns, reverse=number % 2 == 0):
             begin = time.perf_counter()
             turns[arm]()
             if number > 0:  # the first one warms up
                 seconds[arm] += time.perf_counter() - begin
+                samples = [part.num_samples[u] for u in (part.wav if arm == "ours" else wav)]
+                audio[arm] += sum(samples) / SAMPLE_RATE
         targets = TargetReader(part.path / "targets/hubert")
         found += [targets[u] for u in states]
         expected += list(states.values())
-    return seconds, relative_error(found, expected)
+    rates = {arm: audio[arm] / taken for arm, taken in seconds.items()}
+    return rates, relative_error(found, expected)
 
 
 def matmul_rate(device: str, dtype: torch.dtype) -> float:
@@ -228,7 +246,7 @@ def matmul_rate(device: str, dtype: torch.dtype) -> float:
 
 def report(
     parts: list[DataDir],
-    seconds: dict[str, float],
+    rates: dict[str, float],
     error: float,
     plain: PlainLoop,
     options: argparse.Namespace,
@@ -236,22 +254,22 @@ def report(
     """Rates, their ratio, and how much of the machine that is."""
     samples = [count for part in parts[1:] for count in part.num_samples.values()]
     audio = sum(samples) / SAMPLE_RATE
-    rates = {arm: audio / taken for arm, taken in seconds.items()}
     ratio = rates["ours"] / rates["plain"]
     peak = matmul_rate(options.device, getattr(torch, options.dtype))
     flops = plain.flops(samples)
-    share = flops / seconds["ours"] / peak
+    speed = flops / audio * rates["ours"]
+    share = speed / peak
     print(
         f"{options.model}, {options.shape}: {len(samples)} utterances, {audio:.0f} s, "
         f"{options.device}; ours: "
-        f"{options.dtype}, {options.nj} worker(s) of {options.threads} thread(s), batches of "
+        f"{options.dtype}{', compiled' * options.compile}, {options.nj} worker(s) of {options.threads} thread(s), batches of "
         f"{options.batch_seconds:g} s"
     )
     print(f"plain loop {rates['plain']:8.1f} x real time")
     print(f"padded     {rates['padded']:8.1f} x real time")
     print(f"ours       {rates['ours']:8.1f} x real time")
     print(
-        f"ours does {flops / seconds['ours'] / 1e9:.0f} GFLOP/s, {100 * share:.0f} % of the "
+        f"ours does {speed / 1e9:.0f} GFLOP/s, {100 * share:.0f} % of the "
         f"{peak / 1e9:.0f} of a {options.dtype} matrix product"
     )
     print(f"states within {error:.1e} of float32, limit {ERROR:g}")
@@ -263,34 +281,66 @@ def report(
     return int(ratio < limit or error > ERROR)
 
 
+def print_alone(
+    config: TeacherConfig, parts: list[DataDir], plain: PlainLoop, options: argparse.Namespace
+) -> None:
+    """The model's own rate: a batch of the longest utterances, again and again."""
+    teacher, batches = loaded_batches(config, parts[0], len(parts[0]), options)
+    batch = batches[0][: int(options.batch_seconds / 30)] if plain.windowed else batches[0]
+    begin = time.perf_counter()
+    teacher.states(batch)
+    whole = time.perf_counter() - begin
+    inputs, _ = teacher.inputs(batch)
+    teacher.forward(inputs)[0, 0, 0].item()  # waits for the device
+    begin = time.perf_counter()
+    for _ in range(REPEATS):
+        states = teacher.forward(inputs)
+    states[0, 0, 0].item()
+    taken = (time.perf_counter() - begin) / REPEATS
+    samples = [len(waveform) for waveform in batch]
+    share = plain.flops(samples) / taken / matmul_rate(options.device, torch.bfloat16)
+    audio = sum(samples) / SAMPLE_RATE
+    print(
+        f"the model alone {audio / taken:8.1f} x real time, share {share:.2f}; a batch with its "
+        f"features and copies, one at a time, {audio / whole:.1f} x"
+    )
+
+
 def print_profile(config: TeacherConfig, parts: list[DataDir], options: argparse.Namespace) -> None:
     """Shares of operations in the states of a few utterances, in this process."""
     from torch.profiler import ProfilerActivity, profile
 
-    from distill_asr.dump.loaded import LoadedTeacher
-    from distill_asr.dump.source import AudioSource
-
-    loaded = LoadedTeacher(config, options.device, options.threads)
-    utterances = list(parts[0].wav)[:PROFILED]
-    source = AudioSource(parts[0]).part(utterances)
-    batches = [
-        [source.read(utterance) for utterance in batch]
-        for batch in source.batches(loaded.teacher, loaded.config)
-    ]
-    loaded.teacher.states(batches[0])  # warms up
+    teacher, batches = loaded_batches(config, parts[0], PROFILED, options)
     cuda = options.device.startswith("cuda")
     kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     begin = time.perf_counter()
     with profile(activities=kinds) as profiler:
         for batch in batches:
-            loaded.teacher.states(batch)
+            teacher.states(batch)
     taken = time.perf_counter() - begin
     key = "self_device_time_total" if cuda else "self_cpu_time_total"
     events = sorted(profiler.key_averages(), key=lambda event: -getattr(event, key))
     total = sum(getattr(event, key) for event in events)
-    print(f"operations on {len(utterances)} utterances, {taken:.1f} s with the profiler")
+    print(f"operations on {sum(map(len, batches))} utterances, {taken:.1f} s with the profiler")
     for event in events[:12]:
         print(f"  {event.key:<40.40}{100 * getattr(event, key) / total:6.1f} %{event.count:8d} x")
+
+
+def loaded_batches(
+    config: TeacherConfig, part: DataDir, count: int, options: argparse.Namespace
+) -> tuple[Any, list[list[np.ndarray]]]:
+    """The teacher in this process, warm, and some utterances as it takes them."""
+    from distill_asr.dump.loaded import LoadedTeacher
+    from distill_asr.dump.source import AudioSource
+
+    loaded = LoadedTeacher(config, options.device, options.threads)
+    source = AudioSource(part).part(list(part.wav)[:count])
+    batches = [
+        [source.read(utterance) for utterance in batch]
+        for batch in source.batches(loaded.teacher, loaded.config)
+    ]
+    loaded.teacher.states(batches[0])
+    return loaded.teacher, batches
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Faster ways to compute what a model asks torch for, without a change to the model.
+"""Faster ways to compute on a CPU what a model asks torch for, without a change to the model.
 
 While a ``TorchFunctionMode`` is active, torch hands every call of its functions to it, whoever
 makes the call. So one table of replacements serves every family of models.
 
-On CPU: torch gives float32 matrix products to MKL, which leaves AVX-512 unused on other makers'
+Torch gives float32 matrix products to MKL, which leaves AVX-512 unused on other makers'
 processors, and one-dimensional convolutions to oneDNN in a layout that it is slow in. oneDNN's
 matrix product and its two-dimensional convolution, channels last, take half the time or less.
 Attention in bfloat16 is two matrix products there, as long as the scores fit into memory.
@@ -27,18 +27,13 @@ class Kernels(TorchFunctionMode):
 
     Parameters
     ----------
-    device_type : ``cpu`` or ``cuda``, where the model is.
     lowered : the model computes in bfloat16 under autocast, with norms and some convolutions left
         in float32.
     """
 
-    def __init__(self, device_type: str, lowered: bool) -> None:
+    def __init__(self, lowered: bool) -> None:
         super().__init__()
         self._table: dict[Any, Callable] = {}
-        if device_type != "cpu":
-            if lowered:
-                self._table[functional.conv1d] = _conv1d_in_its_dtype
-            return
         if torch.backends.mkldnn.is_available():
             self._table |= {functional.linear: _linear, functional.conv1d: _conv1d_channels_last}
         if lowered:

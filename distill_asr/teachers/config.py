@@ -33,7 +33,7 @@ BATCH_SECONDS = {"cpu": 10.0, "other": 60.0}
 OWN = "your own"  # stands for all dotted paths
 HIDDEN_STATES = ("kind", "model", "layers", "combine", "dtype", "codec")
 _KEYS: dict[str, tuple[str, ...]] = {
-    "speech": (*HIDDEN_STATES, "window", "batch_seconds", "online"),
+    "speech": (*HIDDEN_STATES, "window", "batch_seconds", "online", "compile"),
     "text": (
         *HIDDEN_STATES, "text", "context", "residual", "corpus", "batch_tokens", "online",
     ),
@@ -67,6 +67,7 @@ class TeacherConfig:
     language: str | None = None  # code of the words, forced on a recogniser of several languages
     task: str = TASKS[0]  # of a recogniser of both
     conf: dict[str, Any] = field(default_factory=dict)  # arguments of a user's own class
+    compile: bool = False  # by torch, which takes its time at the start
     online: bool = False  # in the training step instead of from disk
     context: str = "whole"  # whole | masked: a text model's positions are read without themselves
     residual: str | None = None  # token: what the piece itself explains is taken away
@@ -356,6 +357,7 @@ _CHECKS: dict[str, Callable[[Any], list[str]]] = {
     "task": _one_of(TASKS),
     "conf": _instance_of(dict, "a mapping of arguments"),
     "online": _instance_of(bool, "true or false"),
+    "compile": _instance_of(bool, "true or false"),
 }
 _CROSS_CHECKS: dict[str | None, Callable[[dict[str, Any]], list[str]]] = {
     "speech": _speech_problems,

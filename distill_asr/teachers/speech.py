@@ -3,11 +3,15 @@
 Legend: B batch, N samples, S teacher positions, E teacher width.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from distill_asr.errors import UserError
 from distill_asr.io.audio import SAMPLE_RATE
+from distill_asr.pretrained.compiling import compile_parts
 from distill_asr.pretrained.families import Family, family_of
 from distill_asr.pretrained.families.base import FILES
 from distill_asr.pretrained.layers import LayerChoice
@@ -51,6 +55,9 @@ class SpeechTeacher(Teacher):
         family.drop_layers_above(max(config.layers))
         self._family = family
         self._model = prepare_model(family.model, config.dtype, device)
+        self._compiled = config.compile
+        if config.compile:
+            compile_parts(family.parts(), config.path, device)
         self._dtype = config.dtype
         self._device = device
 
@@ -74,7 +81,13 @@ class SpeechTeacher(Teacher):
                 f"{config.path}: window: {request.window} given, but models of family "
                 f"{model_config.model_type!r} have no window; remove the key"
             )
-        return cls(family.load(request, model_config), config, device)
+        loaded = family.load(request, model_config)
+        if config.compile and not loaded.parts():
+            raise UserError(
+                f"{config.path}: compile: true given, but no parts of models of family "
+                f"{model_config.model_type!r} are known that would gain; remove the key"
+            )
+        return cls(loaded, config, device)
 
     def size(self, item: np.ndarray) -> int:
         """Number of samples."""
@@ -107,12 +120,31 @@ class SpeechTeacher(Teacher):
                 f"{longest:.1f} s; lower --batch-seconds, or drop utterances that long"
             ) from error
 
+    def inputs(self, items: list[np.ndarray]) -> tuple[dict[str, Tensor], list[int] | None]:
+        """Give what one call of the model takes, on its device, and S_i where padding is behind.
+
+        Parameters
+        ----------
+        items : a group of ``Family.groups``.
+        """
+        inputs, counts = self._family.inputs(items)
+        return {name: values.to(self._device) for name, values in inputs.items()}, counts
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Call the model once; give float32 [B, S, E] on its device.
+
+        Parameters
+        ----------
+        inputs : the last ones of ``inputs``, since the model keeps their lengths.
+        """
+        with computing(self._dtype, self._device, self._compiled):
+            output = self._model(**inputs, output_hidden_states=True)
+            return self.layers(output).float()
+
     def _states(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
-        """Call the model once."""
-        inputs, counts = self._family.inputs(waveforms)
-        on_device = {name: values.to(self._device) for name, values in inputs.items()}
-        with computing(self._dtype, self._device):
-            output = self._model(**on_device, output_hidden_states=True)
-            states = self.layers(output).float().cpu().numpy()
+        inputs, counts = self.inputs(waveforms)
+        states = self.forward(inputs)
         counts = counts or [states.shape[1]] * len(states)
-        return [row[:count].copy() for row, count in zip(states, counts, strict=True)]
+        # without the padding, so that nothing but states is copied and kept
+        valid = torch.cat([row[:count] for row, count in zip(states, counts, strict=True)])
+        return np.split(valid.cpu().numpy(), np.cumsum(counts[:-1]))

@@ -24,7 +24,7 @@ def close(found: torch.Tensor, expected: torch.Tensor, error: float = 1e-5) -> N
 def test_linear(batch: int, steps: int, width: int, with_bias: bool) -> None:
     given, weight = normal(batch, steps, width), normal(7, width)
     bias = normal(7) if with_bias else None
-    with Kernels("cpu", False):
+    with Kernels(False):
         found = functional.linear(given, weight, bias)
     close(found, functional.linear(given, weight, bias))
 
@@ -52,7 +52,7 @@ def test_conv1d(
     layer = torch.nn.Conv1d(channels, 4 * groups, kernel, stride, padding, dilation, groups)
     layer.requires_grad_(False)
     given = normal(batch, channels, 30)
-    with Kernels("cpu", False):
+    with Kernels(False):
         found = layer(given)
     close(found, layer(given))
 
@@ -60,14 +60,14 @@ def test_conv1d(
 def test_conv1d_of_other_forms() -> None:
     layer = torch.nn.Conv1d(2, 4, 3, padding="same").requires_grad_(False)
     for hidden in (normal(1, 2, 9), normal(2, 9)):
-        with Kernels("cpu", False):
+        with Kernels(False):
             found = layer(hidden)
         close(found, layer(hidden))
 
 
 def test_weights_decide_the_dtype() -> None:
     given, weight, kernel = normal(2, 5, 4), normal(3, 4), normal(6, 5, 2)
-    with torch.autocast("cpu", torch.bfloat16), Kernels("cpu", True):
+    with torch.autocast("cpu", torch.bfloat16), Kernels(True):
         assert functional.linear(given, weight).dtype == torch.float32
         assert functional.linear(given, weight.bfloat16()).dtype == torch.bfloat16
         assert functional.conv1d(given, kernel).dtype == torch.float32
@@ -87,7 +87,7 @@ def test_attention_in_bfloat16(mask: str) -> None:
     }
     attention = functional.scaled_dot_product_attention
     expected = attention(q.float(), k.float(), v.float(), masks[mask], scale=0.3)
-    with Kernels("cpu", True):
+    with Kernels(True):
         found = attention(q, k, v, masks[mask], scale=0.3)
     close(found, expected, 2e-2)
 
@@ -97,12 +97,12 @@ def test_attention_that_torch_does_better(monkeypatch: pytest.MonkeyPatch) -> No
 
     q, k, v = (normal(1, 4, 6, 8, dtype=torch.bfloat16) for _ in range(3))
     attention = functional.scaled_dot_product_attention
-    with Kernels("cpu", True):
+    with Kernels(True):
         assert torch.equal(attention(q, k, v, is_causal=True), expected(q, k, v, is_causal=True))
         few = attention(q, k[:, :2], v[:, :2], enable_gqa=True)
         assert torch.equal(few, expected(q, k[:, :2], v[:, :2], enable_gqa=True))
     monkeypatch.setattr(kernels, "MOST_SCORES", 4 * 6 * 6 * 2 - 1)
-    with Kernels("cpu", True):
+    with Kernels(True):
         assert torch.equal(attention(q, k, v), expected(q, k, v))
 
 

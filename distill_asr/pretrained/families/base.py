@@ -67,6 +67,10 @@ class Family(ABC):
         """Divide a batch into what one call of the model takes."""
         return [waveforms]
 
+    def parts(self) -> list[nn.Module]:
+        """Modules worth compiling, each by itself; none where nobody has looked for them."""
+        return []
+
     def drop_layers_above(self, layer: int) -> None:
         """Free what the states up to ``layer`` do not need."""
         # the library itself calls the norm above the last layer that is left the last hidden

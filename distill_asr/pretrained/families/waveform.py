@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from torch import Tensor
+from torch import Tensor, nn
 
 from distill_asr.io.audio import SAMPLE_RATE
 from distill_asr.pretrained.families.base import FILES, Family
 from distill_asr.pretrained.loading import load_extractor, load_model, require_layers
-from distill_asr.pretrained.padding import keep_padding_out
+from distill_asr.pretrained.padding import UtteranceGroupNorm, keep_padding_out
 from distill_asr.pretrained.request import ModelRequest
 
 
@@ -87,9 +87,18 @@ class WaveformFamily(ConvolutionalFamily):
         mask = np.arange(max(samples)) < np.array(samples)[:, None]
         tensors = {
             "input_values": torch.from_numpy(values),
-            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+            "attention_mask": torch.from_numpy(mask),
         }
         return tensors, self._lengths.frames
+
+    def parts(self) -> list[nn.Module]:
+        """Layers, and the convolutions but those whose norm goes from utterance to utterance."""
+        front = [
+            layer
+            for layer in self.model.feature_extractor.conv_layers
+            if not any(isinstance(module, UtteranceGroupNorm) for module in layer.modules())
+        ]
+        return [*front, *self.model.encoder.layers]
 
     def drop_layers_above(self, layer: int) -> None:
         """Free layers; the norm above them does not enter these families' hidden states."""

@@ -102,6 +102,7 @@ class WhisperEncoder(Family):
             padding="max_length",
             max_length=padded,
             return_tensors="pt",
+            device=str(next(self.model.parameters()).device),
         )
         return features.input_features.to(torch.float32)
 
@@ -109,6 +110,10 @@ class WhisperEncoder(Family):
         """As many windows in one call as the batch's seconds allow."""
         starts = range(0, len(waveforms), self._at_once)
         return [waveforms[start : start + self._at_once] for start in starts]
+
+    def parts(self) -> list[nn.Module]:
+        """Layers."""
+        return list(self.model.layers)
 
     def drop_layers_above(self, layer: int) -> None:
         """Free layers."""
@@ -142,6 +147,10 @@ class WhisperClips(WhisperEncoder):
     def groups(self, waveforms: list[np.ndarray]) -> list[list[np.ndarray]]:
         """All at once: the caller counts the padded audio."""
         return [waveforms]
+
+    def parts(self) -> list[nn.Module]:
+        """Layers."""
+        return list(self.model.encoder.layers)
 
     def drop_layers_above(self, layer: int) -> None:
         """Free layers."""
