@@ -49,6 +49,7 @@ _TINY |= {"intermediate_size": 32, "conv_dim": (8,) * 7, "num_conv_pos_embedding
 _WAVEFORM = {"base": {}, "large": _LARGE, "tiny": _TINY}
 _WHISPER_BASE = {"d_model": 512, "encoder_layers": 6, "encoder_attention_heads": 8}
 _WHISPER_BASE |= {"encoder_ffn_dim": 2048, "num_mel_bins": 80, "decoder_layers": 1}
+_WHISPER_BASE |= {"decoder_attention_heads": 8}
 _WHISPER_LARGE = {"d_model": 1280, "encoder_layers": 32, "encoder_attention_heads": 20}
 _WHISPER_LARGE |= {"encoder_ffn_dim": 5120, "num_mel_bins": 128, "decoder_layers": 1}
 _WHISPER_LARGE |= {"decoder_attention_heads": 20}

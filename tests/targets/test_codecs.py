@@ -48,6 +48,7 @@ def test_fp16_is_within_half_a_step_and_stable(states: np.ndarray) -> None:
     assert stored.dtype == np.float16 and decoded.dtype == np.float32
     assert (np.abs(decoded - states) <= np.abs(states) * 2**-11 + 2**-25).all()
     assert np.array_equal(codec.encode("u", decoded), stored)
+    assert np.array_equal(stored.view(np.uint16), states.astype(np.float16).view(np.uint16))
 
 
 @pytest.mark.parametrize("name", CODECS)

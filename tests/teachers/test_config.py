@@ -86,6 +86,7 @@ def problems_of(content: dict) -> list[str]:
         ({"kind": ["speech"]}, "kind: unknown value ['speech']"),
         ({3: 4}, "unknown key 3"),
         ({"online": "yes"}, "online: given 'yes', expected true or false"),
+        ({"compile": 1}, "compile: given 1, expected true or false"),
         ({"text": "text"}, "unknown key 'text'"),
     ],
 )
