@@ -148,7 +148,7 @@ def _merged(
     for directory, index in indexes.items():
         twice += [utterance for utterance in index if utterance in merged]
         keys: dict[tuple[str, int], str] = {}
-        paths = {file: directory / file for file, _ in index.values()}
+        paths = {file: directory / file for file in {file for file, _ in index.values()}}
         for utterance, place in index.items():
             file, offset = place
             merged[utterance] = (paths[file], offset, keys.setdefault(place, utterance))
