@@ -263,8 +263,8 @@ def report(
     print(
         f"{options.model}, {options.shape}: {len(samples)} utterances, {audio:.0f} s, "
         f"{options.device}; ours: "
-        f"{options.dtype}{', compiled' * options.compile}, {options.nj} worker(s) of {options.threads} thread(s), batches of "
-        f"{options.batch_seconds:g} s"
+        f"{options.dtype}{', compiled' * options.compile}, {options.nj} worker(s) of "
+        f"{options.threads} thread(s), batches of {options.batch_seconds:g} s"
     )
     print(f"plain loop {rates['plain']:8.1f} x real time")
     print(f"padded     {rates['padded']:8.1f} x real time")

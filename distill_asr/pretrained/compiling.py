@@ -11,6 +11,7 @@ from distill_asr.errors import UserError
 
 VERSIONS = 64  # of one function; torch's 8 are too few for convolutions of several widths
 
+
 def compile_parts(parts: Iterable[nn.Module], where: str, device: str) -> None:
     """Have each part compiled at its first call, for batches of any size.
 

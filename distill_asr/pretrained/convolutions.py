@@ -12,7 +12,7 @@ from torch.nn import functional
 
 
 class ConvolutionInItsDtype(nn.Conv1d):
-    """``nn.Conv1d`` in its weight's dtype; in bfloat16 with the result's channels last in memory."""
+    """``nn.Conv1d`` in its weight's dtype; in bfloat16, the result has its channels last."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         with torch.autocast(input.device.type, enabled=False):

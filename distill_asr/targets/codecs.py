@@ -126,7 +126,7 @@ class Float16Codec(Float32Codec):
                 f"utterance {utterance}: a teacher state reaches {largest:g}, beyond "
                 "the 65504 that codec fp16 can hold; use `codec: {name: fp32}` for this teacher"
             )
-        return torch.from_numpy(np.require(states, np.float32, "CW")).half().numpy()
+        return torch.from_numpy(np.require(states, np.float32, ["C", "W"])).half().numpy()
 
 
 class MVQCodec(Codec):

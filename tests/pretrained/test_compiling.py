@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from distill_asr.errors import UserError
-from distill_asr.pretrained.first_convolution import FoldedConvolution
-from distill_asr.pretrained.loading import load_model_config
 from distill_asr.pretrained.families import family_of
 from distill_asr.pretrained.families.base import FILES
+from distill_asr.pretrained.first_convolution import FoldedConvolution
+from distill_asr.pretrained.loading import load_model_config
 from distill_asr.pretrained.precision import prepare_model
 from distill_asr.teachers import TeacherConfig, load_teacher
 from distill_asr.testing.speech_models import save_speech_model
@@ -57,7 +57,7 @@ def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_family_without_known_parts(tmp_path: Path) -> None:
     given = replace(config(save_speech_model(tmp_path, "moonshine")), compile=True)
-    with pytest.raises(UserError, match="compile: true given, but no parts .*'moonshine'"):
+    with pytest.raises(UserError, match=r"compile: true given, but no parts .*'moonshine'"):
         load_teacher(given)
 
 
