@@ -90,7 +90,7 @@ def content_identity(
 
 def _split(path: str | Path) -> tuple[str, str]:
     """File, and the offset in it (empty for a whole file)."""
-    archive = _ARCHIVE.fullmatch(str(path)) if ".ark:" in str(path) else None
+    archive = _ARCHIVE.fullmatch(str(path))
     return (archive[1], archive[2]) if archive else (str(path), "")
 
 

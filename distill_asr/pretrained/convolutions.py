@@ -1,7 +1,7 @@
-"""One-dimensional convolutions on a GPU that computes in bfloat16 under autocast.
+"""One-dimensional convolutions with channels last, and in the dtype of their weights.
 
-Autocast would lower all of them, and cuDNN rearranges what does not have its channels last, which
-takes as long as the convolution itself.
+oneDNN and cuDNN rearrange what does not have its channels last, which takes as long as the
+convolution itself. Autocast would lower all convolutions of a model that computes in bfloat16.
 
 Legend: B batch, C channels, T positions.
 """
@@ -11,25 +11,36 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def conv1d_channels_last(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: int,
+    dilation: int,
+    groups: int,
+) -> Tensor:
+    """``functional.conv1d`` in the weight's dtype; the result [B, C, T] lies with channels last."""
+    # a picture of height 1, since torch keeps channels last in two dimensions only
+    image = input.to(weight.dtype).unsqueeze(2).contiguous(memory_format=torch.channels_last)
+    kernel = weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(input.device.type, enabled=False):
+        result = functional.conv2d(
+            image, kernel, bias, (1, stride), (0, padding), (1, dilation), groups
+        )
+    return result.squeeze(2)
+
+
 class ConvolutionInItsDtype(nn.Conv1d):
     """``nn.Conv1d`` in its weight's dtype; in bfloat16, the result has its channels last."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        with torch.autocast(input.device.type, enabled=False):
-            input = input.to(weight.dtype)
-            if weight.dtype == torch.float32 or self.groups > 1 or not self._pads_with_zeros():
-                return super()._conv_forward(input, weight, bias)
-            # a picture of height 1, since torch keeps channels last in two dimensions only
-            image = input.unsqueeze(2).contiguous(memory_format=torch.channels_last)
-            kernel = weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        plain = self.padding_mode == "zeros" and not isinstance(self.padding, str)
+        if plain and weight.dtype != torch.float32 and self.groups == 1:
             stride, padding, dilation = self.stride[0], self.padding[0], self.dilation[0]
-            result = functional.conv2d(
-                image, kernel, bias, (1, stride), (0, padding), (1, dilation), self.groups
-            )
-        return result.squeeze(2)
-
-    def _pads_with_zeros(self) -> bool:
-        return self.padding_mode == "zeros" and not isinstance(self.padding, str)
+            return conv1d_channels_last(input, weight, bias, stride, padding, dilation, 1)
+        with torch.autocast(input.device.type, enabled=False):
+            return super()._conv_forward(input.to(weight.dtype), weight, bias)
 
 
 def keep_dtype(model: nn.Module) -> None:

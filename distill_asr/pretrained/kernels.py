@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from distill_asr.pretrained.convolutions import conv1d_channels_last
+
 MOST_SCORES = 256 << 20  # bytes of attention scores in one call; beyond, torch's own way
 
 
@@ -72,13 +74,7 @@ def _conv1d_channels_last(
     if input.shape[1] == 1 and padding == 0 and dilation == 1:
         windows = input[:, 0].unfold(-1, weight.shape[2], stride)
         return _linear(windows, weight[:, 0], bias).transpose(1, 2)
-    image = input.to(weight.dtype).unsqueeze(2).contiguous(memory_format=torch.channels_last)
-    kernel = weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
-    with _no_autocast(input):
-        result = functional.conv2d(
-            image, kernel, bias, (1, stride), (0, padding), (1, dilation), groups
-        )
-    return result.squeeze(2)
+    return conv1d_channels_last(input, weight, bias, stride, padding, dilation, groups)
 
 
 def _conv1d_in_its_dtype(
