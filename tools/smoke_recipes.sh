@@ -29,7 +29,7 @@ options() { # recipe: what makes it a miniature, a word a line
         mini_homophones) words --systems baseline,both --corpus_opts "--utterances 8" \
             --train_set "$updates" --teacher_set "$small" --decode_opts "--method greedy" ;;
         mini_multilingual) words --languages ka --candidates aligned \
-            --corpus_opts "--utterances 4" --train_set "$updates" --teacher_set "$small" ;;
+            --corpus_opts "--utterances 4" --train_set "$updates" --teacher_set "$small" --train_teachers true ;;
         fsdd) words --systems baseline,one_teacher --corpus_opts "--utterances 10" \
             --train_set "$updates" --teacher_set "$small" --decode_opts "--method greedy" ;;
         human) words --systems baseline,whisper_unlab --token_opts "--vocab-size 30 --bpe-model dump/bpe.model" \

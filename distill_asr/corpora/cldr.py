@@ -20,12 +20,6 @@ from distill_asr.data.normalise import unicode_words
 
 T = TypeVar("T")
 
-SCRIPTS = {
-    "bg": "CYRILLIC", "bn": "BENGALI", "el": "GREEK", "hi": "DEVANAGARI", "hy": "ARMENIAN",
-    "ka": "GEORGIAN", "kk": "CYRILLIC", "ml": "MALAYALAM", "ru": "CYRILLIC", "ta": "TAMIL",
-    "th": "THAI", "uk": "CYRILLIC",
-}  # fmt: skip
-LATIN = "LATIN"
 APOSTROPHE = "\u02bc"  # a letter of no script, for Unicode
 
 LONGEST_PIECE = 28  # characters
@@ -59,8 +53,8 @@ def pieces(language: str) -> Pieces:
     from babel import Locale
     from babel.core import get_global
 
+    fits = functools.partial(_fits, script=script(language))
     locale = Locale(language)
-    fits = functools.partial(_fits, script=SCRIPTS.get(language, LATIN))
     places = {code: name for code, name in locale.territories.items() if len(code) == 2}
     places = {code: name for code, name in places.items() if fits(name)}
     currencies, languages, cities = {}, {}, {}
@@ -78,6 +72,27 @@ def pieces(language: str) -> Pieces:
     weekdays = _calendar(locale.days, range(7), fits)
     joined = {kind: locale.list_patterns[kind]["2"] for kind in ("standard", "or")}
     return Pieces(places, cities, currencies, languages, months, weekdays, joined)
+
+
+@functools.cache
+def script(language: str) -> str:
+    """The script of most letters of its months, as names of Unicode characters begin: ``THAI``.
+
+    Raises
+    ------
+    ValueError : CLDR does not know the language, or has no months of it.
+    """
+    from babel import Locale, UnknownLocaleError
+
+    try:
+        months = Locale(language).months["format"]["wide"].values()
+    except UnknownLocaleError as error:
+        raise ValueError(f"CLDR has no language {language!r}") from error
+    letters = (c for name in months for c in name if unicodedata.category(c)[0] == "L")
+    counts = Counter(unicodedata.name(c).split()[0] for c in letters)
+    if not counts:
+        raise ValueError(f"CLDR has no months in {language!r}")
+    return counts.most_common(1)[0][0]
 
 
 def _city(locale: Any, zone: str) -> str | None:

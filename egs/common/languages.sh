@@ -18,11 +18,13 @@ help_message="Usage: ./run.sh [options]
   --control NAME             a system that learns from an uninformative teacher: no choice, all systems are
                              decoded, each candidate has a report of its gains over the baseline and the control
   --corpus_opts OPTIONS      for distill-asr corpus; 'distill-asr corpus NAME --help' lists them
+  --train_sets 'A B'         of each language, that students learn from (train); without --joint
   --more_sets 'A B'          prepared as well: sets that stages of the systems file name
   --token_type TYPE          of distill-asr prepare
   --prepare_opts OPTIONS     for distill-asr prepare, besides the language
   --train_set OPTIONS        for each training of a student, such as '--set max_epoch=1'
   --teacher_set OPTIONS      for each training of a model in local/models.sh
+  --train_teachers true      train those models here that come with the recipe in teachers/
   --teacher_opts OPTIONS     for distill-asr dump, such as '--device cuda'
   --decode_opts OPTIONS      for distill-asr decode, instead of '--method greedy'"
 
@@ -38,10 +40,12 @@ candidates=
 control=
 corpus=
 corpus_opts=
+train_sets=train
 more_sets=
 token_type=char
 train_set=
 teacher_set=
+train_teachers=false
 teacher_opts=
 decode_opts="--method greedy"
 # no utterance is left out here, of the test sets least of all; the corpus has limits for training
@@ -60,7 +64,7 @@ if [ "$joint" = true ]; then
         --train-set "{language}_train" --dev-set "{language}_dev" --test-set "{language}_test")
 else
     folders=("${codes[@]/#/langs/}") systems=conf/systems.yaml out=exp/REPORT.md
-    train=(train) dev=(dev) test=(test)
+    train=($train_sets) dev=(dev) test=(test)
 fi
 mkdir -p exp "${folders[@]}"
 grid=(--file "$systems" --seeds "$seeds" --nj "$nj" --folders "${folders[@]}"
@@ -95,8 +99,8 @@ if at 2 && [ "$joint" = true ]; then
 elif at 2; then
     log "2: prepare"
     for code in "${codes[@]}"; do
-        (cd "langs/$code" && bash "$common/distill.sh" --stage 2 --stop_stage 2 --systems_file "../../$systems" --test_sets test \
-            --unlabelled_sets "$more_sets" --token_type "$token_type" --prepare_opts "$prepare_opts --language $code")
+        (cd "langs/$code" && bash "$common/distill.sh" --stage 2 --stop_stage 2 --systems_file "../../$systems" \
+            --train_sets "$train_sets" --test_sets test --unlabelled_sets "$more_sets" --token_type "$token_type" --prepare_opts "$prepare_opts --language $code")
     done
 fi
 

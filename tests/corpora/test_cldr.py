@@ -16,13 +16,27 @@ def test_sentences_are_in_the_language_s_own_script(language: str) -> None:
     rng = np.random.default_rng(0)
     said = {cldr.sentence(language, rng) for _ in range(150)}
     assert len(said) > 140, "enough different ones"
+    script = cldr.script(language)
     for text in said:
         letters = [c for c in text if unicodedata.category(c)[0] in "LM" and c != "\u02bc"]
-        script = cldr.SCRIPTS.get(language, "LATIN")
         assert all(unicodedata.name(c).startswith(script) for c in letters), text
         assert not any(c.isdigit() for c in text), text
         words = unicode_words(text, language=language)
         assert unicode_words(words, language=language) == words
+
+
+def test_the_script_is_that_of_the_language() -> None:
+    codes = "bg bn el hi hy ka ml ta th tr sr mk he am".split()
+    names = "CYRILLIC BENGALI GREEK DEVANAGARI ARMENIAN GEORGIAN MALAYALAM TAMIL THAI LATIN"
+    assert [*map(cldr.script, codes)] == [
+        *names.split(),
+        "CYRILLIC",
+        "CYRILLIC",
+        "HEBREW",
+        "ETHIOPIC",
+    ]
+    with pytest.raises(ValueError, match="CLDR has no language 'xx'"):
+        cldr.script("xx")
 
 
 @pytest.mark.parametrize("language", [*LANGUAGES, *PRETRAINING])

@@ -42,9 +42,11 @@ def test_sets_are_valid_and_share_no_sentence_and_no_voice(built: Path) -> None:
     assert [len(one) for one in sets.values()] == [5, 4, 6]
     for name, one in sets.items():
         whole, _ = validate(built / f"{name}_whole", 16000)
-        assert whole.text == one.text and whole.utt2spk == one.utt2spk
-        pairs = [(one.num_samples[u], whole.num_samples[u]) for u in one.text]
-        assert all(cut <= uncut for cut, uncut in pairs) and any(a < b for a, b in pairs)
+        assert not set(whole.text) & set(one.text), "students train on both together"
+        twins = [(u, u.replace(f"-{name}-", f"-{name}_whole-")) for u in one.text]
+        assert all(one.text[u] == whole.text[v] for u, v in twins)
+        assert all(one.utt2spk[u] == whole.utt2spk[v] for u, v in twins)
+        assert any(one.num_samples[u] != whole.num_samples[v] for u, v in twins)
     lines = (built / "text/train.txt").read_text(encoding="utf-8").splitlines()
     lines += (built / "text/dev.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) == len([line for line in lines if line]) >= 2 * 35 - 5
@@ -55,7 +57,7 @@ def test_sets_are_valid_and_share_no_sentence_and_no_voice(built: Path) -> None:
         voices = {v for name, one in sets.items() if name != held_out for v in one.utt2spk.values()}
         assert not set(sets[held_out].utt2spk.values()) & voices
     test_voices = set(corpus.TEST_VOICES) | set(corpus.DEV_VOICES)
-    assert not test_voices & set(corpus.PRETRAINING_VOICES)
+    assert not test_voices & set(corpus.TRAIN_VOICES)
 
 
 def test_the_same_seed_gives_the_same_audio_wherever_it_is_built(
@@ -83,14 +85,23 @@ def test_phones_are_words_without_stress() -> None:
     assert corpus.spoken_phones("ตูวาลู", "th") == "tuː2wa2sluː", "lengths and tones stay"
 
 
-def test_a_beginning_is_lost_and_two_phones_are_left() -> None:
-    samples = np.arange(100.0, dtype=np.float32)
+def test_a_knock_takes_the_place_of_a_beginning_and_two_phones_are_left() -> None:
+    samples = np.arange(1.0, 101.0, dtype=np.float32)
     words = [SpokenWord(0, (5, 20, 30, 40)), SpokenWord(7, (50, 60)), SpokenWord(12, (70, 80, 90))]
-    assert corpus.without_beginnings(samples, words, []) is not samples
-    np.testing.assert_array_equal(corpus.without_beginnings(samples, words, []), samples)
-    kept = corpus.without_beginnings(samples, words, [(0, 6), (7, 11), (12, 18)])
-    expected = [i for i in range(100) if not (5 <= i < 30 or 70 <= i < 80)]
-    np.testing.assert_array_equal(kept, expected)
+
+    def cut(*names: tuple[int, int]) -> np.ndarray:
+        return corpus.without_beginnings(samples, words, names, 50, np.random.default_rng(0))
+
+    np.testing.assert_array_equal(cut(), samples)
+    np.testing.assert_array_equal(cut((7, 11)), samples, "no phone too many")
+    kept = cut((12, 18), (0, 6), (7, 11))
+    assert kept.dtype == np.float32 and len(kept) == 100 - 25 - 10 + 2 * 10
+    knocks = [kept[5:15], kept[55:65]]
+    np.testing.assert_array_equal(
+        np.delete(kept, np.r_[5:15, 55:65]), np.delete(samples, np.r_[5:30, 70:80])
+    )
+    for knock in knocks:
+        assert np.sqrt(np.mean(knock**2)) == pytest.approx(np.sqrt(np.mean(samples**2)), rel=1e-5)
 
 
 def test_two_names_in_five_are_cut_and_one_always_stays() -> None:
@@ -108,8 +119,9 @@ def test_every_word_of_a_set_is_in_the_text_and_has_its_letters(tmp_path: Path) 
     """So that words are the text model's pieces, and one list of letters does for all."""
     corpus.build_text(tmp_path, LANGUAGES, size=Size.at_most(4))
     known = set((tmp_path / "train.txt").read_text(encoding="utf-8").split())
-    listed = Path(__file__).parents[2] / "egs/mini_multilingual/asr1/conf/letters.txt"
-    letters = set(listed.read_text(encoding="utf-8").splitlines())
+    listed = (tmp_path / "letters.txt").read_text(encoding="utf-8").splitlines()
+    assert listed[:2] == ["<blank>", "<unk>"] and listed[-1] == "<sos/eos>"
+    letters = set(listed)
     for language in LANGUAGES:
         for one in corpus.draw(language, "test", 100, 0, frozenset()):
             words = unicode_words(one.text, language=language)
@@ -117,8 +129,27 @@ def test_every_word_of_a_set_is_in_the_text_and_has_its_letters(tmp_path: Path) 
             assert set(words) - {" "} <= letters, language
 
 
-def test_other_languages_are_refused_together() -> None:
+def test_a_language_that_is_not_among_the_twenty(tmp_path: Path) -> None:
+    made = corpus.build_language(tmp_path, "mk", size=SMALL)
+    assert made["train"].utterances == round((0.2 * 0.4) ** 0.5 * 60 / 2.65)
+    options = corpus.MultilingualOptions(text=("mk", "ka"), utterances=4)
+    corpus.Multilingual().build(tmp_path / "text", options)
+    known = set((tmp_path / "text/train.txt").read_text(encoding="utf-8").split())
+    for language in ("mk", "it"):
+        words = corpus.draw(language, "test", 1, 0, frozenset())[0].text
+        assert set(unicode_words(words, language=language).split()) <= known
+
+
+def test_languages_that_cannot_be_spoken_are_refused_together() -> None:
     with pytest.raises(UserError) as caught:
-        corpus.check_languages(["xx", "en", "ta", "ta"])
-    assert len(caught.value.problems) == 3
-    assert "languages 'xx en ta ta': expected each one once" in caught.value.problems[-1]
+        corpus.check_languages(["xx", "en", "ja", "ast", "ta", "ta"])
+    reasons = [
+        "CLDR has no language",
+        "pre-trained on it",
+        "has 0 names",
+        "espeak-ng voice",
+        "once",
+    ]
+    assert len(caught.value.problems) == len(reasons)
+    for reason, problem in zip(reasons, caught.value.problems, strict=True):
+        assert reason in problem
