@@ -111,18 +111,15 @@ def test_no_corpus(tree: Path) -> None:
     assert "COMMONVOICE=DIR" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_each_candidate_is_compared_with_the_baseline_and_the_control(tmp_path: Path) -> None:
-    recipe = tmp_path / "egs/human_multilingual/asr1"
-    ignored = shutil.ignore_patterns("exp", "langs")
-    shutil.copytree(ROOT / "egs/human_multilingual/asr1", recipe, ignore=ignored)
-    (tmp_path / "egs/common").symlink_to(ROOT / "egs/common")
-    calls = tmp_path / "calls"
-    program = tmp_path / "bin/distill-asr"
-    program.parent.mkdir()
+def commands(recipe: Path, *options: str) -> list[list[str]]:
+    """What a run of the recipe asks of distill-asr: a program that only writes it down."""
+    calls = recipe.parents[2] / "calls"
+    calls.unlink(missing_ok=True)
+    program = recipe.parents[2] / "bin/distill-asr"
+    program.parent.mkdir(exist_ok=True)
     program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
     program.chmod(0o755)
     path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
-    options = ["--joint", "true", "--languages", "ru es", "--stage", "6"]
     done = subprocess.run(
         ["bash", str(recipe / "run.sh"), *options],
         env={**os.environ, "PATH": path},
@@ -130,7 +127,33 @@ def test_each_candidate_is_compared_with_the_baseline_and_the_control(tmp_path: 
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    made = [line.split() for line in calls.read_text().splitlines()]
+    return [line.split() for line in calls.read_text().splitlines()]
+
+
+def test_the_speech_model_comes_along_or_is_trained(tmp_path: Path) -> None:
+    recipe = tmp_path / "egs/mini_multilingual/asr1"
+    shutil.copytree(RECIPES[1], recipe, ignore=shutil.ignore_patterns("exp", "langs", "data"))
+    (tmp_path / "egs/common").symlink_to(ROOT / "egs/common")
+    options = ["--languages", "ka mk", "--stage", "3", "--stop_stage", "3"]
+    text, bert = commands(recipe, *options)
+    assert text[text.index("--text") + 1] == "ka,mk"
+    assert bert[0] == "train-teacher" and "exp/models/bert" in bert
+    ready = recipe / "teachers/speech/model.safetensors"
+    taken = recipe / "exp/models/speech/model.safetensors"
+    assert taken.read_bytes() == ready.read_bytes()
+    taken.write_bytes(b"trained here")
+    assert commands(recipe, *options) == [text, bert] and taken.read_bytes() == b"trained here"
+    made = commands(recipe, *options, "--train_teachers", "true")
+    assert made[0] == text and "--pretraining" in made[1] and "exp/models/speech" in made[2]
+
+
+def test_each_candidate_is_compared_with_the_baseline_and_the_control(tmp_path: Path) -> None:
+    recipe = tmp_path / "egs/human_multilingual/asr1"
+    ignored = shutil.ignore_patterns("exp", "langs")
+    shutil.copytree(ROOT / "egs/human_multilingual/asr1", recipe, ignore=ignored)
+    (tmp_path / "egs/common").symlink_to(ROOT / "egs/common")
+    options = ["--joint", "true", "--languages", "ru es", "--stage", "6"]
+    made = commands(recipe, *options)
     assert [words[:2] for words in made[:3]] == [
         ["recipe", w] for w in ("train", "decode", "decode")
     ]
