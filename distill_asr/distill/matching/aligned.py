@@ -28,10 +28,12 @@ _PAIRS = ("path", "forced")
 
 @dataclass(frozen=True)
 class Segments:
-    """What of an utterance stands for which token: (first frame, last + 1, token) each."""
+    """What of an utterance stands for which token.
 
-    spans: list[tuple[int, int, int]]
-    right: int  # of them, those whose run is that very token
+    Each span is (first frame, last + 1, token, whether its run is that very token).
+    """
+
+    spans: list[tuple[int, int, int, bool]]
     units: int  # runs there were, paired or not
 
 
@@ -125,8 +127,9 @@ class AlignedMatcher(TokenMatcher):
         for frames, length, expected in zip(path, lengths, rows, strict=True):
             runs = [r for r in _runs(frames[:length]) if r[0] != self.blank and r[0] != self.unk]
             stretch = self.unmatched == "stretch"
-            pairs, right = paired_units([run[0] for run in runs], expected, stretch)
-            found.append(Segments([(*runs[i][1:], u) for i, u in pairs], right, len(runs)))
+            pairs = paired_units([run[0] for run in runs], expected, stretch)
+            spans = [(*runs[i][1:], u, runs[i][0] == expected[u]) for i, u in pairs]
+            found.append(Segments(spans, len(runs)))
         return found
 
     def _forced(self, logits: Tensor, lengths: list[int], rows: list[list[int]]) -> list[Segments]:
@@ -136,14 +139,14 @@ class AlignedMatcher(TokenMatcher):
         for i, (length, expected) in enumerate(zip(lengths, rows, strict=True)):
             repeats = sum(a == b for a, b in pairwise(expected))
             if not expected or self.blank in expected or len(expected) + repeats > length:
-                found.append(Segments([], 0, len(expected)))
+                found.append(Segments([], len(expected)))
                 continue
             frames, _ = forced_align(
                 scores[i : i + 1, :length], torch.tensor([expected]), blank=self.blank
             )
             runs = [run for run in _runs(frames[0].numpy()) if run[0] != self.blank]
-            segments = [(begin, end, u) for u, (_, begin, end) in enumerate(runs)]
-            found.append(Segments(segments, len(segments), len(segments)))
+            spans = [(begin, end, u, True) for u, (_, begin, end) in enumerate(runs)]
+            found.append(Segments(spans, len(spans)))
         return found
 
     def _gathered(
@@ -161,20 +164,22 @@ class AlignedMatcher(TokenMatcher):
         frames = student.values.size(1)
         unit = np.full(tuple(student.values.shape[:2]), frames, dtype=np.int64)
         for i, spans in enumerate(kept):
-            for number, (begin, end, _) in enumerate(spans):
+            for number, (begin, end, *_) in enumerate(spans):
                 unit[i, begin:end] = number
         places = [(i, n, s[2]) for i, spans in enumerate(kept) for n, s in enumerate(spans)]
         batch, number, token = torch.tensor(places, dtype=torch.int64).reshape(-1, 3).T.to(device)
         tokens = pad_sequence([torch.tensor(r, dtype=torch.int64) for r in rows], True).to(device)
         values = means(student.values, torch.from_numpy(unit).to(device))
-        paired, units = len(places), sum(one.units for one in found)
-        right = sum(one.right for one in found)
+        # a run whose token has no piece, as a space, has nothing to learn and does not count
+        without = sum(len(one.spans) for one in found) - len(places)
+        units = sum(one.units for one in found) - without
+        right = sum(is_right for spans in kept for *_, is_right in spans)
         return Pairs(
             values[batch, number],
             states[batch, token],
             batch,
             tokens[batch, token],
-            shares={"paired": paired / max(units, 1), "right": right / max(paired, 1)},
+            shares={"paired": len(places) / max(units, 1), "right": right / max(len(places), 1)},
         )
 
     def _token_states(

@@ -47,8 +47,8 @@ def blocks(found: Sequence[int], expected: Sequence[int]) -> list[Block]:
 
 def paired_units(
     found: Sequence[int], expected: Sequence[int], stretch: bool = False
-) -> tuple[list[tuple[int, int]], int]:
-    """Pairs (decoded unit, reference unit) in order, and how many of them are equal.
+) -> list[tuple[int, int]]:
+    """Pairs (decoded unit, reference unit) in order.
 
     Equal units are paired, and so are the units of a block between two equal stretches where it is
     as long on both sides, one by one: the decoder made as many units there, only others. Blocks of
@@ -60,11 +60,9 @@ def paired_units(
     stretch : pair blocks of unequal lengths too, where neither side is empty.
     """
     pairs: list[tuple[int, int]] = []
-    right = 0
     for block in blocks(found, expected):
         ours, theirs = block.sizes
         if ours == theirs or (stretch and ours and theirs):
             first, other = block.found[0], block.expected[0]
             pairs += [(first + i, other + i * theirs // ours) for i in range(ours)]
-            right += ours if block.equal else 0
-    return pairs, right
+    return pairs

@@ -98,6 +98,27 @@ def test_wrong_units_are_left_out_or_stretched() -> None:
     assert substituted.teacher[:, 1].tolist() == [1, 2, 3]
 
 
+class WithoutFives(AlignedMatcher):
+    """No piece of the teacher holds token 5, as none holds a space."""
+
+    def _token_states(self, teacher, context, rows):
+        states, _ = super()._token_states(teacher, context, rows)
+        return states, [[token != 5 for token in row] for row in rows]
+
+
+@pytest.mark.parametrize("pairs", ["path", "forced"])
+def test_tokens_without_a_piece_count_neither_as_pairs_nor_as_right(pairs: str) -> None:
+    made = WithoutFives(pairs=pairs)(*batch([[2, 5, 3, 5, 4, 0]], [[2, 5, 3, 5, 4]]))
+    assert made.tokens.tolist() == [2, 3, 4]
+    assert made.shares == {"paired": 1.0, "right": 1.0}
+
+
+def test_a_wrong_run_is_no_right_one_beside_tokens_without_a_piece() -> None:
+    made = WithoutFives()(*batch([[2, 5, 4, 5, 4, 0]], [[2, 5, 3, 5, 4]]))
+    assert made.tokens.tolist() == [2, 3, 4]
+    assert made.shares == {"paired": 1.0, "right": 2 / 3}
+
+
 def test_forced_pairs_every_token_in_order_whatever_the_path() -> None:
     words = [[2, 2, 3], [4, 5]]
     pairs = AlignedMatcher(pairs="forced")(*batch([[0] * 9, [5, 5, 4, 4, 0]], words))

@@ -32,23 +32,22 @@ def test_blocks_cover_both_and_cost_the_edit_distance(found: list[int], expected
 
 
 @given(TOKENS, TOKENS)
-def test_pairs_rise_on_both_sides_and_count_the_right_ones(found: list[int], expected: list[int]):
+def test_pairs_rise_on_both_sides_and_most_with_stretching(found: list[int], expected: list[int]):
     for stretch in (False, True):
-        pairs, right = paired_units(found, expected, stretch)
+        pairs = paired_units(found, expected, stretch)
         ours, theirs = [p[0] for p in pairs], [p[1] for p in pairs]
         assert ours == sorted(set(ours)) and theirs == sorted(theirs)
-        assert right <= sum(found[i] == expected[j] for i, j in pairs)
-    assert len(paired_units(found, expected)[0]) <= len(pairs)
+    assert len(paired_units(found, expected)) <= len(pairs)
 
 
 @given(TOKENS)
 def test_a_sequence_with_itself(tokens: list[int]):
-    assert paired_units(tokens, tokens) == ([(i, i) for i in range(len(tokens))], len(tokens))
+    assert paired_units(tokens, tokens) == [(i, i) for i in range(len(tokens))]
 
 
 def test_blocks_of_equal_and_unequal_length():
-    assert paired_units([1, 7, 8, 3], [1, 2, 4, 3]) == ([(0, 0), (1, 1), (2, 2), (3, 3)], 2)
-    assert paired_units([1, 7, 3], [1, 2, 4, 3]) == ([(0, 0), (2, 3)], 2)
-    assert paired_units([1, 7, 3], [1, 2, 4, 3], True) == ([(0, 0), (1, 1), (2, 3)], 2)
-    assert paired_units([1, 3], [1, 2, 4, 3], True) == ([(0, 0), (1, 3)], 2)
-    assert paired_units([], [1]) == ([], 0)
+    assert paired_units([1, 7, 8, 3], [1, 2, 4, 3]) == [(0, 0), (1, 1), (2, 2), (3, 3)]
+    assert paired_units([1, 7, 3], [1, 2, 4, 3]) == [(0, 0), (2, 3)]
+    assert paired_units([1, 7, 3], [1, 2, 4, 3], True) == [(0, 0), (1, 1), (2, 3)]
+    assert paired_units([1, 3], [1, 2, 4, 3], True) == [(0, 0), (1, 3)]
+    assert paired_units([], [1]) == []
