@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -40,12 +41,8 @@ def build_search(student: nn.Module, config: ModelConfig, options: DecodeOptions
     UserError : the student has no output layer, or has no such search.
     """
     model = config.model
-    if model == "ctc" and (student.decoder is None or options.method == "greedy"):
-        if options.fusion:
-            raise UserError(
-                f"--lm: {config.file} is of a CTC student without an attention decoder, which is "
-                "decoded by its best path; leave --lm out"
-            )
+    alone = model == "ctc" and student.decoder is None  # the best path is all it has to find
+    if model == "ctc" and (options.method == "greedy" or (alone and options.fusion is None)):
         return CTCGreedySearch(student)
     if model not in ("cif", "ctc", "transducer"):
         raise UserError(
@@ -61,7 +58,8 @@ def build_search(student: nn.Module, config: ModelConfig, options: DecodeOptions
     if model == "cif":
         return CifSearch(student, options.beam, options.nbest, language_model)
     if model == "ctc":
-        return _attention_search(student, config, options)
+        ctc_weight = 1.0 if alone else options.ctc_weight
+        return _attention_search(student, config, replace(options, ctc_weight=ctc_weight))
     if options.method == "greedy":
         return TransducerGreedySearch(student, batch_size=options.batch_size)
     return TransducerSearch(
@@ -86,7 +84,8 @@ def _attention_search(
     ):
         if given:
             raise UserError(
-                f"{option} is not supported by joint CTC/attention search; use --method greedy"
+                f"{option} is not supported by ESPnet's search over prefixes of CTC; "
+                "use --method greedy"
             )
     fusion: dict[str, str | float] = {}
     if options.fusion is not None:

@@ -63,6 +63,19 @@ def test_language_model_of_a_hybrid_student_has_its_say(root, tmp_path) -> None:
     assert all(set(row["nbest"][0]["text"]) == {"c"} for row in rows(tmp_path))
 
 
+def test_language_model_of_a_ctc_student_has_its_say(root, tmp_path) -> None:
+    """Search over prefixes instead of the best path: the more weight, the more of what it likes."""
+    counts = []
+    for weight in (0, 1, 3):
+        lm = ["--lm", root / "lm_c", "--lm-weight", weight, "--nbest", 2]
+        assert decode(root, "ctc", tmp_path / str(weight), *lm) == 0
+        found = rows(tmp_path / str(weight))
+        assert all(len(row["nbest"]) == 2 for row in found)
+        counts.append(sum(row["nbest"][0]["text"].count("c") for row in found))
+    assert counts == sorted(counts) and counts[0] < counts[2]
+    assert json.loads((tmp_path / "3" / "decode.json").read_text())["lm"]["weight"] == 3
+
+
 def test_another_weight_is_another_decoding(root, tmp_path, capsys) -> None:
     lm = ["--lm", root / "lm_c", "--lm-weight"]
     for weight, skipped in ((0.1, False), (0.1, True), (0.2, False)):
@@ -105,7 +118,7 @@ def test_mistakes(root, tmp_path, capsys) -> None:
     assert "greedy search takes no language model" in report(
         "transducer", *lm, "--method", "greedy"
     )
-    assert "without an attention decoder" in report("ctc", *lm)
+    assert "--timestamps is not supported by ESPnet's search" in report("ctc", *lm, "--timestamps")
     assert "--lm-weight -1.0: expected 0 or more" in report("hybrid", *lm, "--lm-weight", -1)
     assert "entry 4 is 'e', the student's is 'b'" in report("hybrid", "--lm", root / "lm_other")
     assert "entry 4 is 'e'" in report("transducer", "--lm", root / "lm_other")
@@ -113,9 +126,7 @@ def test_mistakes(root, tmp_path, capsys) -> None:
         "transducer", "--lm", root / "nowhere"
     )
     assert "lm: None; expected seq_rnn" in report("transducer", "--lm", root / "hybrid")
-    assert "--timestamps is not supported by joint CTC/attention search" in report(
-        "hybrid", "--timestamps"
-    )
+    assert "--timestamps is not supported by ESPnet's search" in report("hybrid", "--timestamps")
     assert not list(tmp_path.iterdir())
 
 
