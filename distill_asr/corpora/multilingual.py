@@ -151,11 +151,14 @@ def _missing(language: str) -> str | None:
         return f"the speech model is pre-trained on it; {way_out}"
     try:
         fewest = min(map(len, regions(language)))
-        if fewest < REGION_WORDS:
-            return f"a region of the world has {fewest} names of one word in CLDR; {way_out}"
-        synth.transcribe(regions(language)[0][0], language)
-    except ValueError as error:  # CLDR or espeak-ng does not know it
+    except ValueError as error:  # CLDR does not know it
         return f"{error}; {way_out}"
+    if fewest < REGION_WORDS:
+        return f"a region of the world has {fewest} names of one word in CLDR; {way_out}"
+    try:
+        synth.transcribe(regions(language)[0][0], language)
+    except ValueError:
+        return f"espeak-ng has no voice for it; {way_out}"
     return None
 
 
