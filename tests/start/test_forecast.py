@@ -200,7 +200,8 @@ def test_a_language_recipe_is_planned_by_its_folders(
     assert folders_of({}) == [Path("langs/ka"), Path("langs/ta")]
     assert folders_of({"train": 1.0}) == [Path()]
     script = read_script(MINI.parents[1] / "mini_multilingual/asr1/run.sh")
-    assert script["candidates"] == "l2s,aligned,transport" and "languages" not in script
+    assert script["candidates"] == "l2s,aligned,transport"
+    assert script["train_sets"] == "train train_whole"
     assert search_of(script).method == "greedy" and search_of({}).beam_size == 4
     assert search_of({"decode_opts": "--beam-size 10"}).beam_size == 10
 
