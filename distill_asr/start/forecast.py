@@ -132,7 +132,9 @@ class _Forecast:
         self._encoders: set[tuple[str, ...]] = set()
         self._known_lengths: dict[tuple[str, ...], list[float]] = {}
         sets = grid.sets
-        names = (*sets.train, *sets.unlabelled, *sets.valid, *sets.test)
+        before = (stage for system in grid.chosen for stage in grid.systems.before(system))
+        own = [name for stage in before for name in plan.valid_sets(grid, stage)]
+        names = (*sets.train, *sets.unlabelled, *sets.valid, *own, *sets.test)
         self.sizes = set_sizes(tuple(dict.fromkeys(names)), grid.folder, options.hours)
         for name in plan.pseudo_labelled(grid):
             self.sizes[f"{name}_pseudo"] = self.sizes[name]

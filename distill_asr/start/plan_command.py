@@ -137,8 +137,9 @@ def read_script(path: Path) -> dict[str, str]:
 def folders_of(hours: Mapping[str, float]) -> list[Path]:
     """Where data, dump and exp lie: here, or in a folder a language, ``langs/<code>``."""
     here = [Path()]
-    if hours or Path("data").is_dir() or Path("dump").is_dir():
+    if hours:
         return here
+    # first of all by language: beside the folders, data/ may have what all of them share
     found = sorted(
         {one.parent for kind in ("data", "dump") for one in Path("langs").glob(f"*/{kind}")}
     )

@@ -126,6 +126,17 @@ def test_sets_of_unknown_size_are_named_at_once(tmp_path: Path) -> None:
     assert "dev: neither data/dev nor dump/dev exists; state its hours" in str(failed.value)
 
 
+def test_sets_that_a_stage_names_itself_are_measured_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(MINI.parents[1] / "mini_multilingual/asr1")
+    systems = Systems.read("conf/systems.yaml")
+    sets = Sets(("train", "train_whole"), ("test_whole",), ("dev",), ("test",))
+    grid = Grid(systems, systems.chosen("plain"), (1,), sets)
+    hours = dict.fromkeys((*sets.train, *sets.unlabelled, *sets.valid, *sets.test), 1.0)
+    with pytest.raises(UserError, match="dev_whole: neither") as failed:
+        forecast(grid, Rates(), ForecastOptions(2, 2, hours))
+    assert len(failed.value.problems) == 1
+
+
 @given(st.lists(st.floats(0.1, 100), min_size=1, max_size=8), st.integers(1, 4), st.integers(1, 4))
 def test_time_lies_between_its_bounds(seconds: list[float], nj: int, cores: int) -> None:
     jobs = [job(str(number)) for number in range(len(seconds))]
@@ -198,6 +209,8 @@ def test_a_language_recipe_is_planned_by_its_folders(
     for name in ("ta/data", "ka/dump", "joint/data"):
         (tmp_path / "langs" / name).mkdir(parents=True)
     assert folders_of({}) == [Path("langs/ka"), Path("langs/ta")]
+    Path("data/text").mkdir(parents=True)
+    assert folders_of({}) == [Path("langs/ka"), Path("langs/ta")], "data/ is of a text model"
     assert folders_of({"train": 1.0}) == [Path()]
     script = read_script(MINI.parents[1] / "mini_multilingual/asr1/run.sh")
     assert script["candidates"] == "l2s,aligned,transport"
