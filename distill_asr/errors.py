@@ -3,10 +3,10 @@
 import difflib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 LINES_PER_KIND = 20  # of a report; the rest is counted
-NAMED = 5  # how many utterances a message names
+NAMED = 5  # how many utterances, or other items, a message names
 
 
 class UserError(Exception):
@@ -83,6 +83,12 @@ def named(utterances: Iterable[str]) -> str:
     names = sorted(utterances)
     more = ", ..." if len(names) > NAMED else ""
     return f"{len(names)} utterance(s) ({', '.join(names[:NAMED])}{more})"
+
+
+def few(items: Sequence[str], separator: str = ", ", most: int = NAMED) -> str:
+    """Join the first few items, and count the others."""
+    more = f"{separator}and {len(items) - most} more" if len(items) > most else ""
+    return separator.join(items[:most]) + more
 
 
 _WAYS_OUT = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from espnet2.train.reporter import SubReporter
 
-from distill_asr.errors import UserError
+from distill_asr.errors import UserError, few
 
 # in a row; more than the scaler of mixed precision needs to come down from its first scale, 2^16
 BAD_STEPS = 20
@@ -70,8 +70,7 @@ class WatchedBatches:
 
     def message(self, when: str) -> str:
         """The message about this epoch."""
-        more = ", ..." if len(self.last) > _NAMED else ""
-        named = ", ".join(self.last[:_NAMED]) + more
+        named = few(self.last, most=_NAMED)
         return (
             f"training diverged in epoch {self._reporter.epoch}: loss or gradients were NaN or "
             f"infinite {when}, the last of them on the batch of utterances {named or 'unknown'}; "
@@ -107,7 +106,7 @@ def require_finite_validation(reporter: SubReporter, utterances: list[str]) -> N
     losses = [float(value.value) for value in reporter.stats.get("loss", [])]
     if not losses or any(map(math.isfinite, losses)):
         return
-    named = ", ".join(utterances[:_NAMED]) + (", ..." if len(utterances) > _NAMED else "")
+    named = few(utterances, most=_NAMED)
     raise UserError(
         f"training diverged in epoch {reporter.epoch}: no validation loss is a finite number, the "
         f"last of them on the batch of utterances {named}; {kept(reporter.epoch)}; {_ADVICE}"

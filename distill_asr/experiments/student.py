@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from distill_asr.errors import NAMED, UserError
+from distill_asr.errors import UserError, few
 from distill_asr.espnet.task import DistillTask
 from distill_asr.experiments.config import ModelConfig
 from distill_asr.experiments.layout import AVERAGED, Experiment
@@ -114,25 +114,19 @@ def fit(model: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
     own = model.state_dict()
     problems = []
     if missing := own.keys() - weights.keys():
-        problems.append(f"lacks {_few(missing)}")
+        problems.append(f"lacks {few(sorted(missing))}")
     if unknown := weights.keys() - own.keys():
-        problems.append(f"has parameters that the model lacks: {_few(unknown)}")
+        problems.append(f"has parameters that the model lacks: {few(sorted(unknown))}")
     sizes = {
         f"{name} {list(weights[name].shape)} instead of {list(own[name].shape)}"
         for name in own.keys() & weights.keys()
         if weights[name].shape != own[name].shape
     }
     if sizes:
-        problems.append(f"has another size of {_few(sizes)}")
+        problems.append(f"has another size of {few(sorted(sizes))}")
     if problems:
         raise UserError(
             f"{file}: does not fit the config.yaml beside it: {'; '.join(problems)}; take the "
             "checkpoint and config.yaml of one training"
         )
     model.load_state_dict(weights, strict=True)
-
-
-def _few(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
-    return ", ".join(listed[:NAMED]) + more

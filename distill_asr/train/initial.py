@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from distill_asr.errors import NAMED, UserError
+from distill_asr.errors import UserError, few
 from distill_asr.experiments.config import ModelConfig
 from distill_asr.experiments.layout import Experiment
 from distill_asr.io.checkpoint import read_checkpoint
@@ -167,7 +167,7 @@ def _misfits(
         ("of that file are not in this student", sorted(set(theirs) - set(own))),
     ):
         if names:
-            problems.append(f"{where}: {len(names)} weights {said} ({_few(names)}); {MEND}")
+            problems.append(f"{where}: {len(names)} weights {said} ({few(names)}); {MEND}")
     other = {
         name: (tuple(value.shape), tuple(own[name].shape))
         for name, value in theirs.items()
@@ -175,9 +175,5 @@ def _misfits(
     }
     if other:
         told = [f"{name} {list(a)} there, {list(b)} here" for name, (a, b) in other.items()]
-        problems.append(f"{where}: {len(other)} weights of another size ({_few(told)}); {MEND}")
+        problems.append(f"{where}: {len(other)} weights of another size ({few(told)}); {MEND}")
     return problems
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")

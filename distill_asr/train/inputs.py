@@ -12,7 +12,7 @@ from pathlib import Path
 
 from distill_asr.data.datadir import DataDir
 from distill_asr.data.record import prepared_audio_identity
-from distill_asr.errors import UserError, named
+from distill_asr.errors import UserError, few, named
 from distill_asr.espnet.plugin import TARGETS_TYPE
 from distill_asr.io.files import write_text_atomic
 from distill_asr.io.identity import CACHE
@@ -25,8 +25,6 @@ from distill_asr.train.requirements import (
     target_problems,
     wanted_targets,
 )
-
-MAX_NAMED = 5  # utterances named in one message
 
 
 def read_train_and_valid(
@@ -125,7 +123,7 @@ def _shared_ids(sets: list[DataDir]) -> list[str]:
         if twice:
             problems.append(
                 f"{data.path}: {len(twice)} utterance ids also in {owner[twice[0]]} "
-                f"({', '.join(twice[:MAX_NAMED])}); give each set its own ids"
+                f"({few(twice)}); give each set its own ids"
             )
         owner.update(dict.fromkeys(data.wav, data.path))
     return problems

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from distill_asr.distill.contracts import VECTORS, Matcher
 from distill_asr.distill.states import Context, Pairs, States
+from distill_asr.errors import few
 
 _REDUCTIONS = ("concat", "average", "resample")
 _INTERPOLATE = ("linear", "nearest")
@@ -162,7 +163,7 @@ class FrameMatcher(Matcher):
         ]
         raise ValueError(
             f"student and teacher lengths differ by more than {tolerance:g} frames "
-            f"({'; '.join(named)}): the targets were made from other audio, or the audio is "
+            f"({few(named, '; ')}): the targets were made from other audio, or the audio is "
             "changed on the way to the student (speed perturbation, truncation)"
         )
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from distill_asr.distill.contracts import POSTERIORS, Matcher
 from distill_asr.distill.matching.delays import Delays
 from distill_asr.distill.states import PATH_COLUMNS, Context, Pairs, States
+from distill_asr.errors import few
 
 
 class PathMatcher(Matcher):
@@ -97,4 +98,4 @@ class PathMatcher(Matcher):
             )
             for i in utterance[wrong].unique().tolist()
         ]
-        raise ValueError(f"{'; '.join(named)}; dump these paths again from this audio and text")
+        raise ValueError(f"{few(named, '; ')}; dump these paths again from this audio and text")

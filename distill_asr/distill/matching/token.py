@@ -11,6 +11,7 @@ from torch import Tensor
 from distill_asr.distill.contracts import VECTORS, Matcher
 from distill_asr.distill.matching.token_spans import PieceSpans, pooling_weights, token_spans
 from distill_asr.distill.states import Context, Pairs, States
+from distill_asr.errors import few
 
 _NAMED = 5  # kinds of unknown pieces that the survey names
 MOSTLY = 0.5  # share of sentences in capitals from which the survey reports it
@@ -133,7 +134,7 @@ class TokenMatcher(Matcher):
             for i in wrong.nonzero().flatten().tolist()
         ]
         raise ValueError(
-            f"student and teacher differ in their tokens ({'; '.join(named)}): the targets are of "
+            f"student and teacher differ in their tokens ({few(named, '; ')}): the targets are of "
             "another text, drop_first or drop_last does not suit, or the tokenisations differ and "
             "match_conf.tokenizer must name the teacher's"
         )

@@ -157,6 +157,14 @@ def test_large_differences_name_all_utterances() -> None:
     assert "fits" not in message
 
 
+def test_of_many_differences_a_message_names_five() -> None:
+    with pytest.raises(ValueError) as caught:
+        FrameMatcher()(*batch([(5, 40)] * 24, 2), Context(utt_ids=[f"u{i}" for i in range(24)]))
+    message = str(caught.value)
+    assert "u4: " in message and "u5: " not in message
+    assert "; and 19 more" in message
+
+
 def test_large_differences_without_ids_give_the_number() -> None:
     with pytest.raises(ValueError, match="number 1 of the batch"):
         FrameMatcher()(*batch([(5, 10), (5, 40)], 2), Context())
