@@ -36,7 +36,7 @@ save_recogniser(root / "exp" / "plain_seed1", "transducer", **changes)
 save_recogniser(root / "exp" / "ctc_seed1", "ctc", **changes)
 """
 EXPORT = "--to onnx --exp exp/plain_seed1 --output deploy --wavs dump/test --num-wavs 1"
-SCORE = "--systems plain --seeds 1 --sets test --out scored"
+SCORE = "--systems plain --seeds 1 --sets test --out scored.md"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ SIZES = {
     "read_targets": "--utterances 4 --seconds 1 1.5 --width 16 --batch 2 --repeats 1",
     "runtime": "--seconds 1 --repeats 1 --blocks 2",
     "scale": "--utterances 4 --times 1 2",
-    "startup": "--only=--version --repeats 1",
+    "startup": "--only=decode,score,--version --repeats 1",
     "step_overhead": "--utterances 4 --seconds 2 2.5 --width 8 --repeats 2",
     "streaming": "--seconds 2 --repeats 1",
     "training_start": "--hours 0.01 --again 0",
