@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,11 +48,14 @@ class Start:
     ----------
     kind : which limit holds for it; none for ``stock``.
     words : after the interpreter.
+    writes : the folder of its results, removed before each run, since a verb that finds them
+        does nothing.
     """
 
     name: str
     kind: str
     words: tuple[str, ...]
+    writes: str = ""
 
 
 def verb(words: str) -> tuple[str, ...]:
@@ -63,11 +67,13 @@ def verb(words: str) -> tuple[str, ...]:
 STARTS = [
     Start("import espnet2.tasks.asr", "stock", ("-c", STOCK)),
     Start("import torch", "stock", ("-c", "import torch")),
-    Start("decode", "espnet", verb("decode --exp exp/plain_seed1 --data dump/test")),
+    Start("decode", "espnet", verb("decode --exp exp/plain_seed1 --data dump/test"),
+          "exp/plain_seed1/decode"),
     Start("decode --method greedy", "espnet",
-          verb("decode --exp exp/ctc_seed1 --data dump/test --method greedy --output greedy")),
+          verb("decode --exp exp/ctc_seed1 --data dump/test --method greedy --output greedy"),
+          "greedy"),
     Start("stream", "espnet", verb("stream --exp exp/plain_seed1 dump/test/wav/0.wav")),
-    Start("export --to onnx", "stock", verb(f"export {EXPORT}")),
+    Start("export --to onnx", "stock", verb(f"export {EXPORT}"), "deploy"),
     Start("recognise.py", "light", ("deploy/recognise.py", "deploy/test_wavs/0.wav")),
     Start("score", "light", verb(f"score {SCORE}")),
     Start("--version", "light", verb("--version")),
@@ -114,8 +120,8 @@ def seconds(start: Start, folder: str, wav: str, repeats: int) -> float:
     words = [wav if word.endswith("0.wav") and "dump" in word else word for word in start.words]
     taken = []
     for _ in range(repeats):
-        if start.name == "export --to onnx":
-            subprocess.run(["rm", "-rf", "deploy"], cwd=folder, check=True)
+        if start.writes:
+            shutil.rmtree(Path(folder) / start.writes, ignore_errors=True)
         before = os.times()
         done = subprocess.run([sys.executable, *words], cwd=folder, env=environment(),
                               capture_output=True, text=True)  # fmt: skip
