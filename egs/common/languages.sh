@@ -11,7 +11,7 @@ help_message="Usage: ./run.sh [options]
   --joint true               one student for all of them: conf/systems_joint.yaml
   --stage N --stop_stage N   1 data, 2 prepare, 3 models, 4 dump, 6 train, 7 decode, 8 report
   --seeds LIST               comma-separated
-  --nj N                     processes at a time, over all languages
+  --nj N                     processes at a time: of a corpus and of prepare, then over all languages
   --ngpu N                   GPUs a training
   --baseline NAME            the plain student, a system of conf/systems.yaml
   --candidates NAMES         systems to choose from on dev (comma-separated)
@@ -77,10 +77,10 @@ hint
 if at 1; then
     log "1: data"
     if [ "$joint" = true ]; then
-        (cd langs/joint && distill-asr corpus "$corpus" --out data --joint "${languages// /,}" $corpus_opts)
+        (cd langs/joint && distill-asr corpus "$corpus" --out data --joint "${languages// /,}" --nj "$nj" $corpus_opts)
     else
         for code in "${codes[@]}"; do
-            (cd "langs/$code" && distill-asr corpus "$corpus" --out data --language "$code" $corpus_opts)
+            (cd "langs/$code" && distill-asr corpus "$corpus" --out data --language "$code" --nj "$nj" $corpus_opts)
         done
     fi
 fi
@@ -90,16 +90,16 @@ if at 2 && [ "$joint" = true ]; then
     for code in "${codes[@]}"; do
         for set in train dev test; do
             (cd langs/joint && distill-asr prepare "data/${code}_$set" "dump/${code}_$set" \
-                $prepare_opts --language "$code" --language-tag)
+                --nj "$nj" $prepare_opts --language "$code" --language-tag)
         done
     done
     texts=("${train[@]/#/dump/}")
-    (cd langs/joint && distill-asr prepare "data/${train[0]}" "dump/${train[0]}" $prepare_opts --language "${codes[0]}" \
-        --language-tag --tokens char --token-list dump/tokens.txt --text "${texts[@]/%//text}")
+    (cd langs/joint && distill-asr prepare "data/${train[0]}" "dump/${train[0]}" --nj "$nj" $prepare_opts \
+        --language "${codes[0]}" --language-tag --tokens char --token-list dump/tokens.txt --text "${texts[@]/%//text}")
 elif at 2; then
     log "2: prepare"
     for code in "${codes[@]}"; do
-        (cd "langs/$code" && bash "$common/distill.sh" --stage 2 --stop_stage 2 --systems_file "../../$systems" \
+        (cd "langs/$code" && bash "$common/distill.sh" --stage 2 --stop_stage 2 --nj "$nj" --systems_file "../../$systems" \
             --train_sets "$train_sets" --test_sets test --unlabelled_sets "$more_sets" --token_type "$token_type" --prepare_opts "$prepare_opts --language $code")
     done
 fi

@@ -3,7 +3,7 @@
 distill-asr corpus "$corpus" --out data/text --text "${languages// /,}" $corpus_opts
 mkdir -p exp/models
 if [ "$train_teachers" = true ]; then
-    distill-asr corpus "$corpus" --out data --pretraining $corpus_opts
+    distill-asr corpus "$corpus" --out data --pretraining --nj "$nj" $corpus_opts
     $train_cmd distill-asr train-teacher --config conf/speech_model.yaml $teacher_set \
         --train data/pretrain --dev data/pretrain_dev --output exp/models/speech
 elif [ ! -e exp/models/speech ]; then
