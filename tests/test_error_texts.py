@@ -84,9 +84,10 @@ CASES = {
     "no bytes": Case(PREPARE, ("a: a.wav: the file has 0 bytes; copy it again",), {"a.wav": b""}),
     # prepare: options
     "options": Case(
-        "prepare src dst --fs 0 --min-duration 3 --max-duration 1 --tokens bpe --unicode-form NFC "
-        "--language-tag",
-        ("7 problems", "--fs 0: expected a positive number of Hz", "expected 0 <= min <= max",
+        "prepare src dst --fs 0 --nj 0 --min-duration 3 --max-duration 1 --tokens bpe "
+        "--unicode-form NFC --language-tag",
+        ("8 problems", "--fs 0: expected a positive number of Hz",
+         "--nj 0: expected at least 1", "expected 0 <= min <= max",
          "--tokens needs --token-list PATH", "--tokens bpe needs --vocab-size N",
          "--unicode-form NFC needs --normalise unicode", "--language-tag needs --language CODE")),
     "into itself": Case("prepare src src", ("SRC and DST are both src; give another DST",)),

@@ -76,6 +76,9 @@ def parse_options(name: str, corpus: type[Corpus], given: Sequence[str]) -> tupl
     for one in dataclasses.fields(corpus.options):
         _add_option(parser, one, hints[one.name])
     values = vars(parser.parse_args(given))
+    processes = values.get("nj")  # not every corpus has this option
+    if isinstance(processes, int) and processes < 1:
+        parser.error(f"argument --nj: given {processes}, expected at least 1")
     out = values.pop("out")
     return out, corpus.options(**values)
 

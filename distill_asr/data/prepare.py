@@ -86,6 +86,8 @@ class PrepareOptions:
         found = []
         if self.sampling_rate <= 0:
             found.append(f"--fs {self.sampling_rate}: expected a positive number of Hz")
+        if self.nj < 1:
+            found.append(f"--nj {self.nj}: expected at least 1")
         if not 0 <= self.min_duration <= self.max_duration:
             found.append(
                 f"--min-duration {self.min_duration} --max-duration {self.max_duration}: expected "

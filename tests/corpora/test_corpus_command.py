@@ -58,6 +58,12 @@ def test_every_corpus_keeps_the_contract(name: str, capsys: pytest.CaptureFixtur
     assert "--out DIR" in capsys.readouterr().out
 
 
+def test_a_corpus_needs_a_process(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_options("mini", find_corpus("mini"), ["--out", "data", "--nj", "0"])
+    assert "--nj: given 0, expected at least 1" in capsys.readouterr().err
+
+
 def test_the_list_says_what_each_needs() -> None:
     shown = listing()
     assert all(name in shown for name in CORPORA)
