@@ -23,7 +23,7 @@ import torch
 from tqdm import tqdm
 
 from distill_asr.data.datadir import DataDir
-from distill_asr.distill.distiller import CodeReader
+from distill_asr.distill.codes import CodeReader
 from distill_asr.targets.codebooks import CODEBOOKS, Codebooks
 from distill_asr.testing.codebooks import write_codebooks
 from distill_asr.testing.data_dirs import write_data_dir

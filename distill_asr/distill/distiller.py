@@ -10,52 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from distill_asr.distill.block import REDUCTIONS, DistillBlock, written_name
+from distill_asr.distill.codes import CodeReader
 from distill_asr.distill.contracts import CODES, VECTORS, Head, Loss, Matcher
 from distill_asr.distill.facts import TeacherFacts
 from distill_asr.distill.layers import LayerMixture
 from distill_asr.distill.promises import NotAsked, blamed, check_losses, check_pairs, check_values
 from distill_asr.distill.states import Context, Pairs, States
-from distill_asr.targets.codebooks import Codebooks
 
 _LOG = logging.getLogger(__name__)
 PATIENCE = 20  # batches without one pair, before a warning
-CACHED_COLUMNS = 64  # of 16 codebooks: 1 MiB
-
-
-class CodeReader:
-    """Turns codes back into teacher states on the device where the codes are.
-
-    So a batch carries a byte or so a code and not the states. No module: the codebooks come with
-    the targets at every start, and do not belong to a checkpoint or to other devices.
-    """
-
-    def __init__(self, codebooks: Codebooks) -> None:
-        count, entries, width = codebooks.entries.shape
-        table = torch.from_numpy(codebooks.centers() * codebooks.std).reshape(-1, width)
-        mean = torch.from_numpy(codebooks.mean)
-        self._width = width
-        # columns of which a core keeps the table in its cache, and adds the codebooks there
-        places = [slice(i, i + CACHED_COLUMNS) for i in range(0, width, CACHED_COLUMNS)]
-        parts = [(table[:, place].contiguous(), mean[place], place) for place in places]
-        self._first = torch.arange(count, dtype=torch.int32) * entries
-        self._parts = {torch.device("cpu"): parts}
-
-    def __call__(self, codes: Tensor) -> Tensor:
-        """[B, S, C] -> float32 [B, S, E]; padding, negative, gives any states."""
-        rows = (codes.clamp(min=0).int() + self._first.to(codes.device)).flatten()
-        bags = torch.arange(0, rows.numel(), codes.size(2), dtype=rows.dtype, device=rows.device)
-        states = torch.empty(bags.numel(), self._width, device=codes.device)
-        for table, mean, place in self._on(codes.device):
-            sums = nn.functional.embedding_bag(rows, table, bags, mode="sum")
-            torch.add(sums, mean, out=states[:, place])
-        return states.unflatten(0, codes.shape[:2])
-
-    def _on(self, device: torch.device) -> list[tuple[Tensor, Tensor, slice]]:
-        if device not in self._parts:  # one copy a device, as several may ask at the same time
-            here = self._parts[torch.device("cpu")]
-            whole = [torch.cat([part[i] for part in here], -1).to(device) for i in (0, 1)]
-            self._parts[device] = [(whole[0], whole[1], slice(None))]
-        return self._parts[device]
 
 
 class Distiller(nn.Module):

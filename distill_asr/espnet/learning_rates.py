@@ -1,4 +1,4 @@
-"""A learning rate for each part of a student, and how the optimizer goes through them."""
+"""A learning rate for each part of a student."""
 
 from __future__ import annotations
 
@@ -37,18 +37,6 @@ def parameter_groups(model: nn.Module, rates: dict[str, float]) -> list[dict[str
             raise ValueError(f"{part}: no parameters of that name{nearest(part, parts)}")
     common = [{"params": groups[None]}] if groups[None] else []
     return common + [{"params": groups[part], "lr": rate} for part, rate in rates.items()]
-
-
-def update_together(optimizer: torch.optim.Optimizer) -> None:
-    """Have Adam update all parameters in one call, which torch does by itself on GPUs only.
-
-    The same sums, so the same weights, in two thirds of the time for many small parameters.
-    """
-    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW):
-        return
-    for group in optimizer.param_groups:
-        if group["foreach"] is None and not group["fused"]:
-            group["foreach"] = True
 
 
 def scheduler_keeps_them(optimizer: torch.optim.Optimizer, scheduler: str, conf: dict) -> bool:

@@ -20,7 +20,8 @@ from distill_asr.distill.build import build_distillers
 from distill_asr.distill.facts import TeacherRecord
 from distill_asr.errors import UserError
 from distill_asr.espnet.characters import quicker
-from distill_asr.espnet.learning_rates import parameter_groups, update_together
+from distill_asr.espnet.cpu_training import shorten_steps, update_in_one_pass
+from distill_asr.espnet.learning_rates import parameter_groups
 from distill_asr.espnet.plugin import ASRTask
 from distill_asr.espnet.trained_encoder import TrainedEncoder
 from distill_asr.espnet.trainer import DistillTrainer
@@ -91,6 +92,7 @@ class DistillTask(ASRTask):
         if args.model == "transducer":
             model_args.model_conf = {**args.model_conf, "joint_net_conf": args.joint_net_conf}
         student = super().build_model(model_args)
+        shorten_steps(student)
         if args.token_list is not None:
             args.token_list = model_args.token_list  # read from its file: the config is portable
         if args.distill and args.distill_teachers and not args.collect_stats:
@@ -122,7 +124,7 @@ class DistillTask(ASRTask):
             groups = parameter_groups(model, args.learning_rates)
             optimizers = [optim_classes[args.optim](groups, **args.optim_conf)]
         for optimizer in optimizers:
-            update_together(optimizer)
+            update_in_one_pass(optimizer)
         return optimizers
 
 

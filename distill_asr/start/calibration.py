@@ -28,7 +28,7 @@ from distill_asr import __version__
 from distill_asr.decode.greedy import TransducerGreedySearch
 from distill_asr.decode.options import DecodeOptions
 from distill_asr.decode.search import TransducerSearch, encode
-from distill_asr.espnet.learning_rates import update_together
+from distill_asr.espnet.cpu_training import update_in_one_pass
 from distill_asr.espnet.task import build_untrained
 from distill_asr.io.audio import SAMPLE_RATE, resample
 from distill_asr.io.files import write_text_atomic
@@ -225,7 +225,7 @@ def _build(config: TrainConfig, tokens: list[str]) -> Any:
 def _step(student: Any, batch: dict[str, Any], needs_text: bool) -> Callable[[], None]:
     """Forward, backward, clipping, optimiser."""
     optimiser = torch.optim.AdamW(student.parameters(), lr=1e-4)
-    update_together(optimiser)
+    update_in_one_pass(optimiser)
 
     def step() -> None:
         _loss(student, batch, needs_text).backward()

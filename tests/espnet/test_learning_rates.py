@@ -3,10 +3,9 @@
 from argparse import Namespace
 
 import pytest
-import torch
 
 from distill_asr.errors import UserError
-from distill_asr.espnet.learning_rates import parameter_groups, update_together
+from distill_asr.espnet.learning_rates import parameter_groups
 from distill_asr.espnet.task import DistillTask
 from distill_asr.testing.fixtures import tiny_config
 from distill_asr.testing.students import tiny_student
@@ -39,39 +38,6 @@ def test_the_optimizer_has_them() -> None:
     args = Namespace(**vars(args) | {"learning_rates": {"ctc": 1.0}, "sharded_ddp": True})
     with pytest.raises(UserError, match="sharded_ddp"):
         DistillTask.build_optimizers(args, student)
-
-
-@pytest.mark.parametrize(
-    ("kind", "conf"),
-    [
-        (torch.optim.AdamW, {"weight_decay": 0.01}),
-        (torch.optim.Adam, {"weight_decay": 0.1, "amsgrad": True}),
-        (torch.optim.SGD, {}),
-    ],
-)
-def test_updating_together_changes_no_bit(kind: type[torch.optim.Optimizer], conf: dict) -> None:
-    found = []
-    for together in (False, True):
-        torch.manual_seed(0)
-        weights = [torch.nn.Parameter(torch.randn(shape)) for shape in ((3, 17), (1,), (65, 64))]
-        optimizer = kind([{"params": weights[:1]}, {"params": weights[1:], "lr": 0.1}], **conf)
-        if together:
-            update_together(optimizer)
-        for _ in range(7):
-            for weight in weights:
-                weight.grad = torch.randn(weight.shape)
-            optimizer.step()
-        found.append((weights, [group["foreach"] for group in optimizer.param_groups]))
-    assert all(torch.equal(a, b) for a, b in zip(found[0][0], found[1][0], strict=True))
-    assert found[1][1] == [True if kind is not torch.optim.SGD else None] * 2
-
-
-@pytest.mark.parametrize("said", [{"foreach": False}, {"fused": True}])
-def test_what_the_config_says_of_the_optimizer_stays(said: dict) -> None:
-    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], **said)
-    before = dict(optimizer.param_groups[0])
-    update_together(optimizer)
-    assert optimizer.param_groups[0] == before
 
 
 @pytest.mark.parametrize(

@@ -151,11 +151,13 @@ class KaldiFbank(AbsFrontend):
             return waves[:, :reach].unfold(1, self.window_size, self.shift)
         first = self.shift // 2 - self.window_size // 2
         position = torch.arange(first, first + reach, device=waves.device)
-        # ... 1 0 | 0 1 2 | 2 1 0 | 0 1 ...: every utterance repeats with twice its own length,
-        # which also covers utterances shorter than what a window reaches over their end
+        # ... 1 0 | 0 1 2 | 2 1 0 | 0 1 ...: mirrored at both ends, again and again where an
+        # utterance is shorter than what a window reaches over them
         length = lengths.long().clamp(min=1)[:, None]
-        position = position % (2 * length)
-        mirrored = torch.where(position < length, position, 2 * length - 1 - position)
+        position = torch.where(position < 0, -1 - position, position)
+        if int(length.min()) < self.window_size:  # divisions of all positions take long
+            position = position % (2 * length)
+        mirrored = torch.minimum(position, 2 * length - 1 - position).clamp(min=0)
         return waves.gather(1, mirrored).unfold(1, self.window_size, self.shift)
 
     def _features(self, frames: Tensor) -> Tensor:
