@@ -1,7 +1,8 @@
 """A dump of speech targets against loops over transformers' model: float32, all cores.
 
 A model with random weights reads utterances of 2 to 15 s. The plain loop takes one at a time, the
-padded one batches in the order of the files. All arms take turns, a part of the utterances each, so
+padded one batches in the order of the files. Where s3prl is installed, its extraction from a HuBERT
+of the base shape is a third one. All arms take turns, a part of the utterances each, so
 that whatever else the machine does hits all. Ours is what `distill-asr dump` runs: audio read from
 files, targets written to disk. Models are loaded before. On a GPU, the loops take a share of the
 utterances, and the model is also run alone, on input that is there already.
@@ -18,6 +19,8 @@ import sys
 import tempfile
 import time
 from contextlib import closing
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +79,10 @@ def main() -> int:
         config = make_teacher(root / "model", options)
         parts = make_data(root, options)
         plain = PlainLoop(config.model, options)
+        theirs = S3prlLoop(root / "s3prl.pt", options.device) if has_s3prl(options) else None
         devices = [options.device] * options.nj
         with closing(Processes(config, devices, options.threads)) as workers:
-            rates, error = measure(parts, plain, config, workers, options)
+            rates, error = measure(parts, plain, theirs, config, workers, options)
         status = report(parts, rates, error, plain, options)
         if options.device.startswith("cuda"):
             print_alone(config, parts[1:], plain, options)
@@ -198,15 +202,45 @@ class PlainLoop:
         return total * (len(samples) if self.windowed else sum(samples) / len(noise))
 
 
+class S3prlLoop:
+    """s3prl's extraction of all layers, an utterance at a time; random weights of its own."""
+
+    def __init__(self, path: Path, device: str) -> None:
+        from s3prl.upstream.hubert import hubert_model
+        from s3prl.upstream.hubert.expert import UpstreamExpert
+
+        shape = hubert_model.HubertConfig(label_rate=50)
+        task = hubert_model.HubertPretrainingConfig()
+        model = hubert_model.HubertModel(shape, task, [["0"]])
+        saved = {"task_cfg": asdict(task), "model_cfg": asdict(shape)}
+        saved |= {"model_weight": model.state_dict(), "dictionaries_symbols": [["0"]]}
+        torch.save(saved, path)
+        self.expert, self.device = UpstreamExpert(str(path)).eval().to(device), device
+
+    def run(self, wav: dict[str, str]) -> None:
+        """The last layer of every utterance."""
+        with torch.inference_mode():
+            for path in wav.values():
+                waveform = torch.from_numpy(read_audio(path)[0]).to(self.device)
+                self.expert([waveform])["hidden_states"][-1].cpu().numpy()
+
+
+def has_s3prl(options: argparse.Namespace) -> bool:
+    """Whether its extraction can be an arm; its models are files, but for HuBERT's base shape."""
+    return (options.model, options.shape) == ("hubert", "base") and find_spec("s3prl") is not None
+
+
 def measure(
     parts: list[DataDir],
     plain: PlainLoop,
+    theirs: S3prlLoop | None,
     config: TeacherConfig,
     workers: Processes,
     options: argparse.Namespace,
 ) -> tuple[dict[str, float], float]:
     """Seconds of audio a second of each arm, and the relative error of what ours wrote."""
     seconds = {"plain": 0.0, "padded": 0.0, "ours": 0.0}
+    seconds |= {} if theirs is None else {"s3prl": 0.0}
     audio = dict(seconds)
     found, expected = [], []
 
@@ -219,6 +253,8 @@ def measure(
         wav = dict(list(part.wav.items())[:: options.looped])
         turns = {"ours": lambda: ours(part), "plain": lambda: states.update(plain.run(wav))}  # noqa: B023
         turns["padded"] = lambda: plain.run_padded(wav)  # noqa: B023
+        if theirs is not None:
+            turns["s3prl"] = lambda: theirs.run(wav)  # noqa: B023
         for arm in sorted(turns, reverse=number % 2 == 0):
             begin = time.perf_counter()
             turns[arm]()
@@ -266,9 +302,10 @@ def report(
         f"{options.dtype}{', compiled' * options.compile}, {options.nj} worker(s) of "
         f"{options.threads} thread(s), batches of {options.batch_seconds:g} s"
     )
-    print(f"plain loop {rates['plain']:8.1f} x real time")
-    print(f"padded     {rates['padded']:8.1f} x real time")
-    print(f"ours       {rates['ours']:8.1f} x real time")
+    for arm in sorted(rates, key=rates.get):
+        print(
+            f"{arm:<11}{rates[arm]:8.1f} x real time, ours {rates['ours'] / rates[arm]:.2f} times"
+        )
     print(
         f"ours does {speed / 1e9:.0f} GFLOP/s, {100 * share:.0f} % of the "
         f"{peak / 1e9:.0f} of a {options.dtype} matrix product"

@@ -15,7 +15,7 @@ ALL_BITS = (-(1 << 63), None)  # of an int64
 class BitDropout(nn.Dropout):
     """Dropout whose masks take 16 random bits a number, from torch's generator as well.
 
-    Torch draws 64 bits for each, one after the other, which takes a sixth of a small student's
+    Torch draws 64 bits for each, one after the other, which takes a tenth of a small student's
     step. The share that is kept is a multiple of 1/65536, and what is kept is scaled by it.
     """
 
