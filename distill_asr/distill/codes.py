@@ -59,6 +59,6 @@ def byte_rows(codebooks: Codebooks) -> Tensor:
     The form of FBGEMM's "8-bit rowwise" tables: a number is ``byte * scale + lowest``.
     """
     levels = codebooks.entries.reshape(-1, codebooks.width).astype(np.int16) + ZERO
-    scales = codebooks.scales.reshape(-1, 1).astype(np.float32)
-    ends = np.concatenate([scales, -ZERO * scales], axis=1).astype(np.float32).view(np.uint8)
+    scales = codebooks.scales.reshape(-1, 1)
+    ends = np.concatenate([scales, -ZERO * scales], axis=1).view(np.uint8)
     return torch.from_numpy(np.concatenate([levels.astype(np.uint8), ends], axis=1))
